@@ -1,0 +1,1 @@
+"""Helpers for the course's notebooks: runtime, data, training, plots, widgets, evaluate, exercises."""

@@ -1,0 +1,346 @@
+"""The command line: `course run`, `refresh`, `solve`, `copy`, `results`, `data`, `doctor`, `colab`.
+
+This module only reads arguments and shows results; the work is in `runner`, `notebook_files`, `results`, `doctor`.
+They are imported inside the commands, so that `course --help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from course_utils.runner import Options, Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+    help="Run, study and maintain the course. Lessons are named by number: `course run 01`.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="The data sets: `list` them, `verify` or `fetch` them.")
+app.add_typer(data_app, name="data")
+console = Console()
+errors = Console(stderr=True)
+
+
+class Profile(enum.StrEnum):
+    """The sizes at which lessons run."""
+
+    auto = "auto"
+    smoke = "smoke"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+Lessons = Annotated[
+    list[str] | None, typer.Argument(help="Lessons by number (01 or 1), or paths of notebooks. Default: all lessons.")
+]
+OneLesson = Annotated[str, typer.Argument(help="A lesson by number (01 or 1), or a notebook's path.")]
+OutDir = Annotated[Path, typer.Option(help="Where executed notebooks, their HTML and index.html go.", file_okay=False)]
+Seconds = Annotated[int | None, typer.Option(min=1, help="Seconds that one cell may take. Default: by profile.")]
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Show what the user can put right as one line, with exit code 2, instead of a traceback."""
+    from course_utils.notebook_files import CourseError
+
+    try:
+        yield
+    except CourseError as error:
+        errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        errors.print("Interrupted.")
+        raise typer.Exit(130) from None
+
+
+def say(text: str, style: str = "") -> None:
+    """Print one line as it is: no markup, no wrapping."""
+    console.print(escape(text), style=style, soft_wrap=True, highlight=False)
+
+
+@app.command()
+def run(
+    lessons: Lessons = None,
+    profile: Annotated[Profile, typer.Option(help="Sizes; auto means $COURSE_PROFILE, else cpu.")] = Profile.auto,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Lessons at a time.")] = 1,
+    out: OutDir = Path("out"),
+    record: Annotated[
+        bool, typer.Option("--record", help="Merge results into results/PROFILE-DEVICE.json.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A missed goal is a failure too.")] = False,
+    solved: Annotated[
+        bool, typer.Option("--solved", help="Run with every exercise solved; all must be right.")
+    ] = False,
+    timeout: Seconds = None,
+    html: Annotated[bool, typer.Option(help="Save executed notebooks as HTML, too.")] = True,
+) -> None:
+    """Run lessons headless and show their results. Exit code 1 when a lesson fails.
+
+    The notebooks themselves are not changed; `course refresh` does that.
+    """
+    from course_utils.notebook_files import CourseError, find_lessons, find_root
+    from course_utils.runner import Options, run_lessons
+
+    with user_errors():
+        root = find_root()
+        if record and (solved or _means_smoke(profile)):
+            why = "--solved runs another notebook" if solved else "profile smoke measures nothing"
+            raise CourseError(f"--record refuses this run: {why}. Use --record with --profile cpu or gpu alone.")
+        options = Options(profile.value, jobs, out, timeout, solved, html)
+        runs = run_lessons(find_lessons(lessons or [], root), options, console)
+        failed = _show(runs, options)
+        if record:
+            failed |= _record(runs, root)
+        if strict and any(run.missed for run in runs):
+            say("--strict: missed goals count as failures.", "bold red")
+            failed = True
+    raise typer.Exit(1 if failed else 0)
+
+
+def _means_smoke(profile: Profile) -> bool:
+    import os
+
+    return profile is Profile.smoke or (profile is Profile.auto and os.environ.get("COURSE_PROFILE") == "smoke")
+
+
+def _show(runs: list[Run], options: Options) -> bool:
+    """Print results, failures and where everything lies; returns whether a lesson failed."""
+    from course_utils.runner import results_table
+
+    if any(run.reports for run in runs):
+        console.print(results_table(runs))
+    failures = [run for run in runs if run.state == "failed"]
+    for run in failures:
+        say(f"\n✘ {run.lesson.path.name} failed:", "bold red")
+        for reason in run.reasons:
+            say(f"  • {reason}")
+    met = [report.get("met") for run in runs for report in run.reports if report.get("goal")]
+    passed, seconds = len(runs) - len(failures), sum(run.seconds for run in runs)
+    say(f"\n{passed} of {len(runs)} lessons passed in {seconds:.0f} s: see {options.out / 'index.html'}")
+    if met:
+        say(f"Goals: {met.count(True)} met, {met.count(False)} missed, {met.count(None)} not judged.")
+    return bool(failures)
+
+
+def _record(runs: list[Run], root: Path) -> bool:
+    """Record what may be recorded; returns whether a lesson that passed was refused."""
+    from course_utils.results import record
+
+    written, refused = record(runs, root)
+    for path in written:
+        say(f"Recorded in {path.relative_to(root)}; `course results` puts it into README.md.")
+    for sentence in refused:
+        say(sentence, "bold red")
+    return bool(refused)
+
+
+@app.command()
+def refresh(
+    lessons: Annotated[list[str], typer.Argument(help="The lessons to refresh, by number.")],
+    stand_in: Annotated[bool, typer.Option("--stand-in", help="Accept outputs that come from stand-in data.")] = False,
+    timeout: Seconds = None,
+) -> None:
+    """Run lessons at profile cpu and write their cleaned outputs back into the notebooks.
+
+    A notebook is only written when its run succeeds and its outputs hold no path of this machine.
+    """
+    import tempfile
+
+    from course_utils.notebook_files import find_lessons, find_root
+    from course_utils.runner import Options, run_lessons
+
+    failed = False
+    with user_errors(), tempfile.TemporaryDirectory() as directory:
+        found = find_lessons(lessons, find_root())
+        before = {lesson: lesson.path.read_bytes() for lesson in found}
+        options = Options("cpu", out=Path(directory), timeout=timeout, html=False)
+        for result in run_lessons(found, options, console):
+            reasons = result.reasons or _write_back(result, before[result.lesson], stand_in)
+            failed |= bool(reasons)
+            name = result.lesson.path.name
+            say(
+                f"✘ {name} is left as it was:" if reasons else f"✔ {name} refreshed", "bold red" if reasons else "green"
+            )
+            for reason in reasons:
+                say(f"  • {reason}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _write_back(result: Run, before: bytes, stand_in: bool) -> list[str]:
+    """Normalise the executed notebook and write it over the lesson; returns why not, if it was not."""
+    from course_utils import notebook_files
+
+    assert result.executed is not None
+    notebook = notebook_files.normalise(notebook_files.read(result.executed))
+    notebook.metadata["course"] = {"source_hash": notebook_files.source_hash(notebook)}
+    reasons = notebook_files.is_normalised(notebook)
+    sources = {s["source"] for report in result.reports for s in report.get("data", []) if not s.get("real", True)}
+    if sources and not stand_in:
+        reasons.append(
+            f"it ran on {', '.join(sorted(sources))}: `course data fetch` first, or allow it with --stand-in"
+        )
+    if result.lesson.path.read_bytes() != before:
+        reasons.append("the file changed while it ran: save it and refresh again")
+    if not reasons:
+        notebook_files.write(notebook, result.lesson.path)
+    return reasons
+
+
+@app.command()
+def solve(
+    lesson: OneLesson,
+    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: work/NN_topic.solved.ipynb.")] = None,
+) -> None:
+    """Write a lesson with every exercise filled in with its reference solution."""
+    from course_utils import notebook_files
+
+    with user_errors():
+        root = notebook_files.find_root()
+        found = notebook_files.find_lessons([lesson], root)[0]
+        target = out or root / "work" / f"{found.path.stem}.solved.ipynb"
+        if target.exists() and "solved" not in notebook_files.read(target).metadata.get("course", {}):
+            raise notebook_files.CourseError(
+                f"{target} exists and was not made by `course solve`: choose another --out"
+            )
+        solved = notebook_files.solve(notebook_files.read(found.path))
+        notebook_files.write(solved, target)
+        say(f"{', '.join(solved.metadata['course']['solved'])} solved in {target}")
+
+
+@app.command()
+def copy(lesson: OneLesson) -> None:
+    """Make a working copy of a lesson in `work/`, which git ignores: your answers survive the next `git pull`."""
+    from course_utils import notebook_files
+
+    with user_errors():
+        root = notebook_files.find_root()
+        found = notebook_files.find_lessons([lesson], root)[0]
+        target = notebook_files.working_copy(found, root)
+        if target.name != found.path.name:
+            say(f"work/{found.path.name} exists and stays as it is.")
+        say(f"Your copy is {target.relative_to(root)}")
+
+
+@app.command()
+def results() -> None:
+    """Put the table of recorded results (results/*.json) into README.md, between its markers."""
+    from course_utils.notebook_files import find_root
+    from course_utils.results import write_readme
+
+    with user_errors():
+        say("README.md has a new table." if write_readme(find_root()) else "README.md is up to date.")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check versions, device, kernel, data and disk, and say what to do about each problem.
+
+    Exit code 1 when something is broken that lessons cannot do without.
+    """
+    from course_utils import doctor as surgery
+    from course_utils.notebook_files import find_root
+
+    with user_errors():
+        findings = surgery.examine(find_root())
+    if as_json:
+        typer.echo(surgery.as_json(findings))
+    for finding in [] if as_json else findings:
+        _show_finding(finding)
+    broken = sum(finding.state == surgery.BROKEN for finding in findings)
+    warnings = sum(finding.state == surgery.WARNING for finding in findings)
+    if not as_json:
+        say(f"\n{broken} broken, {warnings} warnings." if broken or warnings else "\nEverything is in order.")
+    raise typer.Exit(1 if broken else 0)
+
+
+def _show_finding(finding: Any) -> None:
+    mark, style = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "broken": ("✘", "bold red")}[finding.state]
+    text = f"[{style}]{mark}[/] [bold]{escape(finding.topic)}[/]: {escape(finding.text)}"
+    console.print(text, soft_wrap=True, highlight=False)
+    if finding.remedy:
+        say(f"    → {finding.remedy}")
+
+
+@data_app.command("list")
+def list_data() -> None:
+    """Show each data set with its size, and where it lies on this machine."""
+    from course_utils.doctor import data_sets, locate
+
+    with user_errors():
+        for dataset in data_sets():
+            place, _ = locate(dataset)
+            size = sum(file.size for file in dataset.files) / 1e6
+            say(f"{dataset.name}: {size:.1f} MB, {f'in {place}' if place else 'not here'}")
+        say("In installed packages: digits (scikit-learn), temperature (statsmodels), glyphs (matplotlib's fonts)")
+
+
+@data_app.command()
+def verify() -> None:
+    """Check size and SHA-256 of every file. Exit code 1 when a set is missing or damaged."""
+    from course_utils.doctor import data_sets, locate
+
+    bad = False
+    with user_errors():
+        for dataset in data_sets():
+            place, faults = locate(dataset)
+            bad |= place is None
+            say(
+                f"✔ {dataset.name}: all files in {place} are sound"
+                if place
+                else f"✘ {dataset.name} is not here in full"
+            )
+            for fault in faults:
+                say(f"  • {fault}")
+    if bad:
+        say("`course data fetch` downloads what is missing and replaces what is damaged.")
+    raise typer.Exit(1 if bad else 0)
+
+
+@data_app.command()
+def fetch() -> None:
+    """Download what is missing and replace what is damaged. Exit code 1 when a set cannot be had."""
+    from course_utils import download
+    from course_utils.doctor import data_sets
+
+    failed = False
+    with user_errors():
+        for dataset in data_sets():
+            try:
+                say(f"✔ {dataset.name} is in {download.find_or_fetch(dataset)}")
+            except RuntimeError as error:  # unavailable, or nowhere to keep it: the message says which
+                failed = True
+                say(f"✘ {dataset.name}: {error}", "bold red")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def colab(
+    repository: Annotated[str, typer.Option(help="OWNER/NAME on GitHub.")],
+    ref: Annotated[str, typer.Option(help="The branch or tag that Colab opens and installs.")] = "main",
+) -> None:
+    """Point badges, first cells and pyproject.toml at a fork."""
+    from course_utils import notebook_files
+
+    with user_errors():
+        root = notebook_files.find_root()
+        changed = notebook_files.move_repository(repository, ref, root)
+        for path in changed:
+            say(f"rewritten: {path.relative_to(root)}")
+        say(f"{len(changed)} files now point at {repository}@{ref}.")
+
+
+if __name__ == "__main__":
+    app()

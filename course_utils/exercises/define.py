@@ -1,0 +1,200 @@
+"""The vocabulary in which an exercise is defined: its reference, cases, named mistakes, claims and hints.
+
+One definition serves the feedback in the notebook, the points in the gradebook and the mutation tests.
+`CONTRIBUTING.md` shows how to write one. References live here, so this module is never mounted in a grading box.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.exercises.observe import Trial
+
+# The modules that hold the exercises of each lesson; they are imported on first use.
+LESSONS = {"00": "backpropagation"}
+
+MINIMUM_TRIALS = 25
+_registry: dict[str, Definition] = {}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong version of an exercise, and what a good teacher would say to someone who wrote it."""
+
+    key: str
+    sentence: str
+    function: Callable
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A property that a random result must have; `holds(arguments, result)` false-alarms below 1e-9."""
+
+    key: str
+    sentence: str
+    holds: Callable[[dict[str, Any], Any], bool]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments for one trial; `label` names an edge case, as in "right, but not when {label}"."""
+
+    arguments: dict[str, Any]
+    label: str = ""
+
+
+def edge(label: str, /, **arguments: Any) -> Case:
+    """An edge case: a trial that is named when it is the only thing that goes wrong."""
+    return Case(arguments, label)
+
+
+@dataclass
+class Definition:
+    """One exercise. Built by `define`, completed by its methods `cases`, `mistake`, `claim`, `hints`, `typical`."""
+
+    name: str
+    lesson: str
+    points: int
+    reference: Callable
+    outputs: tuple[str, ...]
+    gradients: tuple[str, ...] = ()
+    fresh: bool = False
+    mistakes: dict[str, Mistake] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    staged_hints: tuple[str, ...] = ()
+    _cases: Callable[[torch.Generator], Iterator[dict | Case]] | None = None
+    _typical: Callable[[torch.Generator], dict] | None = None
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the reference."""
+        return self.reference(*arguments, **named)
+
+    def cases(self, function: Callable) -> Callable:
+        """Decorator: a generator function `cases(generator)` yielding dicts of float64 arguments, or `edge(…)`."""
+        self._cases = function
+        return function
+
+    def typical(self, function: Callable) -> Callable:
+        """Decorator: `typical(generator)` returns arguments of the size the lesson uses, to compare speeds."""
+        self._typical = function
+        return function
+
+    def mistake(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Decorator: a wrong version that works like the reference, named, with its sentence."""
+
+        def register(function: Callable) -> Callable:
+            self.mistakes[function.__name__] = Mistake(function.__name__, sentence, function)
+            return function
+
+        return register
+
+    def claim(self, sentence: str) -> Callable[[Callable], Callable]:
+        """Decorator: `claim(arguments, result) -> bool`, for exercises whose result is random."""
+
+        def register(function: Callable) -> Callable:
+            self.claims[function.__name__] = Claim(function.__name__, sentence, function)
+            return function
+
+        return register
+
+    def hints(self, *texts: str) -> None:
+        """Hints from gentle to nearly the answer."""
+        self.staged_hints = texts
+
+    def source(self) -> str:
+        """The reference's source code, without its decorators."""
+        source = textwrap.dedent(inspect.getsource(self.reference))
+        return source[source.index("def ") :].rstrip() + "\n"
+
+    def trials(self, seed: int, device: torch.device | str = "cpu") -> list[Trial]:
+        """At least 25 trials, every case in float64 and float32; with an accelerator, one more round there."""
+        if self._cases is None:
+            raise LookupError(f"exercise {self.name} defines no cases")
+        generator = torch.Generator().manual_seed(seed)
+        rounds: list[tuple[torch.dtype, str]] = [(torch.float64, "cpu"), (torch.float32, "cpu")]
+        made: list[Trial] = []
+        while rounds or len(made) < MINIMUM_TRIALS:
+            dtype, where = rounds.pop(0) if rounds else (torch.float64, "cpu")
+            for case in self._cases(generator):
+                case = case if isinstance(case, Case) else Case(case)
+                arguments = {name: place(value, dtype, where) for name, value in case.arguments.items()}
+                made.append(self._trial(arguments, case.label, seed + len(made)))
+        if torch.device(device).type != "cpu":
+            case = next(iter(self._cases(generator)))
+            arguments = case.arguments if isinstance(case, Case) else case
+            arguments = {name: place(value, torch.float32, device) for name, value in arguments.items()}
+            made.append(self._trial(arguments, f"the tensors are on {device}", seed + len(made)))
+        return made
+
+    def typical_trial(self, seed: int) -> Trial | None:
+        """One trial of the lesson's own size, or None where the definition gives none."""
+        if self._typical is None:
+            return None
+        arguments = self._typical(torch.Generator().manual_seed(seed))
+        return self._trial({name: place(v, torch.float32, "cpu") for name, v in arguments.items()}, "", seed)
+
+    def _trial(self, arguments: dict[str, Any], label: str, seed: int) -> Trial:
+        expected = tuple(inspect.signature(self.reference).parameters)
+        if tuple(arguments) != expected:
+            raise TypeError(f"exercise {self.name}: a case gives {tuple(arguments)}, the reference takes {expected}")
+        return Trial(self.name, arguments, self.outputs, self.gradients, label, seed)
+
+
+def define(
+    lesson: str,
+    points: int,
+    outputs: str | tuple[str, ...],
+    gradients: tuple[str, ...] = (),
+    fresh: bool = False,
+) -> Callable[[Callable], Definition]:
+    """Decorator that turns a reference function into a registered `Definition`.
+
+    `outputs` names the result(s); `gradients` names the arguments whose gradient is compared as well; `fresh`
+    says that a result must not share memory with an argument.
+    """
+
+    def register(reference: Callable) -> Definition:
+        name = reference.__name__
+        if name in _registry and _registry[name].reference.__code__ != reference.__code__:
+            raise ValueError(f"there are two exercises called {name}")
+        names = (outputs,) if isinstance(outputs, str) else outputs
+        _registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh)
+        return _registry[name]
+
+    return register
+
+
+def definition(name: str) -> Definition:
+    """The exercise of that name. Raises KeyError with the known names."""
+    _load()
+    if name not in _registry:
+        raise KeyError(f"there is no exercise called {name!r}; there are: {', '.join(names())}")
+    return _registry[name]
+
+
+def names(lesson: str | None = None) -> list[str]:
+    """The names of all exercises, or of one lesson's, in the order in which lessons present them."""
+    _load()
+    return [d.name for d in _registry.values() if lesson is None or d.lesson == lesson]
+
+
+def place(value: Any, dtype: torch.dtype, device: torch.device | str) -> Any:
+    """A copy of `value` on `device` in which floating-point tensors have `dtype`."""
+    if isinstance(value, Tensor):
+        return value.to(device=device, dtype=dtype if value.is_floating_point() else value.dtype)
+    if isinstance(value, (list, tuple)):
+        return type(value)(place(v, dtype, device) for v in value)
+    return value
+
+
+def _load() -> None:
+    for module in LESSONS.values():
+        importlib.import_module(f"course_utils.exercises.{module}")

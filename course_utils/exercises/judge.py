@@ -1,0 +1,438 @@
+"""Judge what a candidate did: right, a known mistake, an error, or different — and say why.
+
+The trusted half of an exercise: it knows references, mistakes and claims, and works on recorded `Observation`s
+only, so the candidate may have run anywhere. Order of judgement: not attempted, named mistake, exception or time
+limit, generic transformation (`diagnose`), structural slip, plain difference.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_utils.exercises.define import Definition, definition
+from course_utils.exercises.diagnose import Pair, close, explain
+from course_utils.exercises.observe import TIME_LIMIT, Observation, Trial, observe
+
+NUMBERS = (int, float)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a check. `status` is "right", "diagnosed", "wrong", "error" or "not attempted".
+
+    `message` is what the student reads; `mistake` is the key of the recognised mistake, or None: a name from the
+    definition, or "generic:…" for one of the transformations that every exercise knows.
+    """
+
+    status: str
+    message: str
+    mistake: str | None = None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One trial with what the reference did and what the candidate did."""
+
+    trial: Trial
+    expected: Observation
+    actual: Observation
+    right: bool
+
+
+def trials(name: str, seed: int, device: torch.device | str = "cpu") -> list[Trial]:
+    """The trials of an exercise: the same seed gives the same trials."""
+    return definition(name).trials(seed, device)
+
+
+def check(name: str, candidate: Callable, seed: int = 0, device: torch.device | str = "cpu") -> Outcome:
+    """Run and judge `candidate` in this process. Displays nothing; the same seed gives the same outcome.
+
+    Raises KeyError for an unknown exercise and TypeError when `candidate` cannot be called.
+    """
+    if not callable(candidate):
+        raise TypeError(f"the answer to {name} must be a function, not {type(candidate).__name__}")
+    asked = trials(name, seed, device)
+    observations = []
+    for trial in asked:
+        observations.append(observe(candidate, trial))
+        if observations[-1].event in ("timed out", "not attempted"):
+            break
+    return judge(name, asked, observations)
+
+
+def first_failure(name: str, candidate: Callable, seed: int = 0) -> Trial | None:
+    """The first trial on which `candidate` is not right, or None. Quick: the mutation tester's question."""
+    exercise = definition(name)
+    if exercise.claims:
+        asked = trials(name, seed)
+        return None if check(name, candidate, seed).status == "right" else asked[0]
+    for trial in trials(name, seed):
+        if not _agrees(exercise, observe(exercise.reference, trial), observe(candidate, trial, 1.0)):
+            return trial
+    return None
+
+
+def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Outcome:
+    """The outcome of an exercise from what was observed; `observations` may stop early at a time limit."""
+    exercise = definition(name)
+    if any(o.event == "not attempted" for o in observations):
+        return _not_attempted(name, observations[0])
+    seen = []
+    for trial, actual in zip(asked, observations, strict=False):
+        expected = observe(exercise.reference, trial)
+        seen.append(_Seen(trial, expected, actual, _agrees(exercise, expected, actual)))
+    if exercise.claims:
+        broken = _broken_claims(exercise, [(s.trial, s.actual) for s in seen])
+        if not broken and all(s.right for s in seen):
+            return Outcome("right", f"right on {len(seen)} random cases.")
+        return _named_by_claims(exercise, seen, broken) or _unnamed(exercise, seen, broken)
+    if all(s.right for s in seen):
+        return Outcome("right", f"right on {len(seen)} random cases.")
+    return _named(exercise, seen) or _unnamed(exercise, seen, [])
+
+
+def _unnamed(exercise: Definition, seen: list[_Seen], broken: list[str]) -> Outcome:
+    """What to say when no named mistake of the exercise explains the answer."""
+    outcome = _error(exercise, seen)
+    if outcome is None and not exercise.claims:
+        outcome = _generic(exercise, seen)
+    outcome = outcome or _slip(exercise, seen)
+    if outcome is None and broken:
+        outcome = Outcome("wrong", exercise.claims[broken[0]].sentence)
+    return outcome or _difference(exercise, seen)
+
+
+def _not_attempted(name: str, observation: Observation) -> Outcome:
+    text = "not attempted yet. The lesson goes on with the reference."
+    if observation.printed:
+        text += " (`raise NotImplementedError` is still reached: delete that line once your code returns a result.)"
+    return Outcome("not attempted", text)
+
+
+# -- agreement ---------------------------------------------------------------------------------------------------
+
+
+def _agrees(exercise: Definition, expected: Observation, actual: Observation) -> bool:
+    """Whether the candidate did what the reference did, in every respect that the exercise asks for."""
+    if expected.event == "raised":
+        return _same_exception(expected, actual)
+    if actual.event != "returned" or actual.changed or (exercise.fresh and actual.shared):
+        return False
+    if exercise.claims:
+        return _same_form(expected, actual)
+    return _same_values(expected, actual)
+
+
+def _same_exception(expected: Observation, actual: Observation) -> bool:
+    if expected.failure is None or actual.failure is None or actual.event != "raised":
+        return False
+    return expected.failure.kind in actual.failure.parents
+
+
+def _same_form(expected: Observation, actual: Observation) -> bool:
+    return expected.outputs.keys() == actual.outputs.keys() and all(
+        _form(value) == _form(actual.outputs[name]) for name, value in expected.outputs.items()
+    )
+
+
+def _form(value: Any) -> Any:
+    return (value.shape, value.dtype, value.device) if isinstance(value, Tensor) else type(value)
+
+
+def _same_values(expected: Observation, actual: Observation) -> bool:
+    return expected.outputs.keys() == actual.outputs.keys() and all(
+        _same(value, actual.outputs[name]) for name, value in expected.outputs.items()
+    )
+
+
+def _same(expected: Any, actual: Any) -> bool:
+    if isinstance(expected, Tensor):
+        same_kind = type(actual) is Tensor and actual.dtype == expected.dtype and actual.device == expected.device
+        return same_kind and close(actual, expected)
+    if isinstance(expected, NUMBERS) and not isinstance(expected, bool):
+        if not isinstance(actual, NUMBERS) or isinstance(actual, bool):
+            return False
+        if isinstance(expected, int) and not isinstance(actual, int):
+            return False
+        return abs(actual - expected) <= 1e-9 * max(abs(expected), 0.1)
+    return type(actual) is type(expected) and actual == expected
+
+
+# -- named mistakes ----------------------------------------------------------------------------------------------
+
+
+def _named(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
+    """The first mistake that does, on every trial, exactly what the candidate did."""
+    for mistake in exercise.mistakes.values():
+        failures_first = sorted(seen, key=lambda s: s.right)
+        if all(_behaves_alike(exercise, observe(mistake.function, s.trial, 1.0), s.actual) for s in failures_first):
+            return Outcome("diagnosed", mistake.sentence, mistake.key)
+    return None
+
+
+def _behaves_alike(exercise: Definition, mistake: Observation, actual: Observation) -> bool:
+    if mistake.event != actual.event:
+        return False
+    if mistake.event == "raised":
+        return _same_exception(mistake, actual)
+    same_sharing = not exercise.fresh or mistake.shared == actual.shared
+    return mistake.changed == actual.changed and same_sharing and _same_values(mistake, actual)
+
+
+def _broken_claims(exercise: Definition, observed: list[tuple[Trial, Observation]]) -> list[str]:
+    """The keys of the claims that some trial breaks; a claim that cannot be evaluated counts as broken."""
+    broken = []
+    for key, claim in exercise.claims.items():
+        for trial, observation in observed:
+            try:
+                holds = observation.event != "returned" or claim.holds(trial.arguments, _result(trial, observation))
+            except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+                holds = False
+            if not holds:
+                broken.append(key)
+                break
+    return broken
+
+
+def _result(trial: Trial, observation: Observation) -> Any:
+    values = [observation.outputs[name] for name in trial.outputs]
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _named_by_claims(exercise: Definition, seen: list[_Seen], broken: list[str]) -> Outcome | None:
+    """The mistake that breaks exactly the same claims, fails on the same trials and in the same way."""
+    for mistake in exercise.mistakes.values():
+        tried = [(s.trial, observe(mistake.function, s.trial, 1.0)) for s in seen]
+        same_events = all(
+            t.event == s.actual.event and t.changed == s.actual.changed for (_, t), s in zip(tried, seen, strict=True)
+        )
+        same_form = all(_agrees(exercise, s.expected, t) == s.right for (_, t), s in zip(tried, seen, strict=True))
+        if same_events and same_form and _broken_claims(exercise, tried) == broken:
+            return Outcome("diagnosed", mistake.sentence, mistake.key)
+    return None
+
+
+# -- errors ------------------------------------------------------------------------------------------------------
+
+
+def _error(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
+    for s in seen:
+        if s.actual.event == "timed out":
+            return Outcome("error", f"stopped after {TIME_LIMIT:g} seconds{_when(s.trial)}: a loop that never ends?")
+        if s.actual.event == "raised" and not s.right:
+            return Outcome("error", _exception(exercise, s))
+    return None
+
+
+def _exception(exercise: Definition, s: _Seen) -> str:
+    failure = s.actual.failure
+    if failure is None:
+        raise ValueError("a raised observation without its failure")
+    if failure.kind == "TypeError" and failure.line_number is None:
+        return (
+            f"cannot be called with its {len(s.trial.arguments)} arguments ({failure.message}). "
+            f"Keep the parameters ({', '.join(s.trial.arguments)}) as they stand in the exercise."
+        )
+    where = f"\n    line {failure.line_number}: {failure.line}" if failure.line_number else ""
+    if failure.kind == "RecursionError":
+        return f"`{exercise.name}` calls itself without end{_when(s.trial)}.{where}"
+    if failure.kind == "SystemExit":
+        return f"the function leaves Python (`exit`) instead of returning a result.{where}"
+    return f"{failure.kind}: {failure.message}{_when(s.trial)}{where}"
+
+
+def _when(trial: Trial) -> str:
+    return f" (when {trial.label})" if trial.label else ""
+
+
+# -- generic transformations -------------------------------------------------------------------------------------
+
+
+def _generic(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
+    """One transformation per wrong output that explains it on every trial; all wrong outputs must be explained."""
+    returned = [s for s in seen if s.expected.event == "returned"]
+    if any(s.actual.event != "returned" or s.actual.changed for s in returned) or not all(
+        s.right for s in seen if s.expected.event == "raised"
+    ):
+        return None
+    if any(s.expected.outputs.keys() != s.actual.outputs.keys() for s in returned):
+        return None
+    found = _other_order(returned) or _cut(returned) or _transformed(returned) or _edge_only(seen)
+    return found and Outcome("diagnosed", found[1], f"generic:{found[0]}")
+
+
+def _other_order(seen: list[_Seen]) -> tuple[str, str] | None:
+    names = seen[0].trial.outputs
+    if len(names) < 2 or any(name not in seen[0].expected.outputs for name in names):
+        return None
+    for order in list(itertools.permutations(names))[1:]:
+        if all(
+            _same(s.expected.outputs[source], s.actual.outputs[name])
+            for s in seen
+            for name, source in zip(names, order, strict=True)
+        ):
+            return "order", f"the results come in the order ({', '.join(order)}); ({', '.join(names)}) is asked for."
+    return None
+
+
+def _cut(seen: list[_Seen]) -> tuple[str, str] | None:
+    """Values right, gradients missing: the result was cut from the graph; or there, where none should be."""
+    wrong = {n for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n])}
+    if not wrong or not all(name.startswith("gradient with respect to ") for name in wrong):
+        return None
+    if all(s.actual.outputs[name] is None for s in seen for name in wrong):
+        names = ", ".join(f"`{name.rsplit(' ', 1)[1]}`" for name in sorted(wrong))
+        return "cut", (
+            f"the values are right, but no gradient arrives at {names}: the result is cut from the graph "
+            "(`.detach()`, `.data`, `.item()`, `torch.tensor(...)`, numpy or `torch.no_grad()` on the way)."
+        )
+    if all(s.expected.outputs[name] is None for s in seen for name in wrong):
+        return "not-cut", "the values are right, but gradients flow where none should."
+    return None
+
+
+def _transformed(seen: list[_Seen]) -> tuple[str, str] | None:
+    """Every wrong output explained by a transformation of its own."""
+    leaves = dict.fromkeys(name for s in seen for name in s.expected.outputs)
+    explained: dict[str, list[str]] = {}
+    sentences = {}
+    for leaf in leaves:
+        having = [s for s in seen if leaf in s.expected.outputs]
+        if all(_same(s.expected.outputs[leaf], s.actual.outputs[leaf]) for s in having):
+            continue
+        pairs = [_pair(leaf, s) for s in having]
+        found = explain([p for p in pairs if p is not None]) if None not in pairs else None
+        if found is None:
+            return None
+        explained.setdefault(found[0], []).append(leaf)
+        sentences.setdefault(found[0], found[1])
+    text = " ".join(
+        sentences[key] + (f" The same holds for {', '.join(f'`{n}`' for n in names[1:])}." if names[1:] else "")
+        for key, names in explained.items()
+    )
+    return ("+".join(explained), text) if explained else None
+
+
+def _pair(name: str, s: _Seen) -> Pair | None:
+    expected, actual = s.expected.outputs[name], s.actual.outputs[name]
+    if isinstance(expected, Tensor) and type(actual) is Tensor:
+        # A wrong dtype or device is told as such, not as a transformation.
+        same_kind = actual.dtype == expected.dtype and actual.device == expected.device
+        return Pair(name, expected, actual, s.trial.arguments) if same_kind else None
+    if isinstance(expected, float) and isinstance(actual, NUMBERS):
+        as_tensor = [torch.tensor(float(v), dtype=torch.float64) for v in (expected, actual)]
+        return Pair(name, as_tensor[0], as_tensor[1], s.trial.arguments)
+    return None
+
+
+def _edge_only(seen: list[_Seen]) -> tuple[str, str] | None:
+    """Right on every ordinary case, wrong on one kind of edge case."""
+    labels = {s.trial.label for s in seen if not s.right}
+    if "" in labels or len(labels) != 1 or not any(s.right for s in seen if not s.trial.label):
+        return None
+    label = labels.pop()
+    worst = next(s for s in seen if not s.right)
+    return f"edge:{label}", f"right on ordinary cases, but not when {label}: {_compare(worst)}"
+
+
+# -- structural slips and plain differences ----------------------------------------------------------------------
+
+
+def _slip(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
+    """Wrong in form: None, a wrong number of results, wrong type, shape, dtype, device; NaN; changed arguments."""
+    for s in seen:
+        if s.right:
+            continue
+        text = _slip_text(exercise, s)
+        if text:
+            return Outcome("wrong", text + (f" (This is the case where {s.trial.label}.)" if s.trial.label else ""))
+    return None
+
+
+def _slip_text(exercise: Definition, s: _Seen) -> str:
+    expected, actual = s.expected, s.actual
+    if expected.event == "raised" and expected.failure is not None:
+        return f"should raise {expected.failure.kind} here ({expected.failure.message}); yours returned a result."
+    if actual.structure == "None":
+        if actual.printed:
+            return "printed its result, but returned None. Replace `print(...)` by `return ...`."
+        return "returned None. Did you forget `return`?"
+    if actual.structure == "generator":
+        return "returned a generator: use `return` instead of `yield`."
+    if actual.structure.startswith("(") != expected.structure.startswith("(") or (
+        expected.structure.startswith("(") and actual.outputs.keys() != expected.outputs.keys()
+    ):
+        return f"should return {_ask(s.trial.outputs, expected)}; yours returned {actual.structure}."
+    for name, value in expected.outputs.items():
+        text = _leaf_slip(name, value, actual.outputs.get(name))
+        if text:
+            return text
+    if actual.changed:
+        names = ", ".join(f"`{name}`" for name in actual.changed)
+        return f"changes its argument {names} in place. Work on a new tensor (`x = x + 1`, not `x += 1`; no `…_()`)."
+    if exercise.fresh and actual.shared:
+        name, argument = next(iter(actual.shared.items()))
+        return f"`{name}` shares its memory with the argument `{argument}`; a fresh tensor is asked for (`.clone()`)."
+    return ""
+
+
+def _ask(names: tuple[str, ...], expected: Observation) -> str:
+    if len(names) == 1:
+        return f"`{names[0]}`, a {expected.structure}"
+    return f"{len(names)} results, ({', '.join(names)}), of type {expected.structure}"
+
+
+def _leaf_slip(name: str, expected: Any, actual: Any) -> str:
+    if isinstance(expected, Tensor):
+        if not isinstance(actual, Tensor):
+            kind = "None" if actual is None else f"a {type(actual).__name__}"
+            return f"`{name}` should be a tensor of shape {tuple(expected.shape)}; yours is {kind}."
+        if type(actual) is not Tensor:
+            return f"`{name}` should be a plain tensor; yours is a {type(actual).__name__}."
+        if actual.shape != expected.shape:
+            return f"`{name}` should have shape {tuple(expected.shape)}; yours has {tuple(actual.shape)}."
+        if actual.dtype != expected.dtype:
+            return f"`{name}` should have dtype {expected.dtype}, like the arguments; yours has {actual.dtype}."
+        if actual.device != expected.device:
+            return f"`{name}` should be on {expected.device}, where the arguments are; yours is on {actual.device}."
+        if expected.isfinite().all() and actual.isnan().any():
+            return f"`{name}` contains NaN ({int(actual.isnan().sum())} of {actual.numel()} entries)."
+    elif type(expected) is not type(actual) and not (isinstance(expected, NUMBERS) and isinstance(actual, NUMBERS)):
+        return f"`{name}` should be a {type(expected).__name__}; yours is a {type(actual).__name__}."
+    return ""
+
+
+def _difference(exercise: Definition, seen: list[_Seen]) -> Outcome:
+    wrong = [s for s in seen if not s.right]
+    share = f"{len(wrong)} of {len(seen)} random cases"
+    return Outcome("wrong", f"{_compare(wrong[0])} Different on {share}.")
+
+
+def _compare(s: _Seen) -> str:
+    """The worst entry of the first output that differs."""
+    if s.expected.event == "raised" and s.expected.failure is not None:
+        return f"{s.expected.failure.kind} should be raised ({s.expected.failure.message})."
+    for name, expected in s.expected.outputs.items():
+        actual = s.actual.outputs.get(name)
+        if _same(expected, actual):
+            continue
+        if not isinstance(expected, Tensor) or not isinstance(actual, Tensor) or actual.shape != expected.shape:
+            got = f"has shape {tuple(actual.shape)}" if isinstance(actual, Tensor) else f"is {actual!r}"
+            want = f"shape {tuple(expected.shape)}" if isinstance(expected, Tensor) else repr(expected)
+            return f"`{name}` {got}; {want} was expected."
+        gap = (actual.double() - expected.double()).abs().nan_to_num(float("inf"))
+        place = [int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape)]
+        at = f" at {place}" if place else ""
+        kind = f"shape {tuple(expected.shape)}, {expected.dtype}"
+        return (
+            f"`{name}` differs from the expected value (largest difference {gap.max().item():.3g}{at}: "
+            f"yours {actual[tuple(place)].item():.4g}, expected {expected[tuple(place)].item():.4g}; {kind})."
+        )
+    return "the result is right, but not the way it is made."

@@ -1,0 +1,168 @@
+"""What a student meets in a notebook: `@exercise`, `hint`, `solution` and `exercise.summary()`."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from course_utils.exercises.observe import observe
+
+MARKS = {"right": "✔", "diagnosed": "✘", "wrong": "✘", "error": "✘", "not attempted": "…"}
+COLOURS = {"✔": "#0b7a4b", "✘": "#b3261e", "…": "#5f6368"}
+SLOW = 10  # a right answer more than this many times slower than the reference is not used further on
+
+
+def trusted_part_is_installed() -> bool:
+    """False inside a grading box, where the definitions of the exercises are not mounted."""
+    try:
+        import course_utils.exercises.judge  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+class Exercise:
+    """The decorator `@exercise`: judge the function under it at once, say what was found, and bind the name.
+
+    The name is bound to the student's function when it is right and quick enough, and to the reference
+    otherwise, so that the cells below always have something that works.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Any] = {}
+        self._hints_shown: dict[str, int] = {}
+        self.device: Any = "cpu"
+
+    def __call__(self, function: Callable) -> Callable:
+        """Judge `function`, show the verdict, and return what its name shall mean from here on."""
+        if not trusted_part_is_installed():
+            return function
+        from course_utils.exercises.define import definition
+        from course_utils.exercises.judge import check
+
+        name = getattr(function, "__name__", repr(function))
+        exercise = definition(name)
+        outcome = check(name, function, seed=secrets.randbits(31), device=self.device)
+        self.outcomes[name] = outcome
+        message, bound = outcome.message, exercise.reference
+        if outcome.status == "right":
+            slower = _slowdown(function, exercise)
+            if slower > SLOW:
+                message += (
+                    f" It takes {slower:.0f} times as long as the reference, so the lesson goes on with the "
+                    "reference. Can you do without the Python loop?"
+                )
+            else:
+                bound = function
+        elif outcome.status != "not attempted":
+            printed = observe(function, exercise.trials(0)[0]).printed if outcome.status != "error" else ""
+            if printed:
+                message += f"\n    It printed: {printed.strip()[:400]}"
+        show(f"{MARKS[outcome.status]} {name}: {message}")
+        return bound
+
+    def summary(self) -> None:
+        """Show a table of the exercises of the lessons at hand: what is done, and the points."""
+        if not trusted_part_is_installed():
+            return
+        from course_utils.exercises.define import definition, names
+
+        lessons = sorted({definition(name).lesson for name in self.outcomes})
+        rows, earned, total = [], 0, 0
+        for name in (n for lesson in lessons for n in names(lesson)):
+            status = self.outcomes[name].status if name in self.outcomes else "cell not run"
+            points = definition(name).points
+            got = points if status == "right" else 0
+            earned, total = earned + got, total + points
+            word = {"diagnosed": "not yet right", "wrong": "not yet right"}.get(status, status)
+            rows.append((MARKS.get(status, "…"), name, word, f"{got} of {points}"))
+        rows.append(("", "all exercises", "", f"{earned} of {total}"))
+        _show_table(("", "exercise", "state", "points"), rows)
+
+    def hint(self, function: Callable | str) -> None:
+        """Show the next hint for an exercise: gentle ones first. Takes the function or its name."""
+        exercise = _definition_of(function)
+        if exercise is None:
+            return
+        shown = min(self._hints_shown.get(exercise.name, 0) + 1, len(exercise.staged_hints))
+        self._hints_shown[exercise.name] = shown
+        show(f"Hint {shown} of {len(exercise.staged_hints)}: {exercise.staged_hints[shown - 1]}")
+
+
+exercise = Exercise()
+
+
+def hint(function: Callable | str) -> None:
+    """Show the next hint for an exercise; call it again for a stronger one. `hint(rnn_step)`."""
+    exercise.hint(function)
+
+
+def solution(function: Callable | str) -> None:
+    """Show the reference solution, unless the instructor has switched it off (COURSE_SOLUTIONS=off)."""
+    if os.environ.get("COURSE_SOLUTIONS", "on").lower() in ("off", "0", "no"):
+        show("Solutions are switched off here (COURSE_SOLUTIONS=off). Try `hint(...)`.")
+        return
+    definition = _definition_of(function)
+    if definition is None:
+        return
+    source = definition.source()
+    _show({"text/plain": source, "text/markdown": f"```python\n{source}```"})
+
+
+def show(text: str) -> None:
+    """Display one line of feedback as plain text and as HTML, with `code` and the mark's colour."""
+    mark = text[:1] if text[:1] in COLOURS else ""
+    body = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text[len(mark) :].strip(), quote=False))
+    lines = "<br>".join(line.replace("    ", "&emsp;&emsp;") for line in body.split("\n"))
+    colour = COLOURS.get(mark, "inherit")
+    page = f'<div style="margin:4px 0"><span style="color:{colour};font-weight:bold">{mark}</span> {lines}</div>'
+    _show({"text/plain": text, "text/html": page})
+
+
+def _show(bundle: dict[str, Any]) -> None:
+    from course_utils import runtime
+
+    runtime.show(bundle)
+
+
+def _show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    plain = "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    )
+    head = "".join(f'<th style="text-align:left">{h}</th>' for h in header)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
+        for row in rows
+    )
+    _show({"text/plain": plain, "text/html": f"<table><tr>{head}</tr>{body}</table>"})
+
+
+def _definition_of(function: Callable | str) -> Any:
+    name = function if isinstance(function, str) else getattr(function, "__name__", "")
+    if not trusted_part_is_installed():
+        show("Hints and solutions are not installed here.")
+        return None
+    from course_utils.exercises.define import definition, names
+
+    if name not in names():
+        show(f"There is no exercise called `{name}`. Pass the exercise itself, as in `hint({names()[0]})`.")
+        return None
+    return definition(name)
+
+
+def _slowdown(function: Callable, definition: Any) -> float:
+    """How many times longer than the reference the answer takes at the lesson's own size (1.0 if unknown)."""
+    trial = definition.typical_trial(seed=0)
+    if trial is None:
+        return 1.0
+    reference = min(observe(definition.reference, trial).seconds for _ in range(3))
+    times = [observe(function, trial).seconds]
+    if times[0] > SLOW * max(reference, 1e-4):
+        times.append(observe(function, trial).seconds)
+    return min(times) / max(reference, 1e-4)

@@ -1,0 +1,329 @@
+"""Call a candidate on one trial and write down everything it did.
+
+This is the half of an exercise that may run beside untrusted code (see `CONTRIBUTING.md`): it knows neither
+references nor mistakes nor expected values, and imports nothing that does. A `Trial` says what to call the
+candidate with and what to look at; an `Observation` is the record: values, gradients, changed arguments,
+shared memory, what was printed, or the exception with the candidate's own line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import inspect
+import io
+import linecache
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TIME_LIMIT = 3.0  # seconds for one call of a candidate
+KEPT_OUTPUT = 4_000  # characters of a candidate's printing that are kept
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """An argument that is built afresh for every call, the same way on both sides: a generator, a network."""
+
+    kind: str
+    seed: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def build(self) -> Any:
+        """Make the object. Raises KeyError for a kind that nobody has registered in `FIXTURES`."""
+        if self.kind not in FIXTURES:
+            raise KeyError(f"no fixture of kind {self.kind!r}; known: {', '.join(sorted(FIXTURES))}")
+        return FIXTURES[self.kind](self.seed, **dict(self.options))
+
+
+FIXTURES: dict[str, Callable[..., Any]] = {"generator": lambda seed: torch.Generator().manual_seed(seed)}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call of an exercise.
+
+    `arguments` maps parameter names, in order, to tensors, numbers, lists of these, or `Fixture`s. `outputs`
+    names the results. `gradients` lists the arguments for which the gradient of a fixed random projection of
+    all results is recorded too. `label` names an edge case ("" for an ordinary one).
+    """
+
+    exercise: str
+    arguments: dict[str, Any]
+    outputs: tuple[str, ...]
+    gradients: tuple[str, ...] = ()
+    label: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception as the student should see it: its kind, its message, and the line of the student's code."""
+
+    kind: str
+    parents: tuple[str, ...]
+    message: str
+    line_number: int | None
+    line: str
+
+
+@dataclass
+class Observation:
+    """What one call did. `event` is "returned", "raised", "timed out" or "not attempted".
+
+    `outputs` maps names to leaves (tensors, numbers, strings, None …): results first, then
+    "gradient with respect to …". `structure` describes the result's type, e.g. "(tensor, [tensor, tensor])".
+    """
+
+    event: str
+    outputs: dict[str, Any] = field(default_factory=dict)
+    structure: str = ""
+    failure: Failure | None = None
+    changed: tuple[str, ...] = ()
+    shared: dict[str, str] = field(default_factory=dict)
+    printed: str = ""
+    seconds: float = 0.0
+
+
+def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -> Observation:
+    """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
+    anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
+    """
+    leaves, passed = _arguments(trial)
+    before = {name: _snapshot(value) for name, value in passed.items()}
+    printed = _Tail()
+    start = time.perf_counter()
+    with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed):
+        try:
+            inspect.signature(candidate).bind(*passed.values())
+            with _deadline(time_limit):
+                result = candidate(*passed.values())
+            seconds = time.perf_counter() - start
+            record = Observation("returned", structure=describe(result))
+            _flatten(result, trial.outputs, record.outputs)
+            record.shared = _shared_memory(record.outputs, passed)
+            record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
+            if trial.gradients:
+                _differentiate(record.outputs, leaves, trial)
+            record.outputs = {
+                name: value.detach().clone() if isinstance(value, Tensor) else value
+                for name, value in record.outputs.items()
+            }
+        except _TimeLimit:
+            record, seconds = Observation("timed out"), time_limit
+        except KeyboardInterrupt:
+            raise
+        except NotImplementedError as error:
+            # torch raises NotImplementedError too, always with a message; a stub raises it bare.
+            seconds = time.perf_counter() - start
+            event = "raised" if str(error) else "not attempted"
+            record = Observation(event, failure=_failure(error, candidate))
+        except BaseException as error:
+            seconds = time.perf_counter() - start
+            record = Observation("raised", failure=_failure(error, candidate))
+    record.printed, record.seconds = printed.text(), seconds
+    return record
+
+
+def describe(value: Any) -> str:
+    """The shape of a result in words: "tensor", "(tensor, tensor)", "[int, int]", "None"."""
+    if isinstance(value, Tensor):
+        return "tensor" if type(value) is Tensor else type(value).__name__
+    if isinstance(value, tuple):
+        return f"({', '.join(describe(v) for v in value)})"
+    if isinstance(value, list):
+        return f"[{', '.join(describe(v) for v in value)}]"
+    return "None" if value is None else type(value).__name__
+
+
+@contextlib.contextmanager
+def undisturbed(seed: int) -> Iterator[None]:
+    """Run with seeded global generators, grad mode on and the current default dtype; then restore them all."""
+    dtype, grad, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.default_generator.manual_seed(seed)
+            for device in devices:
+                torch.cuda.default_generators[device].manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            torch.set_grad_enabled(True)
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+
+
+class _TimeLimit(BaseException):
+    """Raised inside the candidate when its time is over; no `except Exception` of the student's swallows it."""
+
+
+@contextlib.contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """Raise `_TimeLimit` in this thread after `seconds`; works on every platform, for Python-level loops."""
+    thread, lock, over, fired = threading.get_ident(), threading.Lock(), threading.Event(), threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        while not over.wait(wait):
+            with lock:
+                if not over.is_set():
+                    fired.set()
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_TimeLimit))
+            wait = 0.2  # again, in case a bare `except:` swallowed it
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over.set()
+        if fired.is_set():  # an exception still on its way must arrive here, not in the caller's code
+            time.sleep(0)
+
+
+@contextlib.contextmanager
+def _called_by_its_own_name(candidate: Callable) -> Iterator[None]:
+    """While it runs, the candidate's name means the candidate.
+
+    In a notebook the name may be bound to the reference from an earlier run of the cell: a function that calls
+    itself would then be judged by the reference's work.
+    """
+    scope, name = getattr(candidate, "__globals__", {}), getattr(candidate, "__name__", "")
+    bound, earlier = name in scope, scope.get(name)
+    if name:
+        scope[name] = candidate
+    try:
+        yield
+    finally:
+        if bound:
+            scope[name] = earlier
+        else:
+            scope.pop(name, None)
+
+
+class _Tail(io.StringIO):
+    """Keeps the first characters that are printed and throws the rest away."""
+
+    def write(self, text: str) -> int:
+        room = KEPT_OUTPUT - self.tell()
+        if room > 0:
+            super().write(text[:room])
+        return len(text)
+
+    def text(self) -> str:
+        return self.getvalue()
+
+
+def _arguments(trial: Trial) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    leaves, passed = {}, {}
+    for name, value in trial.arguments.items():
+        if name in trial.gradients:
+            leaves[name] = value.detach().clone().requires_grad_()
+            passed[name] = leaves[name].clone()  # not a leaf, as in the middle of a real computation
+        else:
+            passed[name] = _copy(value)
+    return leaves, passed
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Fixture):
+        return value.build()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copy(v) for v in value)
+    return value
+
+
+def _snapshot(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone(), value.grad_fn
+    if isinstance(value, (list, tuple)):
+        return [_snapshot(v) for v in value]
+    return None if isinstance(value, torch.Generator) else value
+
+
+def _differs(before: Any, value: Any) -> bool:
+    if isinstance(value, Tensor):
+        old, graph = before
+        same = old.shape == value.shape and old.dtype == value.dtype and graph is value.grad_fn
+        return not (same and torch.equal(old.nan_to_num(0.125), value.detach().nan_to_num(0.125)))
+    if isinstance(value, (list, tuple)):
+        return len(before) != len(value) or any(_differs(b, v) for b, v in zip(before, value, strict=True))
+    return False if isinstance(value, (torch.Generator, torch.nn.Module)) else before != value
+
+
+def _flatten(result: Any, names: tuple[str, ...], into: dict[str, Any]) -> None:
+    if len(names) > 1 and isinstance(result, (tuple, list)):
+        for position, value in enumerate(result):
+            _leaves(value, names[position] if position < len(names) else f"result {position + 1}", into)
+    else:
+        _leaves(result, names[0], into)
+
+
+def _leaves(value: Any, name: str, into: dict[str, Any]) -> None:
+    if isinstance(value, (list, tuple)) and not all(isinstance(v, (int, str)) for v in value):
+        for position, item in enumerate(value):
+            _leaves(item, f"{name}[{position}]", into)
+    else:
+        into[name] = value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _shared_memory(outputs: dict[str, Any], passed: dict[str, Any]) -> dict[str, str]:
+    owner = {t.untyped_storage().data_ptr(): name for name, value in passed.items() for t in _tensors(value)}
+    shared = {}
+    for name, value in outputs.items():
+        if isinstance(value, Tensor) and value.numel() and value.untyped_storage().data_ptr() in owner:
+            shared[name] = owner[value.untyped_storage().data_ptr()]
+    return shared
+
+
+def _differentiate(outputs: dict[str, Any], leaves: dict[str, Tensor], trial: Trial) -> None:
+    """Add the gradient of a fixed random projection of the results; None where no gradient arrives."""
+    generator = torch.Generator().manual_seed(trial.seed)
+    total: Any = None
+    for value in list(outputs.values()):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            probe = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
+            if value.requires_grad:
+                part = (value * probe).sum()
+                total = part if total is None else total + part
+    grads: tuple[Any, ...] = (None,) * len(leaves)
+    if total is not None:
+        grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    for name, grad in zip(leaves, grads, strict=True):
+        outputs[f"gradient with respect to {name}"] = grad
+
+
+def _failure(error: BaseException, candidate: Callable) -> Failure:
+    code = getattr(candidate, "__code__", None)
+    number, line = None, ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if code is not None and frame.filename == code.co_filename:
+            number, line = frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip()
+    parents = tuple(kind.__name__ for kind in type(error).__mro__)
+    return Failure(type(error).__name__, parents, str(error)[:500], number, line)

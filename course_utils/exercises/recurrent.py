@@ -1,0 +1,545 @@
+"""Exercises of lesson 01: recurrent networks and backpropagation through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from course_utils.exercises.define import Case, define, edge
+
+# -- 1.1 -----------------------------------------------------------------------------------------------------------
+
+
+@define(lesson="01", points=2, outputs="h_next", gradients=("x", "h", "weight_ih", "weight_hh", "bias"))
+def rnn_step(x, h, weight_ih, weight_hh, bias):
+    """One step of a recurrent network: what comes in now, and what was there before, become the new state.
+
+    x: (batch, in). h: (batch, hidden). weight_ih: (hidden, in). weight_hh: (hidden, hidden). bias: (hidden,).
+    Returns h_next, (batch, hidden).
+    """
+    return torch.tanh(x @ weight_ih.T + h @ weight_hh.T + bias)
+
+
+def _step(generator: torch.Generator, batch: int, inputs: int, hidden: int, loud: float = 1.0) -> dict:
+    return dict(
+        x=_randn(generator, batch, inputs) * loud,
+        h=torch.tanh(_randn(generator, batch, hidden)),
+        weight_ih=_randn(generator, hidden, inputs) / inputs**0.5,
+        weight_hh=_randn(generator, hidden, hidden) / hidden**0.5,
+        bias=_randn(generator, hidden) * 0.5,
+    )
+
+
+@rnn_step.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for batch, inputs, hidden in ((4, 3, 5), (2, 6, 3), (7, 2, 4), (3, 5, 2)):
+        yield _step(generator, batch, inputs, hidden)
+    start = _step(generator, 5, 3, 4)
+    yield edge("the state is still zero, at the first step", **(start | dict(h=torch.zeros_like(start["h"]))))
+    yield edge("the batch holds one sequence", **_step(generator, 1, 3, 4))
+    yield edge("there is one input and one hidden unit", **_step(generator, 3, 1, 1))
+    yield edge("the inputs are large", **_step(generator, 3, 4, 5, loud=8.0))
+
+
+@rnn_step.typical
+def _(generator: torch.Generator) -> dict:
+    return _step(generator, 128, 3, 32)
+
+
+@rnn_step.mistake(
+    "you multiply the state by `weight_hh` without transposing it. The matrix is square, so no shape complains, but "
+    "every connection now runs backwards: what unit 3 should send to unit 5 goes from 5 to 3. Row i of a weight "
+    "matrix holds what unit i listens to."
+)
+def backward_wires(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + h @ weight_hh + bias)
+
+
+@rnn_step.mistake(
+    "the new state is not squashed. Without tanh the whole unrolled network is one linear map, however many steps it "
+    "takes, and nothing keeps the state from growing at each of them."
+)
+def unsquashed(x, h, weight_ih, weight_hh, bias):
+    return x @ weight_ih.T + h @ weight_hh.T + bias
+
+
+@rnn_step.mistake(
+    "the old state has no say: your new state depends on the present input alone. That is an ordinary layer, and "
+    "the network remembers nothing. The feedback term is missing."
+)
+def amnesia(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + bias)
+
+
+@rnn_step.mistake(
+    "the bias is missing. Then a silent input and an empty state always give an empty state, and no unit can have a "
+    "level of its own to rest at."
+)
+def without_bias(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + h @ weight_hh.T)
+
+
+@rnn_step.mistake(
+    "you squash the input's part only and add the old state's part outside tanh. The state can then leave the interval "
+    "from −1 to 1 and grow from step to step. Add everything first; squash the sum."
+)
+def feedback_outside(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + bias) + h @ weight_hh.T
+
+
+@rnn_step.mistake(
+    "you squash with the logistic sigmoid; tanh is asked for. A sigmoid's state is never negative and its slope never "
+    "above 1/4, so a gradient loses at least three quarters of itself at every unit and every step."
+)
+def sigmoid_state(x, h, weight_ih, weight_hh, bias):
+    return torch.sigmoid(x @ weight_ih.T + h @ weight_hh.T + bias)
+
+
+rnn_step.hints(
+    "Two messages arrive at every hidden unit: one from the input, one from the old state. What happens to them "
+    "before the squashing?",
+    "Each message is a matrix product. `x` is (batch, in) and `weight_ih` is (hidden, in): one of them must be "
+    "transposed to give (batch, hidden). The square matrix wants the same treatment, although nothing would complain.",
+    "Add three things, `x @ weight_ih.T`, the same with `h` and `weight_hh`, and `bias`; return `torch.tanh` of the "
+    "sum.",
+)
+
+# -- 1.2 -----------------------------------------------------------------------------------------------------------
+
+
+@define(lesson="01", points=1, outputs=("inputs", "targets"))
+def make_windows(series, window, horizon):
+    """Cut a series into all the questions it can ask: `window` values in a row, and the `horizon` that follow.
+
+    series: (T,). Returns (inputs (N, window), targets (N, horizon)), oldest value first, with
+    N = T - window - horizon + 1, one row for every place where a window can start.
+    Raises ValueError if N < 1.
+    """
+    n = len(series) - window - horizon + 1
+    if n < 1:
+        raise ValueError(f"a series of {len(series)} is too short for windows of {window} and {horizon} to follow")
+    inputs = torch.stack([series[i : i + window] for i in range(n)])
+    targets = torch.stack([series[i + window : i + window + horizon] for i in range(n)])
+    return inputs, targets
+
+
+@make_windows.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for length, window, horizon in ((17, 4, 2), (12, 5, 3), (15, 2, 6), (23, 7, 4)):
+        yield dict(series=_randn(generator, length), window=window, horizon=horizon)
+    yield edge("one step ahead is asked for", series=_randn(generator, 11), window=4, horizon=1)
+    yield edge("the window holds one value", series=_randn(generator, 9), window=1, horizon=3)
+    yield edge("the series is just long enough for one window", series=_randn(generator, 8), window=5, horizon=3)
+    yield edge("the series is one value too short", series=_randn(generator, 7), window=5, horizon=3)
+    yield edge("the series is far too short", series=_randn(generator, 4), window=5, horizon=3)
+
+
+@make_windows.typical
+def _(generator: torch.Generator) -> dict:
+    return dict(series=_randn(generator, 480), window=12, horizon=12)
+
+
+@make_windows.mistake(
+    "the last window is missing. The place after the last possible start is T − window − horizon + 1: count it with a "
+    "series that is just long enough for one."
+)
+def last_one_lost(series, window, horizon):
+    n = len(series) - window - horizon
+    if n < 1:
+        raise ValueError("too short")
+    pieces = series.unfold(0, window + horizon, 1)[:-1]
+    return pieces[:, :window], pieces[:, window:]
+
+
+@make_windows.mistake(
+    "your first target is the last value of the window. The network can then copy its answer from its own input, the "
+    "error looks wonderful, and nothing was forecast. The targets begin one step after the window ends."
+)
+def answer_in_the_question(series, window, horizon):
+    pieces = _pieces(series, window, horizon)
+    return pieces[:, :window], pieces[:, window - 1 : -1]
+
+
+@make_windows.mistake(
+    "you keep only the value that lies `horizon` steps ahead. All the steps on the way there are asked for too, one "
+    "column each."
+)
+def only_the_farthest(series, window, horizon):
+    pieces = _pieces(series, window, horizon)
+    return pieces[:, :window], pieces[:, -1:]
+
+
+@make_windows.mistake(
+    "your windows stand side by side, each beginning where the one before ended. They should overlap: a new window "
+    "begins at every step, and a short record yields many times more examples."
+)
+def side_by_side(series, window, horizon):
+    pieces = _pieces(series, window, horizon)[::window]
+    return pieces[:, :window], pieces[:, window:]
+
+
+@make_windows.mistake(
+    "a series that is too short gives you empty tensors. Nothing fails here, and everything fails later: a mean over "
+    "no windows is NaN. Raise a ValueError that says how long the series is."
+)
+def silent_when_short(series, window, horizon):
+    if len(series) < window + horizon:
+        return series.new_zeros(0, window), series.new_zeros(0, horizon)
+    pieces = _pieces(series, window, horizon)
+    return pieces[:, :window], pieces[:, window:]
+
+
+@make_windows.mistake(
+    "time runs backwards in your windows: the newest value comes first. A recurrent network reads from the left, so it "
+    "would meet the newest month first and have the longest way to carry it."
+)
+def newest_first(series, window, horizon):
+    pieces = _pieces(series, window, horizon)
+    return pieces[:, :window].flip(1), pieces[:, window:]
+
+
+def _pieces(series: Tensor, window: int, horizon: int) -> Tensor:
+    if len(series) < window + horizon:
+        raise ValueError("too short")
+    return series.unfold(0, window + horizon, 1)
+
+
+make_windows.hints(
+    "Lay a ruler of length window + horizon on the series and push it along by one place at a time. In how many "
+    "places does it fit?",
+    "Row i of the inputs begins at place i and holds `window` values; row i of the targets begins where the inputs "
+    "end. Count the rows first, and raise the error if there are none.",
+    "`torch.stack([series[i : i + window] for i in range(n)])` makes the inputs; the targets are the slices from "
+    "i + window to i + window + horizon.",
+)
+
+# -- 1.3 -----------------------------------------------------------------------------------------------------------
+
+
+@define(lesson="01", points=3, outputs=("grad_weight_ih", "grad_weight_hh", "grad_bias"))
+def rnn_backward(inputs, hiddens, grad_hiddens, weight_hh):
+    """Backpropagation through time: walk the unrolled network from its last step to its first.
+
+    inputs: (T, batch, in). hiddens: (T + 1, batch, hidden), hiddens[0] is the start and hiddens[t + 1] the state
+    after inputs[t]. grad_hiddens: (T, batch, hidden), grad_hiddens[t] is the loss's direct gradient with respect
+    to hiddens[t + 1]. weight_hh: (hidden, hidden).
+    Returns the gradients (grad_weight_ih (hidden, in), grad_weight_hh (hidden, hidden), grad_bias (hidden,)).
+    """
+    grad_weight_ih, grad_weight_hh, grad_bias = 0.0, 0.0, 0.0
+    from_the_future = 0.0
+    for t in reversed(range(len(inputs))):
+        grad_h = grad_hiddens[t] + from_the_future
+        grad_sum = grad_h * (1 - hiddens[t + 1] ** 2)  # through tanh: (batch, hidden)
+        grad_weight_ih = grad_weight_ih + grad_sum.T @ inputs[t]
+        grad_weight_hh = grad_weight_hh + grad_sum.T @ hiddens[t]
+        grad_bias = grad_bias + grad_sum.sum(0)
+        from_the_future = grad_sum @ weight_hh
+    return grad_weight_ih, grad_weight_hh, grad_bias
+
+
+def _unrolled(generator: torch.Generator, steps: int, batch: int, inputs: int, hidden: int, loud: float = 1.0) -> dict:
+    x = _randn(generator, steps, batch, inputs)
+    weight_hh = _randn(generator, hidden, hidden) / hidden**0.5
+    pushes = x @ _randn(generator, inputs, hidden) * loud / inputs**0.5 + _randn(generator, hidden) * 0.3
+    h = torch.tanh(_randn(generator, batch, hidden))
+    hiddens = [h]
+    for push in pushes:
+        h = torch.tanh(push + h @ weight_hh.T)
+        hiddens.append(h)
+    grad_hiddens = _randn(generator, steps, batch, hidden)
+    return dict(inputs=x, hiddens=torch.stack(hiddens), grad_hiddens=grad_hiddens, weight_hh=weight_hh)
+
+
+@rnn_backward.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for steps, batch, inputs, hidden in ((6, 4, 3, 5), (3, 2, 5, 4), (8, 3, 4, 2), (5, 7, 2, 3)):
+        yield _unrolled(generator, steps, batch, inputs, hidden)
+    yield edge("there is a single time step", **_unrolled(generator, 1, 3, 2, 4))
+    yield edge("the batch holds one sequence", **_unrolled(generator, 4, 1, 3, 5))
+    late = _unrolled(generator, 6, 3, 2, 4)
+    late["grad_hiddens"][:-1] = 0
+    yield edge("the loss looks at the last state only", **late)
+    yield edge("the units are saturated", **_unrolled(generator, 4, 3, 2, 5, loud=4.0))
+
+
+@rnn_backward.typical
+def _(generator: torch.Generator) -> dict:
+    return _unrolled(generator, 12, 64, 3, 16)
+
+
+def _backward(
+    arguments: tuple[Tensor, Tensor, Tensor, Tensor],
+    slope_at: int = 1,
+    paired_with: int = 0,
+    forwards: bool = False,
+    transposed: bool = False,
+    deaf: bool = False,
+    no_slope: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The reference with one thing wrong; the named mistakes below choose which."""
+    inputs, hiddens, grad_hiddens, weight_hh = arguments
+    carried = torch.zeros_like(hiddens[0])
+    at_sums = torch.zeros_like(grad_hiddens)
+    order = range(len(inputs)) if forwards else reversed(range(len(inputs)))
+    for t in order:
+        slope = 1 - hiddens[t + slope_at] ** 2
+        at_sums[t] = (grad_hiddens[t] + carried) * (1 if no_slope else slope)
+        carried = carried * 0 if deaf else at_sums[t] @ (weight_hh.T if transposed else weight_hh)
+    before = hiddens[paired_with : paired_with + len(inputs)]
+    to_ih, to_hh = torch.einsum("tbh,tbi->hi", at_sums, inputs), torch.einsum("tbh,tbk->hk", at_sums, before)
+    return to_ih, to_hh, at_sums.sum((0, 1))
+
+
+@rnn_backward.mistake(
+    "nothing travels back in time: each step hears only its own loss. But hiddens[t] also shapes every later state, "
+    "and their losses must be charged to it. Carry what flows back through `weight_hh` to the step before."
+)
+def no_future(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), deaf=True)
+
+
+@rnn_backward.mistake(
+    "you take tanh's slope at the state before the step. The squashing produced hiddens[t + 1], so its slope there is "
+    "1 − hiddens[t + 1]²; the list of states is one longer than the list of inputs, and that is where one slips."
+)
+def slope_one_early(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), slope_at=0)
+
+
+@rnn_backward.mistake(
+    "the gradient passes tanh as if it were not there. Going back through a squashing multiplies by its slope, "
+    "1 − (state)², which is nearly zero where a unit is saturated."
+)
+def no_squashing(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), no_slope=True)
+
+
+@rnn_backward.mistake(
+    "the gradient goes back through `weight_hh` the wrong way round. Forwards the rows are (state) · weight_hhᵀ; "
+    "backwards they meet the matrix itself. A square matrix hides this slip from every check of shapes."
+)
+def wrong_way_round(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), transposed=True)
+
+
+@rnn_backward.mistake(
+    "for `grad_weight_hh` you pair each step with the state it produced. The matrix was multiplied by the state that "
+    "the step *received*, hiddens[t]; a weight's gradient is always (what came back) × (what went in)."
+)
+def paired_with_the_result(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), paired_with=1)
+
+
+@rnn_backward.mistake(
+    "you walk from the first step to the last. A gradient flows against time: before you can treat step t you must "
+    "know what step t + 1 sends back."
+)
+def with_the_clock(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), forwards=True)
+
+
+rnn_backward.hints(
+    "Draw the unrolled network for T = 2. Every state has two readers: the loss at its own step, and the next step. "
+    "So its gradient is a sum of two things.",
+    "Go from the last step to the first. At each: add the direct gradient and what the later step sent back; multiply "
+    "by tanh's slope 1 − hiddens[t + 1]²; that is the gradient of the sum inside tanh. From it, everything else "
+    "follows as in lesson 00: it times what went in for each weight, summed over the batch.",
+    "With `grad_sum` (batch, hidden) at step t: add `grad_sum.T @ inputs[t]`, `grad_sum.T @ hiddens[t]` and "
+    "`grad_sum.sum(0)` to the three gradients, and pass `grad_sum @ weight_hh` on to step t − 1.",
+)
+
+# -- 1.4 -----------------------------------------------------------------------------------------------------------
+
+
+@define(lesson="01", points=1, outputs="carried", gradients=("h",))
+def truncate(h):
+    """Carry a state over to the next chunk of a sequence: the same numbers, without their history.
+
+    h: (batch, hidden), part of a graph. Returns (batch, hidden), equal to h, through which no gradient flows to h.
+    """
+    return h.detach()
+
+
+@truncate.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for batch, hidden in ((4, 3), (2, 5), (6, 7)):
+        yield dict(h=_randn(generator, batch, hidden))
+    yield edge("the batch holds one sequence", h=_randn(generator, 1, 4))
+    yield edge("the states are saturated", h=_randn(generator, 3, 5).sign())
+
+
+@truncate.typical
+def _(generator: torch.Generator) -> dict:
+    return dict(h=_randn(generator, 64, 32))
+
+
+@truncate.mistake(
+    "the numbers are right, but their history is still attached: the backward pass would walk on through every earlier "
+    "chunk, and torch would complain that it has already freed them. A copy keeps its history too; cut it."
+)
+def history_kept(h):
+    return h.clone()
+
+
+@truncate.mistake(
+    "you cut the memory together with the graph: the next chunk starts from zeros and knows nothing of what came "
+    "before. Truncation forgets how the state was made, not what it is."
+)
+def memory_lost(h):
+    return torch.zeros_like(h)
+
+
+@truncate.mistake(
+    "you cut the very tensor that you were given. The present chunk's loss may still need its path through it; leave "
+    "the argument as it is, and return a tensor without history."
+)
+def cut_in_place(h):
+    return h.detach_()
+
+
+@truncate.mistake(
+    "you keep only the last row. The first dimension of the state is the batch, not time: every sequence in the batch "
+    "has its own state, and all of them must be carried over."
+)
+def last_row_only(h):
+    return h[-1:].detach()
+
+
+truncate.hints(
+    "Two things hang on a tensor: its numbers, and the record of how they were made. You want the first without the "
+    "second.",
+    "Copying does not help: a copy records that it was copied. Torch has one method that returns the same numbers "
+    "outside the graph. Its name is the opposite of 'attach'.",
+    "`h.detach()`; not `h.detach_()`, which would change the argument.",
+)
+
+# -- 1.5 -----------------------------------------------------------------------------------------------------------
+
+
+@define(lesson="01", points=2, outputs=("clipped", "norm"))
+def clip_by_global_norm(grads, max_norm):
+    """Shorten a gradient that is too long, and keep its direction.
+
+    grads: a list of tensors of any shapes, seen as one long vector. max_norm: > 0.
+    Returns (clipped, norm): a list of new tensors whose common norm is at most max_norm (never scaled up), and
+    the norm before clipping, a tensor of shape (). The arguments stay as they are; zero gradients stay zero.
+    """
+    norm = torch.cat([grad.flatten() for grad in grads]).norm()
+    scale = (max_norm / norm).clamp(max=1.0)
+    return [grad * scale for grad in grads], norm
+
+
+def _grads(generator: torch.Generator, *shapes: tuple[int, ...], norm: float) -> list[Tensor]:
+    grads = [_randn(generator, *shape) for shape in shapes]
+    scale = norm / torch.cat([grad.flatten() for grad in grads]).norm()
+    return [grad * scale for grad in grads]
+
+
+@clip_by_global_norm.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    yield dict(grads=_grads(generator, (3, 2), (4, 4), (5,), norm=7.0), max_norm=1.5)
+    yield dict(grads=_grads(generator, (2, 5), (3,), norm=2.6), max_norm=2.0)
+    yield dict(grads=_grads(generator, (4,), (2, 3), (3, 2), (1, 4), norm=0.9), max_norm=0.25)
+    yield edge("the gradient is short enough already", grads=_grads(generator, (3, 4), (2,), norm=0.8), max_norm=2.5)
+    yield edge("every gradient is zero", grads=[torch.zeros(3, 2), torch.zeros(4)], max_norm=1.5)
+    yield edge("the list holds one tensor", grads=_grads(generator, (2, 6), norm=5.0), max_norm=3.0)
+    yield edge("one tensor is a single number", grads=_grads(generator, (3, 3), (), norm=4.0), max_norm=0.5)
+    yield edge("the gradient has exploded", grads=_grads(generator, (3, 5), (5,), norm=4e5), max_norm=2.0)
+
+
+@clip_by_global_norm.typical
+def _(generator: torch.Generator) -> dict:
+    return dict(grads=_grads(generator, (32, 3), (32, 32), (32,), norm=5.0), max_norm=1.0)
+
+
+def _norm(grads: list[Tensor]) -> Tensor:
+    return torch.cat([grad.flatten() for grad in grads]).norm()
+
+
+@clip_by_global_norm.mistake(
+    "you clip every tensor by its own norm. Then the long ones shrink and the short ones do not, the step points "
+    "somewhere else, and the common norm may still exceed the limit. One norm, over all of them; one factor for all."
+)
+def one_by_one(grads, max_norm):
+    return [grad * (max_norm / grad.norm()).clamp(max=1.0) for grad in grads], _norm(grads)
+
+
+@clip_by_global_norm.mistake(
+    "you bring every gradient to the length max_norm, short ones too. Near a minimum the gradients become small so "
+    "that the steps become small; blown up, they would jump over it forever (and a zero gradient becomes NaN). "
+    "Shorten only."
+)
+def always_to_the_limit(grads, max_norm):
+    norm = _norm(grads)
+    return [grad * (max_norm / norm) for grad in grads], norm
+
+
+@clip_by_global_norm.mistake(
+    "you clip every entry on its own. That bends the direction of the step towards a diagonal; here the whole "
+    "vector is shortened by one factor, so that it still points downhill."
+)
+def entry_by_entry(grads, max_norm):
+    return [grad.clamp(-max_norm, max_norm) for grad in grads], _norm(grads)
+
+
+@clip_by_global_norm.mistake(
+    "the norm you return is the one after clipping. It can never exceed the limit, so it would hide every explosion "
+    "from you. Return the norm before."
+)
+def norm_afterwards(grads, max_norm):
+    clipped = [grad * (max_norm / _norm(grads)).clamp(max=1.0) for grad in grads]
+    return clipped, _norm(clipped)
+
+
+@clip_by_global_norm.mistake(
+    "there is a small constant in your denominator. It makes every clipped gradient a little too short, and it is not "
+    "needed: a norm of zero never asks for shortening."
+)
+def with_epsilon(grads, max_norm):
+    norm = _norm(grads)
+    return [grad * (max_norm / (norm + 1e-6)).clamp(max=1.0) for grad in grads], norm
+
+
+@clip_by_global_norm.mistake(
+    "you add up the norms of the tensors. Lengths at right angles add by their squares, as in Pythagoras: your sum is "
+    "too long, so you clip gradients that are short enough."
+)
+def norms_added(grads, max_norm):
+    norm = torch.stack([grad.norm() for grad in grads]).sum()
+    return [grad * (max_norm / norm).clamp(max=1.0) for grad in grads], norm
+
+
+@clip_by_global_norm.mistake(
+    "you forgot the square root: you compare the squared norm with the limit. A gradient of length 10 then counts as "
+    "100 and is cut ten times too short, and one of length 0.5 counts as 0.25 and passes a limit of 0.3."
+)
+def without_the_root(grads, max_norm):
+    norm = _norm(grads).square()
+    return [grad * (max_norm / norm).clamp(max=1.0) for grad in grads], norm
+
+
+@clip_by_global_norm.mistake(
+    "the numbers are right, but you changed the gradients that you were given. Whoever called you may still want to "
+    "see how large they were: return new tensors (`grad * scale`, not `grad *= scale`)."
+)
+def clipped_in_place(grads, max_norm):
+    norm = _norm(grads)
+    if norm > max_norm:
+        for grad in grads:
+            grad.mul_(max_norm / norm)
+    return grads, norm
+
+
+clip_by_global_norm.hints(
+    "Imagine all the tensors laid end to end as one long vector. How long is it, and by what factor must it shrink?",
+    "The length is the square root of the sum of all squares, over all tensors. The factor is max_norm / norm where "
+    "the norm is above the limit, and 1 elsewhere. What does your formula do when the norm is 0?",
+    "`norm = torch.cat([grad.flatten() for grad in grads]).norm()`, then `scale = (max_norm / norm).clamp(max=1.0)`: "
+    "for a norm of 0 the quotient is infinite, and the clamp turns it into 1.",
+)
+
+
+def _randn(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -1,0 +1,191 @@
+"""Figures: one style, a palette that colour-blind readers can tell apart, a title that says what to see, alt text.
+
+Every function shows one PNG of at most 80 dpi. `title` states the finding; `alt` describes the picture to someone
+who cannot see it, and travels with the image. matplotlib is imported on first use.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils import runtime
+
+# Okabe & Ito, "Color Universal Design" (2008): eight colours that most colour-blind readers can tell apart.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
+DPI = 80
+STYLE = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "figure.dpi": DPI,
+    "font.size": 10,
+    "image.cmap": "viridis",
+    "image.interpolation": "nearest",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+@dataclass(frozen=True)
+class Band:
+    """Several runs of one curve: `x` (N,), the median `middle` (N,), and the range `low`, `high` (N,)."""
+
+    x: Tensor
+    low: Tensor
+    middle: Tensor
+    high: Tensor
+
+
+def band(x: Sequence[float] | Tensor, runs: Tensor) -> Band:
+    """The median and the range (smallest to largest) of `runs` (R, N) over `x` (N,)."""
+    runs = torch.as_tensor(runs, dtype=torch.float64)
+    if runs.dim() != 2 or runs.shape[1] != len(x):
+        raise ValueError(f"runs must have shape (R, {len(x)}), not {tuple(runs.shape)}")
+    x = torch.as_tensor(x, dtype=torch.float64)
+    return Band(x, runs.amin(0), runs.quantile(0.5, dim=0), runs.amax(0))
+
+
+@contextlib.contextmanager
+def figure(
+    *, title: str, alt: str, width: float = 7.5, height: float = 3.4, rows: int = 1, columns: int = 1
+) -> Iterator[Any]:
+    """Yield one Axes (or an array of them) to draw on; show the figure with its title and alt text on leaving."""
+    if not title or not alt:
+        raise ValueError("a figure needs a title that states the finding, and alt text for those who cannot see it")
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE | {"axes.prop_cycle": matplotlib.cycler(color=COLOURS)}):
+        canvas = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(canvas)
+        axes = canvas.subplots(rows, columns)
+        canvas.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", wrap=True)
+        yield axes
+        data = io.BytesIO()
+        canvas.savefig(data, format="png", dpi=DPI)
+    picture = {"image/png": base64.b64encode(data.getvalue()).decode(), "text/plain": f"[figure: {alt}]"}
+    runtime.show(picture, metadata={"image/png": {"alt": alt}})
+
+
+def lines(
+    series: Mapping[str, Any],
+    *,
+    title: str,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    log: str = "",
+    width: float = 7.5,
+    height: float = 3.4,
+) -> None:
+    """Curves in one Axes: `series` maps a label to y, to (x, y), or to a `Band`. `log`: "", "x", "y" or "xy"."""
+    with figure(title=title, alt=alt, width=width, height=height) as axes:
+        draw_lines(axes, series)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        if "x" in log:
+            axes.set_xscale("log")
+        if "y" in log:
+            axes.set_yscale("log")
+
+
+def draw_lines(axes: Any, series: Mapping[str, Any]) -> None:
+    """The curves of `lines`, on Axes that exist."""
+    for label, values in series.items():
+        if isinstance(values, Band):
+            (line,) = axes.plot(_list(values.x), _list(values.middle), label=label)
+            axes.fill_between(
+                _list(values.x), _list(values.low), _list(values.high), alpha=0.2, color=line.get_color(), lw=0
+            )
+        elif isinstance(values, tuple):
+            axes.plot(_list(values[0]), _list(values[1]), label=label)
+        else:
+            axes.plot(_list(values), label=label)
+    if len(series) > 1 or any(series):
+        axes.legend()
+
+
+def images(
+    pictures: Tensor,
+    *,
+    title: str,
+    alt: str,
+    columns: int = 10,
+    labels: Sequence[Any] | None = None,
+    scale: float = 0.75,
+) -> None:
+    """A grid of grey images (N, H, W) or colour images (N, 3, H, W) with values in [0, 1]."""
+    if pictures.dim() not in (3, 4) or not len(pictures):
+        raise ValueError(f"images need shape (N, H, W) or (N, C, H, W), not {tuple(pictures.shape)}")
+    pictures = pictures.detach().float().cpu().clamp(0, 1)
+    if pictures.dim() == 4:
+        pictures = pictures.squeeze(1) if pictures.shape[1] == 1 else pictures.permute(0, 2, 3, 1)
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    height = rows * (scale + (0.22 if labels is not None else 0.0)) + 0.5
+    width = max(columns * scale, 4.5)
+    with figure(title=title, alt=alt, width=width, height=height, rows=rows, columns=columns) as axes:
+        cells = [axes] if rows * columns == 1 else list(axes.flat)
+        for cell in cells:
+            cell.axis("off")
+        for i, picture in enumerate(pictures):
+            cells[i].imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
+            if labels is not None:
+                cells[i].set_title(str(labels[i]), fontsize=9, loc="center", pad=2)
+
+
+def heatmap(
+    matrix: Tensor,
+    *,
+    title: str,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    diverging: bool = False,
+    width: float = 6.0,
+    height: float = 3.6,
+) -> None:
+    """A matrix (rows, columns) as colours; `diverging` centres the colours on zero."""
+    matrix = matrix.detach().float().cpu()
+    limit = matrix.abs().max().item() if diverging else None
+    colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if limit is not None else {}
+    with figure(title=title, alt=alt, width=width, height=height) as axes:
+        picture = axes.imshow(matrix.numpy(), aspect="auto", **colours)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.grid(False)
+        axes.figure.colorbar(picture, ax=axes)
+
+
+def bars(
+    values: Mapping[str, float | tuple[float, float]],
+    *,
+    title: str,
+    alt: str,
+    ylabel: str = "",
+    width: float = 7.5,
+    height: float = 3.0,
+) -> None:
+    """Bars with their value on top; a pair (value, half-width) adds an error bar."""
+    with figure(title=title, alt=alt, width=width, height=height) as axes:
+        for place, (label, value) in enumerate(values.items()):
+            number, spread = value if isinstance(value, tuple) else (value, None)
+            drawn = axes.bar(label, number, yerr=spread, capsize=4, color=COLOURS[place % len(COLOURS)])
+            axes.bar_label(drawn, fmt="%.3g")
+        axes.set_ylabel(ylabel)
+        axes.grid(axis="x", visible=False)
+
+
+def _list(values: Any) -> list[float]:
+    return values.detach().cpu().tolist() if isinstance(values, Tensor) else list(values)

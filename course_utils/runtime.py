@@ -1,0 +1,199 @@
+"""Start a lesson: pick the device and the profile, choose sizes, report results.
+
+`session = runtime.start(PROFILE, seed=0)` is the first thing that every lesson calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import math
+import operator
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+PROFILES = ("smoke", "cpu", "gpu")
+REPORT_TYPE = "application/vnd.course.report+json"
+SESSION_TYPE = "application/vnd.course.session+json"
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+
+Choice = TypeVar("Choice")
+
+
+@dataclass
+class Session:
+    """Where and how a lesson runs. Made by `start`.
+
+    `generator` is a CPU generator seeded with `seed`: pass it to whatever draws random numbers. `precision` is
+    "bf16" where the hardware multiplies bf16 matrices faster than float32 ones, else "fp32".
+    """
+
+    profile: str
+    device: torch.device
+    seed: int
+    precision: str
+    generator: torch.Generator
+    reports: list[dict[str, Any]] = field(default_factory=list)
+
+    def choose(self, *, smoke: Choice, cpu: Choice, gpu: Choice) -> Choice:
+        """The value for the current profile: the only place where the sizes of a lesson differ."""
+        return {"smoke": smoke, "cpu": cpu, "gpu": gpu}[self.profile]
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Mixed precision for the forward pass where it pays, else a context that does nothing."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def report(self, name: str, value: float, unit: str = "", goal: str | None = None) -> None:
+        """Show a headline result and store it in the output as data for `course run`.
+
+        `goal` is "<= number", ">= number" or None. It is judged on real data only, never in profile smoke, and a
+        missed goal is shown, not raised. Raises ValueError for a goal that cannot be read.
+        """
+        value, test = float(value), _goal(goal)
+        sources = _sources()
+        why = "profile smoke" if self.profile == "smoke" else ""
+        why = why or next((s["source"] for s in sources if not s["real"]), "")
+        met = test(value) if test and not why else None
+        result = {"name": name, "value": value if math.isfinite(value) else None, "unit": unit, "goal": goal}
+        result |= {"met": met, "judged": met is not None, "why": why if goal else "", "seed": self.seed}
+        result |= {"profile": self.profile, "device": self.device.type, "data": sources}
+        self.reports.append(result)
+        text, page = _report_text(name, value, unit, goal, met, why)
+        show({"text/plain": text, "text/html": page, REPORT_TYPE: result})
+
+
+def start(profile: str = "auto", seed: int = 0) -> Session:
+    """Choose profile and device, and say in one line what the lesson runs on.
+
+    `profile`: "smoke", "cpu", "gpu", or "auto": the value of COURSE_PROFILE if that is set, else "cpu" sizes on the
+    best device there is. COURSE_DEVICE (cpu, cuda, mps) overrides the device. Raises ValueError for an unknown
+    profile and RuntimeError for a device that is not there.
+    """
+    chosen = os.environ.get("COURSE_PROFILE", "cpu") if profile == "auto" else profile
+    if chosen not in PROFILES:
+        origin = "COURSE_PROFILE" if profile == "auto" else "PROFILE"
+        raise ValueError(f"{origin} is {chosen!r}; it must be 'auto' or one of {', '.join(PROFILES)}")
+    device = _device()
+    precision = "bf16" if multiplies_bf16_fast(device) else "fp32"
+    session = Session(chosen, device, seed, precision, torch.Generator().manual_seed(seed))
+    if "course_utils.exercises" in sys.modules:
+        from course_utils.exercises import exercise
+
+        exercise.device = device
+    data = {"profile": chosen, "device": device.type, "threads": torch.get_num_threads(), "precision": precision}
+    data |= {"torch": torch.__version__, "seed": seed}
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    line = f"Profile {chosen} on {device.type} ({where}), matrix products in {precision}; "
+    line += f"torch {torch.__version__.split('+')[0]}, seed {seed}."
+    show({"text/plain": line, SESSION_TYPE: data})
+    return session
+
+
+def multiplies_bf16_fast(device: torch.device) -> bool:
+    """Whether the hardware has matrix instructions for bf16: AMX or AVX512-BF16 on a CPU, tensor cores on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu" and sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            flags = Path("/proc/cpuinfo").read_text(errors="replace")
+            return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def cache_dir() -> Path:
+    """A writable directory for what the course keeps: $COURSE_CACHE, else the repository's `data/`, else the
+    user's cache directory. Raises OSError, saying what to do, when none of them can be written."""
+    here = Path(__file__).resolve().parent.parent
+    wanted = [Path(os.environ["COURSE_CACHE"])] if os.environ.get("COURSE_CACHE") else []
+    if (here / "pyproject.toml").exists():
+        wanted.append(here / "data")
+    wanted.append(Path.home() / ".cache" / "generative-networks-course")
+    for directory in wanted:
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                return directory
+    tried = ", ".join(str(d) for d in wanted)
+    raise OSError(f"none of these directories can be written: {tried}. Set COURSE_CACHE to one that can.")
+
+
+def show(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+    """Display a bundle of MIME types as a cell's output; outside IPython, print its "text/plain"."""
+    from IPython.core.getipython import get_ipython
+    from IPython.display import display
+
+    if get_ipython() is None:
+        print(bundle["text/plain"])
+    else:
+        display(bundle, metadata=metadata, raw=True)
+
+
+@contextlib.contextmanager
+def expect_error(kind: type[Exception]) -> Iterator[None]:
+    """Show that the code inside fails, and go on: for lessons that break something on purpose.
+
+    Raises AssertionError when no error of that kind comes.
+    """
+    try:
+        yield
+    except kind as error:
+        show({"text/plain": f"As expected, {type(error).__name__}: {error}"})
+    else:
+        raise AssertionError(f"this code was expected to raise {kind.__name__}, and did not")
+
+
+def _device() -> torch.device:
+    wanted = os.environ.get("COURSE_DEVICE", "")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not wanted:
+        return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+    if not there.get(wanted):
+        found = ", ".join(name for name, present in there.items() if present)
+        raise RuntimeError(f"COURSE_DEVICE is {wanted!r}, which is not on this machine; there is: {found}")
+    return torch.device(wanted)
+
+
+def _goal(goal: str | None) -> Callable[[float], bool] | None:
+    if goal is None:
+        return None
+    sign, _, number = goal.partition(" ")
+    try:
+        bound = float(number)
+        compare = COMPARISONS[sign]
+    except (KeyError, ValueError):
+        raise ValueError(f"a goal reads '<= 0.5' or '>= 97', not {goal!r}") from None
+    return lambda value: compare(value, bound)
+
+
+def _sources() -> list[dict[str, Any]]:
+    if "course_utils.data" not in sys.modules:
+        return []
+    from course_utils import data
+
+    return data.sources_in_use()
+
+
+def _report_text(name: str, value: float, unit: str, goal: str | None, met: bool | None, why: str) -> tuple[str, str]:
+    number = f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    shown = f"{number} {unit}".strip()
+    verdict, colour = "", "inherit"
+    if goal and met is None:
+        verdict = f"goal {goal}, not judged ({why})"
+    elif goal:
+        verdict, colour = (f"goal {goal} reached", "#0b7a4b") if met else (f"goal {goal} missed", "#b3261e")
+    mark = {True: "✔ ", False: "✘ ", None: ""}[met]
+    text = f"{mark}{name}: {shown}" + (f"   ({verdict})" if verdict else "")
+    page = (
+        f'<div style="margin:4px 0;padding:6px 10px;border-left:4px solid {colour}">{html.escape(name)}: '
+        f'<b>{html.escape(shown)}</b> <span style="color:{colour}">{mark}{html.escape(verdict)}</span></div>'
+    )
+    return text, page

@@ -1,0 +1,301 @@
+"""The bookkeeping around a training loop that stays visible: batches, progress, history, checkpoints.
+
+run = training.steps(batches, total=1000, title="A small network", keep={"weights": weights})
+for step, (x, y) in run:
+    ...                      # forward, backward, update: the lesson
+    run.log(loss=loss)
+run.history.plot(title=..., alt=...)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import linecache
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from course_utils import runtime
+
+Batch = TypeVar("Batch")
+
+
+class Diverged(RuntimeError):  # noqa: N818 - read in a lesson as `expect_error(training.Diverged)`
+    """A logged value became NaN or infinite: training has failed and going on would waste time."""
+
+
+class Batches(Sequence[tuple[Tensor, ...]]):
+    """Shuffled batches without end: `batches[step]` depends on `seed` and `step` alone.
+
+    Every epoch is a new permutation of the rows; the last, incomplete batch of an epoch is left out. Because any
+    step can be asked for directly, a resumed run sees exactly the batches that an uninterrupted one would.
+    """
+
+    def __init__(self, *tensors: Tensor, size: int, seed: int = 0) -> None:
+        lengths = {len(t) for t in tensors}
+        if len(lengths) != 1:
+            raise ValueError(f"batches need tensors of one length, got {[len(t) for t in tensors]}")
+        if not 1 <= size <= len(tensors[0]):
+            raise ValueError(f"the batch size must lie between 1 and the {len(tensors[0])} rows, not {size}")
+        self.tensors, self.size, self.seed = tensors, size, seed
+        self.per_epoch = len(tensors[0]) // size
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, step: Any) -> Any:
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._order = torch.randperm(len(self.tensors[0]), generator=generator)
+            self._epoch = epoch
+        index = self._order[place * self.size : (place + 1) * self.size].to(self.tensors[0].device)
+        return tuple(t[index] for t in self.tensors)
+
+
+def batches(*tensors: Tensor, size: int, seed: int = 0) -> Batches:
+    """Endless shuffled batches of `size` rows from `tensors`, which share their first dimension. See `Batches`."""
+    return Batches(*tensors, size=size, seed=seed)
+
+
+class History:
+    """What was logged: `history["loss"]` is a list with one number a step; `seconds` the time in the loop."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+        self.steps: dict[str, list[int]] = {}
+        self.seconds = 0.0
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.values:
+            raise KeyError(f"{name!r} was never logged; there is: {', '.join(self.values) or 'nothing'}")
+        return self.values[name]
+
+    def last(self) -> str:
+        """The latest value of everything, as text."""
+        return ", ".join(f"{name} {numbers[-1]:.4g}" for name, numbers in self.values.items())
+
+    def smooth(self, name: str, window: int = 20) -> Tensor:
+        """The mean of each value with up to `window` - 1 values before it."""
+        total = torch.tensor([0.0, *self[name]], dtype=torch.float64).cumsum(0)
+        end = torch.arange(1, len(total))
+        start = (end - window).clamp(min=0)
+        return (total[end] - total[start]) / (end - start)
+
+    def plot(self, *names: str, title: str, alt: str, window: int = 20, log: str = "", ylabel: str = "") -> None:
+        """Draw the logged curves, smoothed over `window` values."""
+        from course_utils import plots
+
+        chosen = names or tuple(self.values)
+        curves = {name: (self.steps[name], self.smooth(name, window)) for name in chosen}
+        plots.lines(curves, title=title, alt=alt, xlabel="step", ylabel=ylabel or ", ".join(chosen), log=log)
+
+
+class Steps(Generic[Batch]):
+    """An iterable of (step, batch) that keeps the books. Made by `steps`."""
+
+    def __init__(
+        self,
+        batches: Iterable[Batch],
+        total: int,
+        title: str,
+        keep: Mapping[str, Any],
+        checkpoint: Path | None,
+        every: float,
+        source: str,
+    ) -> None:
+        self.batches, self.total, self.title, self.keep = batches, total, title, dict(keep)
+        self.checkpoint, self.every, self._source = checkpoint, every, source
+        self.history = History()
+        self._step = 0
+        self._finite: dict[str, float] = {}
+        self._bar: Any = None
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        first = self._resume()
+        self._step = first - 1
+        self._bar = _bar(self.total, first, self.title)
+        before, start = self.history.seconds, time.perf_counter()
+        saved = start
+        try:
+            for step, batch in zip(range(first, self.total), _from(self.batches, first), strict=False):
+                self._step = step
+                yield step, batch
+                self._bar.update()
+                self.history.seconds = before + time.perf_counter() - start
+                if self.checkpoint and time.perf_counter() - saved > self.every:
+                    self._save(step + 1)
+                    saved = time.perf_counter()
+        finally:
+            self._bar.close()
+        if self._step + 1 < self.total:
+            raise ValueError(f"{self.title}: the batches ended after {self._step + 1} of {self.total} steps")
+        if self.checkpoint:
+            self.checkpoint.unlink(missing_ok=True)
+        print(f"{self.title}: {self.total} steps in {self.history.seconds:.1f} s; {self.history.last()}")
+
+    def log(self, **values: float | Tensor) -> None:
+        """Record numbers for this step. Raises `Diverged` when one of them is NaN or infinite."""
+        for name, value in values.items():
+            number = float(value.detach() if isinstance(value, Tensor) else value)
+            if not math.isfinite(number):
+                earlier = f"it was {self._finite[name]:.4g} before" if name in self._finite else "from the start"
+                raise Diverged(
+                    f"{self.title}: {name} became {number} at step {self._step} ({earlier}). Lower the learning rate, "
+                    "clip the gradients, or look for a division by zero or the logarithm of zero."
+                )
+            self._finite[name] = number
+            self.history.values.setdefault(name, []).append(number)
+            self.history.steps.setdefault(name, []).append(self._step)
+        if self._bar is not None:
+            self._bar.set_postfix_str(self.history.last(), refresh=False)
+
+    def _save(self, done: int) -> None:
+        """Write the state after `done` steps; a crash half-way leaves the earlier checkpoint as it was."""
+        if self.checkpoint is None:
+            return
+        state = {
+            "done": done,
+            "recipe": self._recipe(),
+            "kept": {name: _state(thing) for name, thing in self.keep.items()},
+            "random": torch.get_rng_state(),
+            "history": [self.history.values, self.history.steps, self.history.seconds],
+        }
+        if torch.cuda.is_initialized():
+            state["random_cuda"] = torch.cuda.get_rng_state_all()
+        partial = self.checkpoint.with_suffix(f".{os.getpid()}.partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    def _resume(self) -> int:
+        """Restore the latest checkpoint of this same recipe, and return the step to go on from (0 without one)."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return 0
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            recipe = state["recipe"]
+        except Exception as error:
+            print(f"{self.title}: the checkpoint cannot be read ({type(error).__name__}); starting from step 0.")
+            return 0
+        if recipe != self._recipe():
+            print(f"{self.title}: the code or the settings have changed since the checkpoint; starting from step 0.")
+            return 0
+        for name, thing in self.keep.items():
+            _restore(thing, state["kept"][name])
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        self.history.values, self.history.steps, self.history.seconds = state["history"]
+        self._finite = {name: numbers[-1] for name, numbers in self.history.values.items()}
+        where = f"checkpoint {self.checkpoint.name}; delete it to start anew"
+        print(f"{self.title}: going on from step {state['done']} of {self.total} ({where}).")
+        return state["done"]
+
+    def _recipe(self) -> str:
+        """A fingerprint of what is trained and how: shapes, optimiser settings, number of steps, the loop's code."""
+        described = {name: _signature(_state(thing)) for name, thing in self.keep.items()}
+        text = json.dumps([self.title, self.total, described, self._source], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def steps(
+    batches: Iterable[Batch],
+    total: int,
+    title: str,
+    keep: Mapping[str, Any] | None = None,
+    checkpoint: str | Path | None = None,
+    every: float = 10.0,
+) -> Steps[Batch]:
+    """Iterate over (step, batch) for `total` steps with a progress bar, a history and, on request, checkpoints.
+
+    `batches` is a `Batches` or any iterable that lasts long enough. `keep` names what makes up the state of the
+    training: modules, optimisers, schedulers (anything with `state_dict`), generators, and tensors that are
+    updated in place. With `checkpoint` (a name or a path) that state is saved every `every` seconds; after an
+    interrupt, run the same cell again and it goes on from there with the same final result. A run that ends
+    removes its checkpoint. A checkpoint of other code or other settings is passed over, and says so.
+    Raises ValueError for a bad `total` or for a checkpoint with nothing to keep.
+    """
+    if total < 1:
+        raise ValueError(f"total must be at least 1 step, not {total}")
+    if checkpoint is not None and not keep:
+        raise ValueError("a checkpoint needs `keep`: name what must be saved, as in keep={'model': model}")
+    path = None
+    if checkpoint is not None:
+        path = Path(checkpoint)
+        if path.parent == Path("."):
+            path = runtime.cache_dir() / "checkpoints" / f"{checkpoint}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+    for thing in (keep or {}).values():
+        for group in getattr(thing, "param_groups", ()):
+            group.setdefault("initial_lr", group["lr"])  # a schedule changes "lr"; the recipe is where it began
+    source = "".join(linecache.getlines(sys._getframe(1).f_code.co_filename))  # the notebook cell with the loop
+    return Steps(batches, total, title, keep or {}, path, every, source)
+
+
+def _from(batches: Iterable[Batch], first: int) -> Iterator[Batch]:
+    if isinstance(batches, Batches):
+        step = first
+        while True:
+            yield batches[step]
+            step += 1
+    yield from islice(batches, first, None)
+
+
+def _bar(total: int, first: int, title: str) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, initial=first, desc=title, leave=False, mininterval=0.5)
+
+
+def _state(thing: Any) -> Any:
+    if isinstance(thing, Tensor):
+        return thing.detach()
+    if isinstance(thing, torch.Generator):
+        return thing.get_state()
+    if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
+        return thing.state_dict()
+    if isinstance(thing, (list, tuple)):
+        return [_state(part) for part in thing]
+    if isinstance(thing, dict):
+        return {name: _state(part) for name, part in thing.items()}
+    raise TypeError(f"cannot keep a {type(thing).__name__}: it has no state_dict, and is no tensor or generator")
+
+
+def _restore(thing: Any, state: Any) -> None:
+    if isinstance(thing, Tensor):
+        with torch.no_grad():
+            thing.copy_(state)
+    elif isinstance(thing, torch.Generator):
+        thing.set_state(state)
+    elif isinstance(thing, (list, tuple)):
+        for part, saved in zip(thing, state, strict=True):
+            _restore(part, saved)
+    elif isinstance(thing, dict):
+        for name, part in thing.items():
+            _restore(part, state[name])
+    else:
+        thing.load_state_dict(state)
+
+
+def _signature(state: Any) -> Any:
+    """Shapes and settings, without the values that training changes."""
+    if isinstance(state, Tensor):
+        return [str(state.dtype), list(state.shape)]
+    if isinstance(state, dict) and "param_groups" in state:
+        settings = ("initial_lr", "momentum", "betas", "weight_decay", "eps", "nesterov")
+        return [{k: str(v) for k, v in group.items() if k in settings} for group in state["param_groups"]]
+    if isinstance(state, dict):
+        return {str(name): _signature(part) for name, part in state.items() if name != "state"}
+    if isinstance(state, (list, tuple)):
+        return [_signature(part) for part in state]
+    return None if isinstance(state, (int, float)) else str(state)

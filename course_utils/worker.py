@@ -1,0 +1,240 @@
+"""Run one notebook with papermill in a process of its own: `python -m course_utils.worker JOB.json`.
+
+The parent (`runner`) reads one JSON event a line from standard output; everything else that the process or its
+kernel writes goes to a log file. The last event holds the whole result, so that a worker that dies is noticed.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from course_utils import failures, notebook_files
+from course_utils.notebook_files import CourseError
+
+REPORT_TYPE = "application/vnd.course.report+json"
+SESSION_TYPE = "application/vnd.course.session+json"
+INSTALL = "__import__('importlib').import_module('course_utils.probe').install()"
+REPORT = "__import__('sys').modules['course_utils.probe'].report()"
+
+
+@dataclass
+class Job:
+    """One notebook to run; paths are absolute."""
+
+    source: str
+    target: str
+    directory: str
+    profile: str
+    timeout: int
+    solved: bool = False
+    html: bool = True
+
+
+@dataclass
+class Watch:
+    """What is known while the notebook runs: the cell at hand, the kernel's findings, why it broke off."""
+
+    events: TextIO
+    cell: int = 0
+    label: str = ""
+    findings: dict[str, Any] | None = None
+    problem: str = ""
+    peak: float = 0.0
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, **event: Any) -> None:
+        """Tell the parent; it may be gone."""
+        with contextlib.suppress(OSError):
+            self.events.write(json.dumps(event) + "\n")
+            self.events.flush()
+
+    def measure(self) -> None:
+        """Keep the largest memory (GB, resident) of the kernel and its children; runs in a thread."""
+        import psutil
+
+        me = psutil.Process()
+        while not self.done.wait(0.2):
+            used = 0
+            for process in me.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    used += process.memory_info().rss
+            self.peak = max(self.peak, used / 1e9)
+
+
+def main(job_file: str) -> None:
+    """Run the job, sending events to what was standard output when the process started."""
+    job = Job(**json.loads(Path(job_file).read_text(encoding="utf-8")))
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    log = os.open(Path(job.target).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    watch = Watch(events)
+    sys.modules["rfc3987_syntax"] = None  # type: ignore  # jsonschema does without it; its parser costs 0.9 s
+    try:
+        result = run(job, watch)
+    except CourseError as error:
+        result = {"reasons": [str(error)]}
+    watch.send(event="end", **result)
+
+
+def run(job: Job, watch: Watch) -> dict[str, Any]:
+    """Prepare, execute, judge, clean and save one notebook; returns the fields of the last event."""
+    notebook = notebook_files.read(Path(job.source))
+    if job.solved:
+        notebook = notebook_files.solve(notebook)
+    cells = len(notebook_files.code_cells(notebook))
+    watch.send(event="start", cells=cells)
+    reasons = failures.preflight(notebook)
+    if reasons:
+        return {"reasons": reasons}
+    notebook.metadata["kernelspec"] = dict(notebook_files.KERNELSPEC)  # papermill wants both
+    notebook.metadata["language_info"] = dict(notebook_files.LANGUAGE)
+    target = Path(job.target)
+    notebook_files.write(notebook, target)
+    begin = time.perf_counter()
+    fatal = execute(job, watch)
+    seconds = time.perf_counter() - begin
+    executed = notebook_files.read(target)
+    notebook_files.remove_scaffolding(executed)
+    reasons = failures.find_failures(executed, watch.findings, fatal)
+    if job.solved and not reasons:
+        reasons = failures.unsolved_exercises(executed)
+    notebook_files.renumber(executed)
+    notebook_files.write(executed, target)
+    reports, session = collect(executed)
+    result = {"reasons": reasons, "seconds": seconds, "peak_gb": watch.peak, "reports": reports, "session": session}
+    return result | {"html": to_html(executed, target) if job.html else None}
+
+
+def execute(job: Job, watch: Watch) -> str:
+    """Execute the notebook in place with papermill; returns why it broke off, or "" (also for errors in cells)."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    _register_engine(watch)
+    thread = threading.Thread(target=watch.measure, daemon=True)
+    thread.start()
+    try:
+        papermill.execute_notebook(
+            job.target,
+            job.target,
+            {"PROFILE": job.profile},
+            engine_name="course",
+            kernel_name="python3",
+            cwd=job.directory,
+            progress_bar=False,
+            start_timeout=120,
+            execution_timeout=job.timeout,
+            autosave_cell_every=0,
+        )
+    except PapermillExecutionError:
+        return ""
+    except DeadKernelError:
+        return f"the kernel died in {watch.label or 'its first seconds'}: killed, crashed or out of memory"
+    except CellTimeoutError:
+        return f"{watch.label} ran longer than {job.timeout} s (--timeout)"
+    except Exception as error:
+        return watch.problem or f"the run broke off: {failures.error_text(type(error).__name__, str(error))}"
+    finally:
+        watch.done.set()
+        thread.join()
+    return ""
+
+
+def _register_engine(watch: Watch) -> None:
+    """Papermill's own engine, with a client that shows progress and asks the kernel what it noticed."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.utils import merge_kwargs, remove_args
+
+    class Client(PapermillNotebookClient):
+        def papermill_execute_cells(self) -> None:
+            if self.ask(INSTALL) is None:
+                watch.problem = "the kernel cannot import course_utils; install it with: pip install -e ."
+                raise RuntimeError(watch.problem)
+            super().papermill_execute_cells()
+            with contextlib.suppress(DeadKernelError):
+                answer = self.ask(REPORT)
+                watch.findings = json.loads(ast.literal_eval(answer)) if answer else None
+
+        def execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **named: Any) -> Any:
+            if (
+                cell.cell_type == "code"
+                and cell.source.strip()
+                and "injected-parameters" not in notebook_files.tags(cell)
+            ):
+                watch.cell += 1
+                watch.label = failures.name_cell(watch.cell, cell)
+                watch.send(event="cell", cell=watch.cell, label=watch.label, peak_gb=watch.peak)
+            self.on_cell_executed = self.after_cell
+            try:
+                return super().execute_cell(cell, cell_index, *arguments, **named)
+            except CellTimeoutError:
+                self.shutdown_kernel = "immediate"
+                raise
+
+        def after_cell(self, execute_reply: dict[str, Any], **_: Any) -> None:
+            """The kernel says politely that it is about to end; papermill would run into it a cell or two later."""
+            if any(item.get("source") == "ask_exit" for item in execute_reply["content"].get("payload", [])):
+                watch.problem = f"{watch.label} ended the kernel with quit() or exit()"
+                raise RuntimeError(watch.problem)
+
+        def ask(self, expression: str) -> str | None:
+            """The value of an expression in the kernel, as text; leaves no trace in the notebook."""
+            assert self.kc is not None
+            message = self.kc.execute("", silent=True, store_history=False, user_expressions={"answer": expression})
+            reply = self.wait_for_reply(message)
+            answer = (reply or {}).get("content", {}).get("user_expressions", {}).get("answer", {})
+            return answer["data"]["text/plain"] if answer.get("status") == "ok" else None
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+            options["startup_timeout"] = options.pop("start_timeout", 60)
+            options["timeout"] = options.pop("execution_timeout", None)
+            options = remove_args(["input_path", "stdout_file", "stderr_file", "log_output"], **options)
+            return Client(nb_man, **merge_kwargs(options, kernel_name=kernel_name)).execute()
+
+    papermill_engines.register("course", Engine)
+
+
+def collect(notebook: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The reports in the notebook's outputs, in order, and the description of its session ({} if it has none)."""
+    reports, session = [], {}
+    for cell in notebook_files.code_cells(notebook):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if REPORT_TYPE in data:
+                reports.append(dict(data[REPORT_TYPE]))
+            session = dict(data.get(SESSION_TYPE, session))
+    return reports, session
+
+
+def to_html(notebook: Any, target: Path) -> str | None:
+    """Save the executed notebook as HTML where nbconvert is installed; returns the file's name."""
+    try:
+        from nbconvert import HTMLExporter
+    except ImportError:
+        return None
+    try:
+        page, _ = HTMLExporter().from_notebook_node(notebook)
+    except Exception as error:  # the index then links to the notebook itself
+        print(f"no HTML version: {type(error).__name__}: {error}", file=sys.stderr)
+        return None
+    notebook_files.write_text(page, target.with_suffix(".html"))
+    return target.with_suffix(".html").name
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

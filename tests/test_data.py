@@ -1,0 +1,311 @@
+"""The course's data: shapes, units, sources, stand-ins, and that nothing depends on a hidden state."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils import data, download
+from course_utils.download import Dataset, File, StorageError
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing loaded yet, nothing of this machine's own found, and no network."""
+    monkeypatch.setattr(data, "_loaded", {})
+    monkeypatch.setattr(data, "_sources", {})
+    monkeypatch.setattr(download, "_said", set())
+    monkeypatch.setattr(download, "_checkout_directory", lambda: None)
+    monkeypatch.setattr(download, "_cache_directory", lambda: tmp_path)
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    monkeypatch.delenv("COURSE_DATA", raising=False)
+
+
+def idx(values: np.ndarray) -> bytes:
+    """MNIST's file format: two zeros, the type (8: bytes), the number of axes, their lengths, the values."""
+    return bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape) + values.tobytes()
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+    """Files of MNIST's layout and size; each image's first pixels spell its number, its label is the last digit."""
+    root, files = tmp_path_factory.mktemp("planted"), []
+    (root / "MNIST/raw").mkdir(parents=True)
+    for name, count in (("train", 60_000), ("t10k", 10_000)):
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[:, 0, 0], images[:, 0, 1] = np.arange(count) // 256, np.arange(count) % 256
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for kind, content in (("images-idx3", idx(images)), ("labels-idx1", idx(labels))):
+            path = f"MNIST/raw/{name}-{kind}-ubyte"
+            (root / path).write_bytes(content)
+            files.append(File(path, len(content), hashlib.sha256(content).hexdigest()))
+    return root, Dataset("MNIST", ("http://mirror.invalid/",), tuple(files))
+
+
+@pytest.fixture
+def with_planted(planted: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, dataset = planted
+    monkeypatch.setattr(download, "MNIST", dataset)
+    monkeypatch.setenv("COURSE_DATA", str(root))
+
+
+# MNIST and its stand-in
+
+
+def test_mnist_holds_out_the_last_ten_thousand_of_the_training_set(with_planted: None) -> None:
+    images = data.mnist()
+    numbers = [(part.images[:, 0, 0] * 256 * 255 + part.images[:, 0, 1] * 255).round().long() for part in images[:3]]
+    expected = [torch.arange(50_000), torch.arange(50_000, 60_000), torch.arange(10_000)]
+    for part, number, counted in zip(images[:3], numbers, expected, strict=True):
+        assert part.images.shape == (len(counted), 28, 28) and part.images.dtype == torch.float32
+        assert part.labels.dtype == torch.int64 and torch.equal(part.labels, counted % 10)
+        assert torch.equal(number, counted)
+        assert part.images.min() == 0 and part.images.max() == 1
+    assert images.source == "MNIST" and images.real is True
+    assert data.mnist() is images
+
+
+def test_without_mnist_glyphs_stand_in_and_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    images = data.mnist()
+    data.mnist()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("MNIST is not on this machine and could not be downloaded (COURSE_OFFLINE is set)")
+    assert "`glyphs`" in lines[0] and "COURSE_DATA" in lines[0] and "internet" in lines[0]
+    assert [part.images.shape for part in images[:3]] == [(10_000, 28, 28), (2_000, 28, 28), (2_000, 28, 28)]
+    assert images.source == "stand-in: glyphs" and images.real is False
+    assert data.sources_in_use() == [{"name": "MNIST", "source": "stand-in: glyphs", "real": False}]
+    assert data.mnist() is images
+
+
+def test_the_stand_in_gives_way_when_course_data_is_set(
+    planted: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MNIST", planted[1])
+    assert not data.mnist().real
+    monkeypatch.setenv("COURSE_DATA", str(planted[0]))
+    assert data.mnist().real
+    assert data.sources_in_use() == [{"name": "MNIST", "source": "MNIST", "real": True}]
+
+
+def test_a_machine_that_cannot_keep_mnist_gets_an_error_and_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(dataset: Dataset) -> Path:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(download, "find_or_fetch", full)
+    with pytest.raises(StorageError):
+        data.mnist()
+    assert data.sources_in_use() == []
+
+
+def test_the_real_mnist_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    try:
+        download.find_or_fetch(download.MNIST)
+    except download.UnavailableError:
+        pytest.skip("MNIST is not on this machine")
+    train, validation, test, source, real = data.mnist()
+    assert real and source == "MNIST"
+    assert torch.bincount(torch.cat([train.labels, validation.labels])).tolist() == [
+        *(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+    ]
+    assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert test.images.mean().item() == pytest.approx(0.1325, abs=1e-4)
+
+
+# Glyphs
+
+
+@pytest.fixture(scope="module")
+def drawn() -> data.Glyphs:
+    return data.glyphs(3000, seed=1)
+
+
+def test_glyphs_have_the_shape_and_range_of_mnist(drawn: data.Glyphs) -> None:
+    assert drawn.images.shape == (3000, 28, 28) and drawn.images.dtype == torch.float32
+    assert drawn.labels.shape == (3000,) and drawn.labels.dtype == torch.int64
+    assert drawn.images.min() >= 0 and drawn.images.max() <= 1
+    assert 0.09 < drawn.images.mean() < 0.16  # MNIST: 0.131
+    assert drawn.images.flatten(1).amax(1).min() > 0.8
+
+
+def test_the_same_seed_draws_the_same_glyphs_and_more_begin_with_the_same(drawn: data.Glyphs) -> None:
+    fewer, other = data.glyphs(1234, seed=1), data.glyphs(1234, seed=2)
+    for few, many in zip(fewer, drawn, strict=True):
+        assert torch.equal(few, many[:1234])
+    assert not torch.equal(fewer.labels, other.labels)
+    assert data.glyphs(1).images.shape == (1, 28, 28)
+
+
+def test_no_glyph_is_cut_off_by_the_frame(drawn: data.Glyphs) -> None:
+    frame = torch.cat([drawn.images[:, [0, -1]].flatten(1), drawn.images[:, :, [0, -1]].flatten(1)], dim=1)
+    assert frame.max() < 0.05
+
+
+def test_all_factors_are_recorded_by_name(drawn: data.Glyphs) -> None:
+    assert drawn.names == ("digit", "font", "weight", "slant", "size", "x", "y")
+    assert drawn.factors.shape == (3000, 7)
+    assert torch.equal(drawn.factor("digit").long(), drawn.labels)
+    assert torch.bincount(drawn.labels, minlength=10).min() > 200
+    assert torch.bincount(drawn.factor("font").long()).shape == (len(data.FONTS),)
+    for name, (low, high) in data.POSES.items():
+        assert low <= drawn.factor(name).min() and drawn.factor(name).max() <= high
+    with pytest.raises(ValueError, match="no factor 'colour': choose one of digit, font"):
+        drawn.factor("colour")
+
+
+def test_the_factors_are_independent_but_for_font_and_weight(drawn: data.Glyphs) -> None:
+    correlation = torch.corrcoef(drawn.factors.T) - torch.eye(7)
+    font, weight = drawn.names.index("font"), drawn.names.index("weight")
+    correlation[font, weight] = correlation[weight, font] = 0
+    assert correlation.abs().max() < 4 / 3000**0.5  # four standard errors
+
+
+def test_place_and_size_are_those_that_the_image_shows(drawn: data.Glyphs) -> None:
+    rows, columns = drawn.images.amax(2) > 0.5, drawn.images.amax(1) > 0.5
+    pixels = torch.arange(28.0)
+
+    def edges(lit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        first = torch.where(lit, pixels, torch.inf).amin(1)
+        return first, torch.where(lit, pixels, -torch.inf).amax(1) + 1
+
+    (top, bottom), (left, right) = edges(rows), edges(columns)
+    for measured, name in (((top + bottom) / 2 - 14, "y"), (bottom - top, "size")):
+        error = measured - drawn.factor(name)
+        assert error.abs().mean() < 0.5 and error.mean().abs() < 0.4, name
+    upright = drawn.factor("slant").abs() < 2  # a slanted digit's box is centred elsewhere
+    error = ((left + right) / 2 - 14 - drawn.factor("x"))[upright]
+    assert error.abs().mean() < 0.5 and error.mean().abs() < 0.2
+
+
+def test_the_slant_is_the_one_that_the_image_shows(drawn: data.Glyphs) -> None:
+    """Shearing moves each row by its height times tan(slant): so do the rows' centres, digit by digit."""
+    v, u = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    for digit in (0, 8):  # symmetric ones: upright, their rows are centred above each other
+        chosen = drawn.labels == digit
+        mass = drawn.images[chosen] / drawn.images[chosen].sum((1, 2), keepdim=True)
+        du, dv = u - (mass * u).sum((1, 2), keepdim=True), v - (mass * v).sum((1, 2), keepdim=True)
+        lean = -(mass * du * dv).sum((1, 2)) / (mass * dv**2).sum((1, 2))
+        assert (torch.rad2deg(torch.atan(lean)) - drawn.factor("slant")[chosen]).abs().max() < 4
+
+
+def test_bold_fonts_weigh_more(drawn: data.Glyphs) -> None:
+    weights = dict(zip(data.FONTS, data._atlas()[1].tolist(), strict=True))
+    for regular, bold in (("DejaVuSans", "DejaVuSans-Bold"), ("STIXGeneral", "STIXGeneralBol"), ("cmr10", "cmb10")):
+        assert weights[bold] > 1.2 * weights[regular]
+    heavy = drawn.factor("weight") > drawn.factor("weight").median()
+    assert drawn.images[heavy].mean() > 1.2 * drawn.images[~heavy].mean()
+
+
+def test_glyphs_look_like_their_labels(drawn: data.Glyphs) -> None:
+    known, asked = drawn.images[:2500].flatten(1), drawn.images[2500:].flatten(1)
+    nearest = torch.cdist(asked, known).argmin(1)
+    assert (drawn.labels[nearest] == drawn.labels[2500:]).float().mean() > 0.9
+
+
+# The other sets
+
+
+def test_digits_are_the_handwritten_ones_of_scikit_learn() -> None:
+    train, validation, test, source, real = data.digits()
+    assert [len(part.images) for part in (train, validation, test)] == [1197, 300, 300]
+    assert train.images.shape[1:] == (8, 8) and train.images.dtype == torch.float32
+    assert train.images.min() == 0 and train.images.max() == 1 and train.labels.dtype == torch.int64
+    assert train.labels[:10].tolist() == list(range(10)) and real and "scikit-learn" in source
+
+
+def test_temperatures_run_monthly_from_1950_to_2010() -> None:
+    series = data.temperature()
+    assert series.values.shape == series.years.shape == series.months.shape == (732,)
+    assert series.values.dtype == torch.float64 and series.years.dtype == series.months.dtype == torch.int64
+    assert (series.years[0], series.years[-1]) == (1950, 2010)
+    assert torch.equal(series.months[:13], torch.tensor([*range(1, 13), 1]))
+    assert torch.equal(series.years * 12 + series.months, torch.arange(732) + 1950 * 12 + 1)
+    assert series.values.min() > 18 and series.values.max() < 30 and series.real  # °C
+
+
+def test_mackey_glass_obeys_its_equation() -> None:
+    """With samples 0.1 apart: the central difference equals the right-hand side, to the difference's own error."""
+    x, lag = data.mackey_glass(3000, every=0.1), 170
+    slope = (x[lag + 1 :] - x[lag - 1 : -2]) / 0.2
+    now, delayed = x[lag:-1], x[: -lag - 1]
+    error = slope - (0.2 * delayed / (1 + delayed**10) - 0.1 * now)
+    assert error.abs().max() < 1e-4 and slope.abs().max() > 0.05
+
+
+@pytest.mark.parametrize("tau", [17.0, 17.3, 30.0])
+def test_halving_the_step_divides_the_error_of_mackey_glass_by_sixteen(tau: float) -> None:
+    coarse, middle, fine = (data._solve_mackey_glass(1.2, tau, h, round(200 / h)) for h in (0.1, 0.05, 0.025))
+    first, second = np.abs(coarse - fine[::4]).max(), np.abs(middle - fine[::2]).max()
+    assert first < 1e-7
+    assert 14 < first / second < 20  # (1 - 1/256) / (1/16 - 1/256) = 17
+
+
+def test_mackey_glass_samples_one_solution_at_any_interval() -> None:
+    torch.testing.assert_close(data.mackey_glass(50, every=3)[1::2], data.mackey_glass(25, every=6), rtol=0, atol=1e-9)
+
+
+def test_mackey_glass_depends_on_the_seed_alone() -> None:
+    x = data.mackey_glass(500)
+    assert x.shape == (500,) and x.dtype == torch.float64
+    assert torch.equal(x[:100], data.mackey_glass(100)) and not torch.equal(x, data.mackey_glass(500, seed=1))
+    assert x.min() > 0.2 and x.max() < 1.5 and x.std() > 0.15  # on the attractor, not at the fixed point x = 1
+    assert data.mackey_glass(1).shape == (1,)
+
+
+# What holds for all
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda: data.glyphs(0), r"n must be a whole number of at least 1, not 0: for example data\.glyphs\(1000\)"),
+        (lambda: data.glyphs(-3), "not -3"),
+        (lambda: data.glyphs(2.5), r"not 2\.5"),  # type: ignore[arg-type]
+        (lambda: data.glyphs(5, seed=None), "seed must be a whole number, not None"),  # type: ignore[arg-type]
+        (lambda: data.mackey_glass(0), "length must be a whole number of at least 1, not 0"),
+        (lambda: data.mackey_glass(5, tau=0), r"tau must be a number of at least 0\.1, not 0: for example 17\.0"),
+        (lambda: data.mackey_glass(5, every=0), r"every must be a number of at least 0\.01, not 0: for example 6\.0"),
+        (lambda: data.mackey_glass(5, every=-6.0), r"not -6\.0"),
+        (lambda: data.mackey_glass(5, tau=float("nan")), "not nan"),
+        (lambda: data.mackey_glass(5, every=float("inf")), "not inf"),
+    ],
+)
+def test_bad_input_is_refused_with_advice(call: Callable[[], object], advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        call()
+    assert data.sources_in_use() == []
+
+
+def test_the_global_generators_are_left_alone() -> None:
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    data.mnist(), data.digits(), data.temperature(), data.glyphs(20, seed=3), data.mackey_glass(20, seed=3)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), before[1], strict=True))
+    assert random.getstate() == before[2]
+
+
+def test_the_sources_in_use_are_those_that_were_asked_for() -> None:
+    assert data.sources_in_use() == []
+    data.glyphs(5), data.mackey_glass(5), data.digits(), data.digits(), data.temperature()
+    sources = data.sources_in_use()
+    assert [source["name"] for source in sources] == ["glyphs", "Mackey-Glass", "digits", "temperature"]
+    assert all(source["real"] is True and source["source"] for source in sources)
+    sources.clear()
+    assert len(data.sources_in_use()) == 4
+
+
+def test_importing_data_imports_nothing_heavy_but_torch() -> None:
+    heavy = {"matplotlib", "PIL", "torchvision", "sklearn", "statsmodels", "pandas", "pooch", "requests", "tqdm"}
+    code = "import torch, sys; old = set(sys.modules); import course_utils.data; print(*sys.modules.keys() - old)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60)
+    assert done.returncode == 0 and "course_utils.data" in done.stdout.split(), done.stderr
+    assert not heavy & set(done.stdout.split())
