@@ -75,9 +75,7 @@ def run(
     profile: Annotated[Profile, typer.Option(help="Sizes; auto means $COURSE_PROFILE, else cpu.")] = Profile.auto,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Lessons at a time.")] = 1,
     out: OutDir = Path("out"),
-    record: Annotated[
-        bool, typer.Option("--record", help="Merge results into results/PROFILE-DEVICE.json.")
-    ] = False,
+    record: Annotated[bool, typer.Option("--record", help="Merge results into results/PROFILE-DEVICE.json.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A missed goal is a failure too.")] = False,
     solved: Annotated[
         bool, typer.Option("--solved", help="Run with every exercise solved; all must be right.")

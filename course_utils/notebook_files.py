@@ -29,7 +29,7 @@ KEPT_NOTEBOOK_METADATA = ("course", "kernelspec", "language_info")
 KEPT_CELL_METADATA = ("jupyter", "tags")
 PROGRESS = re.compile(r"\r|\d+%\|| \d*\.?\d+(it|s|batch|step)s?/(s|it)\b|\[\d\d:\d\d<")
 # Directories that only one machine has. The lookbehind keeps URLs and relative paths out.
-OTHER_MACHINES = re.compile(r"(?<![\w.:/~-])(/home/\w+/|/Users/\w+/|/root/|/tmp/|/content/|[A-Z]:\\\\?Users\\)")
+OTHER_MACHINES = re.compile(r"(?<![\w.:/~<-])(/home/\w+/|/Users/\w+/|/root/|/tmp/|/content/|[A-Z]:\\\\?Users\\)")
 CARD = re.compile(r"^### Exercise \d+\.\d+ · \S.*$", re.MULTILINE)
 CARD_EFFORT = re.compile(r"\*\d+([–-]\d+)? minutes · \d+ points?\*")
 
@@ -63,10 +63,10 @@ def find_root() -> Path:
     """The course's repository: the working directory or one above it, else where this package was installed from."""
     here = Path.cwd().resolve()
     for directory in (here, *here.parents, Path(__file__).resolve().parents[1]):
-        if (directory / "course_utils").is_dir() and (directory / "pyproject.toml").is_file():
+        if (directory / "notebooks").is_dir() and (directory / "pyproject.toml").is_file():
             return directory
     raise CourseError(
-        f"{here} is not inside the course's repository (no pyproject.toml beside a course_utils/). "
+        f"{here} is not inside the course's repository (no pyproject.toml beside notebooks/). "
         "Change to the folder that you cloned and try again."
     )
 
@@ -225,7 +225,7 @@ def normalise(notebook: Any) -> Any:
     clean.metadata["kernelspec"], clean.metadata["language_info"] = dict(KERNELSPEC), dict(LANGUAGE)
     clean["nbformat"], clean["nbformat_minor"] = 4, 5
     for cell in clean.cells:
-        cell.metadata = type(clean)({key: cell.metadata[key] for key in KEPT_CELL_METADATA if key in cell.metadata})
+        cell.metadata = type(clean)({key: cell.metadata[key] for key in KEPT_CELL_METADATA if cell.metadata.get(key)})
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := _clean_output(output)) is not None]
     _complete_ids(clean)
@@ -284,7 +284,7 @@ def local_paths(notebook: Any) -> list[str]:
     """Where outputs show a path of the machine on which the notebook ran, as sentences."""
     problems = []
     own = {str(Path.home()), sys.prefix, tempfile.gettempdir(), str(Path(__file__).resolve().parents[1])}
-    mine = re.compile("|".join(rf"(?<![\w.:/~-]){re.escape(path)}(?![\w.-])" for path in own if len(path) > 1))
+    mine = re.compile("|".join(rf"(?<![\w.:/~<-]){re.escape(path)}(?![\w.-])" for path in own if len(path) > 1))
     for number, cell in enumerate(code_cells(notebook), 1):
         for text in (text for output in cell.outputs for text in _texts(output)):
             match = mine.search(text) or OTHER_MACHINES.search(text)
@@ -309,7 +309,7 @@ def is_normalised(notebook: Any) -> list[str]:
         where = f"cell {number} ({first_line(cell)})"
         if cell.metadata != wanted.metadata:
             extra = sorted(set(cell.metadata) - set(wanted.metadata))
-            problems.append(f"{where} carries metadata of a run: {', '.join(extra)}")
+            problems.append(f"{where} carries metadata that is empty or of a run: {', '.join(extra)}")
         if cell.cell_type == "code" and cell.outputs != wanted.outputs:
             problems.append(f"{where} has widget views, progress bars or other litter in its outputs")
         if cell.cell_type == "code" and cell.get("execution_count") != wanted.get("execution_count"):

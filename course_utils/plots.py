@@ -27,6 +27,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
+    "axes.axisbelow": True,
     "axes.grid": True,
     "grid.alpha": 0.25,
     "figure.dpi": DPI,
@@ -113,7 +114,7 @@ def draw_lines(axes: Any, series: Mapping[str, Any]) -> None:
             axes.plot(_list(values[0]), _list(values[1]), label=label)
         else:
             axes.plot(_list(values), label=label)
-    if len(series) > 1 or any(series):
+    if len(series) > 1:
         axes.legend()
 
 

@@ -136,7 +136,7 @@ def _worker(job: Job, jobs: int) -> Iterator[subprocess.Popen[str]]:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "job.json"
         file.write_text(json.dumps(asdict(job)), encoding="utf-8")
-        command = [sys.executable, "-m", "course_utils.worker", str(file)]
+        command = [sys.executable, "-P", "-m", "course_utils.worker", str(file)]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
         )

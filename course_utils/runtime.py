@@ -110,20 +110,21 @@ def multiplies_bf16_fast(device: torch.device) -> bool:
 
 
 def cache_dir() -> Path:
-    """A writable directory for what the course keeps: $COURSE_CACHE, else the repository's `data/`, else the
-    user's cache directory. Raises OSError, saying what to do, when none of them can be written."""
+    """A writable directory for what the course keeps: $COURSE_CACHE if that is set, else the first of the
+    repository's `data/` and the user's cache directory. Raises OSError, saying what to do, when it cannot be written."""
     here = Path(__file__).resolve().parent.parent
-    wanted = [Path(os.environ["COURSE_CACHE"])] if os.environ.get("COURSE_CACHE") else []
-    if (here / "pyproject.toml").exists():
-        wanted.append(here / "data")
-    wanted.append(Path.home() / ".cache" / "generative-networks-course")
+    if os.environ.get("COURSE_CACHE"):
+        wanted = [Path(os.environ["COURSE_CACHE"]).expanduser()]
+    else:
+        wanted = [here / "data"] if (here / "pyproject.toml").exists() else []
+        wanted.append(Path.home() / ".cache" / "generative-networks-course")
     for directory in wanted:
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
                 return directory
     tried = ", ".join(str(d) for d in wanted)
-    raise OSError(f"none of these directories can be written: {tried}. Set COURSE_CACHE to one that can.")
+    raise OSError(f"the course cannot write to {tried}. Set COURSE_CACHE to a directory that can be written.")
 
 
 def show(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:

@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import linecache
 import math
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from course_utils import runtime
+from course_utils import fingerprint, runtime
 
 Batch = TypeVar("Batch")
+_PROCESS = secrets.token_hex(8)  # tells going on in this process from going on in a fresh one
 
 
 class Diverged(RuntimeError):  # noqa: N818 - read in a lesson as `expect_error(training.Diverged)`
@@ -52,6 +53,11 @@ class Batches(Sequence[tuple[Tensor, ...]]):
 
     def __len__(self) -> int:
         return sys.maxsize
+
+    def describe(self) -> list[Any]:
+        """Size, seed, and of each tensor its shape and a hash of its first and last row, to recognise the batches."""
+        ends = [fingerprint.of_values(t[[0, -1]]) for t in self.tensors]
+        return [self.size, self.seed, [list(t.shape) for t in self.tensors], ends]
 
     def __getitem__(self, step: Any) -> Any:
         epoch, place = divmod(step, self.per_epoch)
@@ -112,23 +118,24 @@ class Steps(Generic[Batch]):
         keep: Mapping[str, Any],
         checkpoint: Path | None,
         every: float,
-        source: str,
+        program: list[tuple[str, str]],
     ) -> None:
         self.batches, self.total, self.title, self.keep = batches, total, title, dict(keep)
-        self.checkpoint, self.every, self._source = checkpoint, every, source
+        self.checkpoint, self.every, self._program = checkpoint, every, program
         self.history = History()
+        self._recipe = self._start = ""
         self._step = 0
         self._finite: dict[str, float] = {}
         self._bar: Any = None
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        first = self._resume()
+        first, batches = self._begin()
         self._step = first - 1
         self._bar = _bar(self.total, first, self.title)
         before, start = self.history.seconds, time.perf_counter()
         saved = start
         try:
-            for step, batch in zip(range(first, self.total), _from(self.batches, first), strict=False):
+            for step, batch in zip(range(first, self.total), batches, strict=False):
                 self._step = step
                 yield step, batch
                 self._bar.update()
@@ -160,51 +167,80 @@ class Steps(Generic[Batch]):
         if self._bar is not None:
             self._bar.set_postfix_str(self.history.last(), refresh=False)
 
+    def _begin(self) -> tuple[int, Iterator[Batch]]:
+        """Go back to the latest checkpoint of this recipe, or note the start; returns the step and the batches."""
+        self._recipe = self._describe()
+        state = self._load()
+        first = state["done"] if state else 0
+        batches = _from(self.batches, first)  # before restoring: batches may draw from a generator that is kept
+        if state:
+            self._restore(state)
+        else:
+            self.history.values, self.history.steps, self.history.seconds = {}, {}, 0.0
+            self._finite = {}
+            self._start = fingerprint.of_values(self._kept()) if self.checkpoint else ""
+            self._save(0)  # an interrupt in the first seconds finds its way back, too
+        return first, batches
+
     def _save(self, done: int) -> None:
         """Write the state after `done` steps; a crash half-way leaves the earlier checkpoint as it was."""
         if self.checkpoint is None:
             return
-        state = {
-            "done": done,
-            "recipe": self._recipe(),
-            "kept": {name: _state(thing) for name, thing in self.keep.items()},
-            "random": torch.get_rng_state(),
-            "history": [self.history.values, self.history.steps, self.history.seconds],
-        }
+        state = {"done": done, "recipe": self._recipe, "start": self._start, "process": _PROCESS, "kept": self._kept()}
+        state |= {"history": [self.history.values, self.history.steps, self.history.seconds]}
+        state |= {"random": torch.get_rng_state()}
         if torch.cuda.is_initialized():
             state["random_cuda"] = torch.cuda.get_rng_state_all()
         partial = self.checkpoint.with_suffix(f".{os.getpid()}.partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        try:
+            torch.save(state, partial)
+            os.replace(partial, self.checkpoint)
+        except (OSError, RuntimeError) as error:  # a full disk: training is worth more than its checkpoint
+            print(f"{self.title}: no checkpoints from step {done} on; {self.checkpoint} cannot be written ({error})")
+            self.every = math.inf
+        finally:
+            partial.unlink(missing_ok=True)
 
-    def _resume(self) -> int:
-        """Restore the latest checkpoint of this same recipe, and return the step to go on from (0 without one)."""
+    def _load(self) -> dict[str, Any] | None:
+        """The latest checkpoint, if it belongs to this recipe and these starting values; else says why it does not."""
         if self.checkpoint is None or not self.checkpoint.exists():
-            return 0
+            return None
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            recipe = state["recipe"]
+            recipe, start, process = state["recipe"], state["start"], state["process"]
         except Exception as error:
             print(f"{self.title}: the checkpoint cannot be read ({type(error).__name__}); starting from step 0.")
-            return 0
-        if recipe != self._recipe():
-            print(f"{self.title}: the code or the settings have changed since the checkpoint; starting from step 0.")
-            return 0
+            return None
+        problem = "the code or the settings have changed since the checkpoint" if recipe != self._recipe else ""
+        if not problem and process != _PROCESS and start != fingerprint.of_values(self._kept()):
+            problem = "the checkpoint began with other values (another seed?)"
+        if problem:
+            print(f"{self.title}: {problem}; starting from step 0.")
+        return None if problem else state
+
+    def _restore(self, state: dict[str, Any]) -> None:
         for name, thing in self.keep.items():
             _restore(thing, state["kept"][name])
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["random_cuda"])
+        self._start = state["start"]
         self.history.values, self.history.steps, self.history.seconds = state["history"]
         self._finite = {name: numbers[-1] for name, numbers in self.history.values.items()}
-        where = f"checkpoint {self.checkpoint.name}; delete it to start anew"
+        where = f"checkpoint {self.checkpoint.name}; delete it to start anew" if self.checkpoint else ""
         print(f"{self.title}: going on from step {state['done']} of {self.total} ({where}).")
-        return state["done"]
 
-    def _recipe(self) -> str:
-        """A fingerprint of what is trained and how: shapes, optimiser settings, number of steps, the loop's code."""
-        described = {name: _signature(_state(thing)) for name, thing in self.keep.items()}
-        text = json.dumps([self.title, self.total, described, self._source], sort_keys=True)
+    def _kept(self) -> dict[str, Any]:
+        return {name: _state(thing) for name, thing in self.keep.items()}
+
+    def _describe(self) -> str:
+        """A fingerprint of what is trained and how: shapes, settings, seeds, batches, number of steps, the code."""
+        seeds = [
+            torch.initial_seed(),
+            *(g.initial_seed() for g in self.keep.values() if isinstance(g, torch.Generator)),
+        ]
+        shuffled = self.batches.describe() if isinstance(self.batches, Batches) else []
+        text = json.dumps([self.title, self.total, _signature(self._kept()), seeds, shuffled, self._program])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -238,17 +274,17 @@ def steps(
     for thing in (keep or {}).values():
         for group in getattr(thing, "param_groups", ()):
             group.setdefault("initial_lr", group["lr"])  # a schedule changes "lr"; the recipe is where it began
-    source = "".join(linecache.getlines(sys._getframe(1).f_code.co_filename))  # the notebook cell with the loop
-    return Steps(batches, total, title, keep or {}, path, every, source)
+    program = fingerprint.of_program(sys._getframe(1)) if path else []
+    return Steps(batches, total, title, keep or {}, path, every, program)
 
 
 def _from(batches: Iterable[Batch], first: int) -> Iterator[Batch]:
+    """The batches from number `first` on: `Batches` are asked directly, others are run through up to there."""
     if isinstance(batches, Batches):
-        step = first
-        while True:
-            yield batches[step]
-            step += 1
-    yield from islice(batches, first, None)
+        return (batches[step] for step in count(first))
+    iterator = iter(batches)
+    next(islice(iterator, first, first), None)
+    return iterator
 
 
 def _bar(total: int, first: int, title: str) -> Any:

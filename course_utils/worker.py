@@ -6,7 +6,6 @@ kernel writes goes to a log file. The last event holds the whole result, so that
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import os
@@ -22,8 +21,6 @@ from course_utils.notebook_files import CourseError
 
 REPORT_TYPE = "application/vnd.course.report+json"
 SESSION_TYPE = "application/vnd.course.session+json"
-INSTALL = "__import__('importlib').import_module('course_utils.probe').install()"
-REPORT = "__import__('sys').modules['course_utils.probe'].report()"
 
 
 @dataclass
@@ -56,6 +53,11 @@ class Watch:
         with contextlib.suppress(OSError):
             self.events.write(json.dumps(event) + "\n")
             self.events.flush()
+
+    def enter(self, label: str) -> None:
+        """The next code cell begins."""
+        self.cell, self.label = self.cell + 1, label
+        self.send(event="cell", cell=self.cell, label=label, peak_gb=self.peak)
 
     def measure(self) -> None:
         """Keep the largest memory (GB, resident) of the kernel and its children; runs in a thread."""
@@ -121,7 +123,8 @@ def execute(job: Job, watch: Watch) -> str:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    _register_engine(watch)
+    from course_utils import engine  # noqa: F401  # registers itself with papermill as "course"
+
     thread = threading.Thread(target=watch.measure, daemon=True)
     thread.start()
     try:
@@ -136,6 +139,7 @@ def execute(job: Job, watch: Watch) -> str:
             start_timeout=120,
             execution_timeout=job.timeout,
             autosave_cell_every=0,
+            watch=watch,
         )
     except PapermillExecutionError:
         return ""
@@ -149,64 +153,6 @@ def execute(job: Job, watch: Watch) -> str:
         watch.done.set()
         thread.join()
     return ""
-
-
-def _register_engine(watch: Watch) -> None:
-    """Papermill's own engine, with a client that shows progress and asks the kernel what it noticed."""
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine, papermill_engines
-    from papermill.utils import merge_kwargs, remove_args
-
-    class Client(PapermillNotebookClient):
-        def papermill_execute_cells(self) -> None:
-            if self.ask(INSTALL) is None:
-                watch.problem = "the kernel cannot import course_utils; install it with: pip install -e ."
-                raise RuntimeError(watch.problem)
-            super().papermill_execute_cells()
-            with contextlib.suppress(DeadKernelError):
-                answer = self.ask(REPORT)
-                watch.findings = json.loads(ast.literal_eval(answer)) if answer else None
-
-        def execute_cell(self, cell: Any, cell_index: int, *arguments: Any, **named: Any) -> Any:
-            if (
-                cell.cell_type == "code"
-                and cell.source.strip()
-                and "injected-parameters" not in notebook_files.tags(cell)
-            ):
-                watch.cell += 1
-                watch.label = failures.name_cell(watch.cell, cell)
-                watch.send(event="cell", cell=watch.cell, label=watch.label, peak_gb=watch.peak)
-            self.on_cell_executed = self.after_cell
-            try:
-                return super().execute_cell(cell, cell_index, *arguments, **named)
-            except CellTimeoutError:
-                self.shutdown_kernel = "immediate"
-                raise
-
-        def after_cell(self, execute_reply: dict[str, Any], **_: Any) -> None:
-            """The kernel says politely that it is about to end; papermill would run into it a cell or two later."""
-            if any(item.get("source") == "ask_exit" for item in execute_reply["content"].get("payload", [])):
-                watch.problem = f"{watch.label} ended the kernel with quit() or exit()"
-                raise RuntimeError(watch.problem)
-
-        def ask(self, expression: str) -> str | None:
-            """The value of an expression in the kernel, as text; leaves no trace in the notebook."""
-            assert self.kc is not None
-            message = self.kc.execute("", silent=True, store_history=False, user_expressions={"answer": expression})
-            reply = self.wait_for_reply(message)
-            answer = (reply or {}).get("content", {}).get("user_expressions", {}).get("answer", {})
-            return answer["data"]["text/plain"] if answer.get("status") == "ok" else None
-
-    class Engine(NBClientEngine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
-            options["startup_timeout"] = options.pop("start_timeout", 60)
-            options["timeout"] = options.pop("execution_timeout", None)
-            options = remove_args(["input_path", "stdout_file", "stderr_file", "log_output"], **options)
-            return Client(nb_man, **merge_kwargs(options, kernel_name=kernel_name)).execute()
-
-    papermill_engines.register("course", Engine)
 
 
 def collect(notebook: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -228,7 +174,7 @@ def to_html(notebook: Any, target: Path) -> str | None:
     except ImportError:
         return None
     try:
-        page, _ = HTMLExporter().from_notebook_node(notebook)
+        page, _ = HTMLExporter(template_name="classic").from_notebook_node(notebook)  # the one that writes alt text
     except Exception as error:  # the index then links to the notebook itself
         print(f"no HTML version: {type(error).__name__}: {error}", file=sys.stderr)
         return None

@@ -62,7 +62,10 @@ FAILURES: dict[str, tuple[list[str], list[str]]] = {
     "exception": (["x = 1", "1 / 0", "x"], ["code cell 3 (`1 / 0`)", "ZeroDivisionError: division by zero"]),
     "interact": ([WIDGET_ERROR, "1"], ["callback", "ValueError: the slider went too far", "code cell 2"]),
     "redrawn": ([REDRAWN, "slider.value = 1", "slider.value = 2"], ["callback", "only x = 1 fails", "code cell 3"]),
-    "output": (["import ipywidgets\nwith ipywidgets.Output():\n    raise KeyError('lost')"], ["Output", "KeyError: 'lost'"]),
+    "output": (
+        ["import ipywidgets\nwith ipywidgets.Output():\n    raise KeyError('lost')"],
+        ["Output", "KeyError: 'lost'"],
+    ),
     "click": (
         ["import ipywidgets\nb = ipywidgets.Button()\nb.on_click(lambda b: 1 / 0)\nb.click()"],
         ["ZeroDivisionError: division by zero"],
@@ -76,7 +79,10 @@ FAILURES: dict[str, tuple[list[str], list[str]]] = {
         ["raise FileNotFoundError('MNIST is not in data/ and the machine is offline: run `course data fetch`')"],
         ["FileNotFoundError: MNIST is not in data/", "course data fetch"],
     ),
-    "directory": (["import os", "os.chdir('..')", "1"], ["code cell 3 (`os.chdir('..')`)", "working directory changed"]),
+    "directory": (
+        ["import os", "os.chdir('..')", "1"],
+        ["code cell 3 (`os.chdir('..')`)", "working directory changed"],
+    ),
     "command": (["!exit 3", "1"], ["code cell 2", "shell command failed", "3"]),
     "command_output": (["x = !ls /nowhere/at/all", "1"], ["code cell 2", "shell command failed"]),
     "thread": ([THREAD_ERROR, "1"], ["exception in thread", "KeyError: 'nothing'"]),
@@ -105,7 +111,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     paths.append(directory / "empty.ipynb")
     reports = ['report("accuracy", 97.5, ">= 97", True)', 'report("error", 3.0, "<= 1", False)']
     paths.append(make(directory / "good.ipynb", [REPORT, *reports, "print(PROFILE)"]))
-    memory = "block = bytearray(400_000_000)\nfor i in range(0, len(block), 4096): block[i] = 1\nimport time; time.sleep(1)"
+    memory = (
+        "block = bytearray(400_000_000)\nfor i in range(0, len(block), 4096): block[i] = 1\nimport time; time.sleep(1)"
+    )
     paths.append(make(directory / "hungry.ipynb", [memory]))
     lessons = [Lesson(path.stem, path) for path in paths]
     options = Options("smoke", jobs=2, out=directory / "out", timeout=TIMEOUT, html=False)
@@ -145,7 +153,13 @@ def test_a_tag_that_hides_errors_is_a_failure(tag: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text, reason",
-    [("", "is empty"), ("{ not JSON", "JSON"), ("[]", "not a notebook"), ("{}", "format 4"), ('{"nbformat": 4}', "cells")],
+    [
+        ("", "is empty"),
+        ("{ not JSON", "JSON"),
+        ("[]", "not a notebook"),
+        ("{}", "format 4"),
+        ('{"nbformat": 4}', "cells"),
+    ],
 )
 def test_a_file_that_is_no_notebook_says_so(text: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "x.ipynb").write_text(text)
@@ -173,7 +187,10 @@ def test_a_failure_does_not_touch_the_other_lessons(planted: dict[str, Run]) -> 
 
 def test_reports_and_session_are_collected_in_order(planted: dict[str, Run]) -> None:
     good = planted["good"]
-    assert [(r["name"], r["value"], r["met"]) for r in good.reports] == [("accuracy", 97.5, True), ("error", 3.0, False)]
+    assert [(r["name"], r["value"], r["met"]) for r in good.reports] == [
+        ("accuracy", 97.5, True),
+        ("error", 3.0, False),
+    ]
     assert good.session["profile"] == "smoke"
     assert [r["name"] for r in good.missed] == ["error"]
 
@@ -235,7 +252,9 @@ def test_an_error_left_in_a_widgets_state_is_found_without_the_kernels_help(tmp_
 def test_cells_that_never_ran_are_a_failure_even_when_nothing_says_why(tmp_path: Path) -> None:
     notebook = notebook_files.read(make(tmp_path / "x.ipynb", ["1", "2"]))
     notebook.cells[1].execution_count = 1
-    assert failures.find_failures(notebook, None) == ["the run ended before code cell 2: the 2 cells after it never ran"]
+    assert failures.find_failures(notebook, None) == [
+        "the run ended before code cell 2: the 2 cells after it never ran"
+    ]
 
 
 def test_unsolved_exercises_are_named() -> None:
@@ -244,7 +263,9 @@ def test_unsolved_exercises_are_named() -> None:
     notebook = nbformat.v4.new_notebook(cells=[cell])
     assert "no feedback" in failures.unsolved_exercises(notebook)[0]
     cell.outputs = [said]
-    assert failures.unsolved_exercises(notebook) == ["exercise f: the reference is not judged right. ✘ f: returned None."]
+    assert failures.unsolved_exercises(notebook) == [
+        "exercise f: the reference is not judged right. ✘ f: returned None."
+    ]
     said["data"]["text/plain"] = "✔ f: right on 25 random cases."
     assert failures.unsolved_exercises(notebook) == []
 
@@ -255,7 +276,15 @@ def test_unsolved_exercises_are_named() -> None:
 def finished(number: str, value: float, profile: str = "cpu", real: bool = True, seconds: float = 2.0) -> Run:
     """A lesson's run as it is after passing, with one report."""
     data = [{"name": "MNIST", "source": "MNIST" if real else "stand-in: glyphs", "real": real}]
-    report = {"name": "loss", "value": value, "unit": "nats", "goal": "<= 1", "met": value <= 1, "seed": 3, "data": data}
+    report = {
+        "name": "loss",
+        "value": value,
+        "unit": "nats",
+        "goal": "<= 1",
+        "met": value <= 1,
+        "seed": 3,
+        "data": data,
+    }
     session = {"profile": profile, "device": "cpu"}
     return Run(Lesson(number, Path("x.ipynb")), "passed", seconds=seconds, reports=[report], session=session)
 

@@ -1,0 +1,61 @@
+"""What is true of the whole test session."""
+
+import base64
+import struct
+from collections import Counter
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests set profile and device themselves."""
+    for name in ("COURSE_PROFILE", "COURSE_DEVICE", "COURSE_SOLUTIONS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Shown:
+    """One output: what a cell would display."""
+
+    def __init__(self, bundle: dict[str, Any], metadata: dict[str, Any] | None) -> None:
+        self.bundle, self.metadata = bundle, metadata or {}
+
+    @property
+    def text(self) -> str:
+        return self.bundle["text/plain"]
+
+    @property
+    def png(self) -> bytes:
+        return base64.b64decode(self.bundle["image/png"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return struct.unpack(">II", self.png[16:24])
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Shown]:
+    """Everything that the code under test displays."""
+    from course_utils import runtime
+
+    outputs: list[Shown] = []
+    monkeypatch.setattr(runtime, "show", lambda bundle, metadata=None: outputs.append(Shown(bundle, metadata)))
+    return outputs
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line with the mutation score of all exercises (also when several processes shared the tests)."""
+    totals: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, counts in getattr(report, "user_properties", []):
+                if name == "mutation" and report.when == "call":
+                    totals.update(counts)
+    if totals:
+        killed, equivalent, survived = (totals[word] for word in ("killed", "equivalent", "survived"))
+        terminalreporter.write_line(
+            f"mutation: {killed + equivalent + survived} mutants, {killed} killed, {equivalent} equivalent, "
+            f"{survived} survived"
+        )

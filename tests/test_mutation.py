@@ -1,0 +1,94 @@
+"""Every machine-made mutant of every reference is rejected, save those that are right answers too."""
+
+import warnings
+from collections.abc import Callable
+
+import mutants
+import pytest
+
+from course_utils.exercises import names
+
+CANCELS = "the ratio divides it away: the factor is common to every product"
+SAME_LENGTH = "both have the same length"
+
+# Changes that leave a right answer right, and why. An entry that no longer holds fails.
+EQUIVALENT = {
+    "softmax_cross_entropy_backward": {
+        "target → logits": SAME_LENGTH,
+        "target → logits (place 3)": SAME_LENGTH,
+    },
+    "flop_ratio": {
+        "2 * m * n * batch_size → 2 * m * n / batch_size": CANCELS,
+        "2 * m * n * batch_size → 2 * m * n": CANCELS,
+        "2 * m * n * batch_size → -(2 * m * n * batch_size)": CANCELS,
+        "2 * m * n * batch_size → -(2 * m * n) * batch_size": CANCELS,
+        "2 * m * n → -(2 * m) * n": CANCELS,
+        "2 * m → m": CANCELS,
+        "2 * m → -2 * m": CANCELS,
+        "2 → 3": CANCELS,
+        "2 → 1": CANCELS,
+        "(m, n) → (n, m)": "only the product of the two is used",
+    },
+    "rnn_backward": {
+        "(grad_weight_ih, grad_weight_hh, grad_bias) → (grad_weight_hh, grad_weight_ih, grad_bias)": "all start at 0",
+        "(grad_weight_ih, grad_weight_hh, grad_bias) → (grad_weight_ih, grad_bias, grad_weight_hh)": "all start at 0",
+        "inputs → grad_hiddens": SAME_LENGTH,
+        "hiddens[t + 1] ** 2 → (-hiddens[t + 1]) ** 2": "a square has no sign",
+    },
+    "truncate": {"h → h.detach()": "detached twice is detached"},
+    "clip_by_global_norm": {
+        "for grad in grads → for grad in list(grads)[::-1]": "the order does not matter to the norm of all of them",
+    },
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_mutant_is_rejected_or_known_to_be_right(name: str, record_property: Callable) -> None:
+    made = mutants.mutants(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mutants do strange things
+        alive = {mutant.change: mutant for mutant in made if mutants.survives(mutant)}
+    known = EQUIVALENT.get(name, {})
+    survived = {change: mutant for change, mutant in alive.items() if change not in known}
+    counts = dict(killed=len(made) - len(alive), equivalent=len(alive) - len(survived), survived=len(survived))
+    record_property("mutation", counts)
+
+    diffs = "\n".join(f"{change}\n{mutant.diff}" for change, mutant in survived.items())
+    assert not survived, f"{len(survived)} mutants of {name} pass for right:\n{diffs}"
+    stale = known.keys() - alive.keys()
+    assert not stale, f"listed as equivalent, but rejected or no longer made: {sorted(stale)}"
+
+
+def test_the_list_of_equivalent_mutants_names_only_exercises() -> None:
+    assert EQUIVALENT.keys() <= set(names())
+
+
+@pytest.mark.parametrize(
+    ("change", "exercise"),
+    [
+        ("grad_output.T → grad_output", "linear_backward"),
+        ("grad_output.sum(0) → grad_output.mean(0)", "linear_backward"),
+        ("grad_output.sum(0) → grad_output.sum()", "linear_backward"),
+        ("x > 0 → x >= 0", "relu_backward"),
+        ("probabilities[torch.arange(len(target)), target] -= 1 → nothing", "softmax_cross_entropy_backward"),
+        ("torch.softmax(logits, 1) → torch.softmax(1, logits)", "softmax_cross_entropy_backward"),
+        ("1 → 0", "softmax_cross_entropy_backward"),
+        ("for m, n in pairwise(widths) → for m, n in list(pairwise(widths))[1:]", "flop_ratio"),
+    ],
+)
+def test_the_mutant_maker_thinks_of(change: str, exercise: str) -> None:
+    assert change in {mutant.change for mutant in mutants.mutants(exercise)}
+
+
+def test_a_mutant_that_never_ends_counts_as_rejected() -> None:
+    def flop_ratio(widths: list, batch_size: int, count_update: bool) -> float:
+        while True:
+            pass
+
+    assert not mutants.survives(mutants.Mutant("flop_ratio", "", "", flop_ratio))
+
+
+def test_a_mutant_that_changes_nothing_survives() -> None:
+    from course_utils.exercises.define import definition
+
+    assert mutants.survives(mutants.Mutant("flop_ratio", "", "", definition("flop_ratio").reference))

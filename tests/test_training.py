@@ -1,0 +1,476 @@
+"""Training loops: batches, history, and checkpoints that bring back exactly what an interrupt took away."""
+
+import linecache
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from course_utils import runtime, training
+
+# --- batches ----------------------------------------------------------------------------------------------------
+
+
+def test_batches_depend_on_seed_and_step_alone() -> None:
+    rows = torch.arange(10)
+    forwards = [training.batches(rows, size=3, seed=4)[step][0].tolist() for step in range(7)]
+    backwards = training.batches(rows, size=3, seed=4)
+    assert [backwards[step][0].tolist() for step in reversed(range(7))] == forwards[::-1]
+    assert training.batches(rows, size=3, seed=5)[0][0].tolist() != forwards[0]
+
+
+def test_an_epoch_visits_every_row_once_and_the_next_in_another_order() -> None:
+    batches = training.batches(torch.arange(12), size=4)
+    epochs = [torch.cat([batches[3 * epoch + i][0] for i in range(3)]).tolist() for epoch in (0, 1)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
+    assert epochs[0] != epochs[1]
+
+
+def test_an_incomplete_batch_is_left_out() -> None:
+    batches = training.batches(torch.arange(10), size=4)
+    assert {len(batches[step][0]) for step in range(10)} == {4}
+    assert batches.per_epoch == 2
+
+
+def test_rows_of_several_tensors_stay_together() -> None:
+    x = torch.arange(20)
+    for a, b in (training.batches(x, 3 * x, size=6)[step] for step in range(6)):
+        assert torch.equal(b, 3 * a)
+
+
+@pytest.mark.parametrize("size", [0, -1, 11])
+def test_a_batch_size_that_cannot_be_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"between 1 and the 10 rows, not {size}"):
+        training.batches(torch.arange(10), size=size)
+
+
+def test_tensors_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"one length, got \[10, 9\]"):
+        training.batches(torch.arange(10), torch.arange(9), size=2)
+
+
+def test_batches_that_end_early_are_an_error_that_says_when() -> None:
+    with pytest.raises(ValueError, match="short: the batches ended after 2 of 5 steps"):
+        for _ in training.steps([1, 2], 5, title="short"):
+            pass
+
+
+# --- history ----------------------------------------------------------------------------------------------------
+
+
+def logged(values: list[Any], **named: Any) -> training.History:
+    """The history of a run that logs these losses."""
+    run = training.steps(values, len(values), title="run", **named)
+    for _, value in run:
+        run.log(loss=value)
+    return run.history
+
+
+def test_the_history_holds_every_logged_number_with_its_step() -> None:
+    run = training.steps(range(4), 4, title="run")
+    for step, value in run:
+        if step % 2:
+            run.log(loss=torch.tensor(value / 2, requires_grad=True))
+    assert run.history["loss"] == [0.5, 1.5]
+    assert run.history.steps["loss"] == [1, 3]
+    assert run.history.seconds > 0
+
+
+def test_smoothing_is_the_mean_over_the_window() -> None:
+    smooth = logged([1.0, 2.0, 6.0, 4.0]).smooth("loss", window=2)
+    assert smooth.tolist() == [1.0, 1.5, 4.0, 5.0]
+
+
+def test_asking_for_what_was_never_logged_lists_what_was() -> None:
+    with pytest.raises(KeyError, match="'accuracy' was never logged; there is: loss"):
+        logged([1.0])["accuracy"]
+
+
+def test_a_history_draws_itself(shown: list[Any]) -> None:
+    logged([3.0, 2.0, 1.0]).plot(title="The loss falls", alt="A falling line.")
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_divergence_names_the_value_the_step_and_what_it_was_before(bad: float) -> None:
+    with pytest.raises(training.Diverged, match=rf"run: loss became {bad} at step 2 \(it was 0.25 before\)"):
+        logged([0.5, 0.25, bad, 0.1])
+
+
+def test_divergence_at_once_says_so() -> None:
+    with pytest.raises(training.Diverged, match=r"at step 0 \(from the start\)"):
+        logged([math.nan])
+
+
+def test_the_summary_line_says_steps_and_last_values(capsys: pytest.CaptureFixture[str]) -> None:
+    logged([0.5, 0.125])
+    assert capsys.readouterr().out.startswith("run: 2 steps in ")
+
+
+# --- going on after an interrupt --------------------------------------------------------------------------------
+
+TOTAL = 30
+
+
+class Interrupts:
+    """Raises KeyboardInterrupt at these steps, once each: no plain value, so no setting of the run."""
+
+    def __init__(self, *steps: int) -> None:
+        self.steps = set(steps)
+
+    def __call__(self, step: int) -> None:
+        if step in self.steps:
+            self.steps.remove(step)
+            raise KeyboardInterrupt
+
+
+class Student:
+    """A network with dropout (global generator), Adam, a schedule, noise from a generator, a running mean kept."""
+
+    def __init__(self, path: Path | None, seed: int = 0, lr: float = 1e-2) -> None:
+        torch.manual_seed(seed)
+        self.path = path
+        self.model = nn.Sequential(nn.Linear(5, 16), nn.Dropout(0.5), nn.Tanh(), nn.Linear(16, 1))
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=lr)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, TOTAL)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.mean = torch.zeros(())
+
+    def train(self, interrupt: Interrupts, noisy: Any = None) -> training.Steps:
+        """The loop, with a checkpoint after every step."""
+        keep = dict(model=self.model, optimizer=self.optimizer, schedule=self.schedule, generator=self.generator)
+        data = torch.Generator().manual_seed(7)
+        x, y = torch.randn(40, 5, generator=data), torch.randn(40, 1, generator=data)
+        batches = training.batches(x, y, size=8) if noisy is None else noisy(self.generator)
+        run = training.steps(
+            batches, TOTAL, title="Student", keep=keep | {"mean": [self.mean]}, checkpoint=self.path, every=-1.0
+        )
+        for step, (x, y) in run:
+            noise = 0.1 * torch.randn(x.shape, generator=self.generator)
+            loss = (self.model(x + noise) - y).square().mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            interrupt(step)  # the generators have moved on, the weights have not
+            self.optimizer.step()
+            self.schedule.step()
+            self.mean += 0.1 * (loss.detach() - self.mean)
+            run.log(loss=loss)
+        return run
+
+    def result(self, run: training.Steps) -> list[Any]:
+        """Everything that must be equal, bit for bit."""
+        weights = [p.detach().clone() for p in self.model.parameters()]
+        moments = [s["exp_avg_sq"] for s in self.optimizer.state.values()]
+        rest = [self.mean, self.generator.get_state(), torch.get_rng_state()]
+        return [*weights, *moments, *rest, run.history["loss"], run.history.steps["loss"]]
+
+
+def same(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(
+        torch.equal(x, y) if isinstance(x, Tensor) else x == y for x, y in zip(a, b, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> list[Any]:
+    student = Student(None)
+    return student.result(student.train(Interrupts()))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.pt"
+
+
+@pytest.mark.parametrize("at", [[0], [1], [17], [29], [3, 4, 20]])
+def test_an_interrupt_in_the_same_process_leaves_no_trace(at: list[int], path: Path, uninterrupted: list[Any]) -> None:
+    student, interrupt = Student(path), Interrupts(*at)
+    for _ in at:
+        with pytest.raises(KeyboardInterrupt):
+            student.train(interrupt)
+    assert same(student.result(student.train(interrupt)), uninterrupted)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_interrupt_before_the_first_regular_checkpoint_leaves_no_trace(path: Path) -> None:
+    weight, interrupt = torch.zeros(3), Interrupts(2)
+
+    def train() -> None:
+        run = training.steps(range(5), 5, title="slow to save", keep={"weight": weight}, checkpoint=path, every=1e9)
+        for step, _ in run:
+            weight.add_(1)
+            interrupt(step)
+            run.log(sum=weight.sum())
+        assert run.history["sum"] == [3, 6, 9, 12, 15]
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    train()
+
+
+def test_objects_made_anew_are_brought_to_where_they_were(path: Path, uninterrupted: list[Any]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Student(path).train(Interrupts(11))
+    student = Student(path)
+    assert same(student.result(student.train(Interrupts())), uninterrupted)
+
+
+def noisy_batches(generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        x = torch.randn(8, 5, generator=generator)
+        yield x, x.sum(1, keepdim=True)
+
+
+def test_batches_that_draw_from_a_kept_generator_go_on_where_they_stopped(path: Path) -> None:
+    whole = Student(None)
+    wanted = whole.result(whole.train(Interrupts(), noisy_batches))
+    with pytest.raises(KeyboardInterrupt):
+        Student(path).train(Interrupts(13), noisy_batches)
+    student = Student(path)
+    assert same(student.result(student.train(Interrupts(), noisy_batches)), wanted)
+
+
+SCRIPT = """
+import os, pathlib, signal, sys
+sys.path.insert(0, {tests!r})
+import torch
+from test_training import Interrupts, Student
+torch.set_num_threads(1)
+
+class Kill:
+    def __call__(self, step):
+        if step == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+student = Student(pathlib.Path(sys.argv[1]))
+torch.save(student.result(student.train(Kill())), sys.argv[1] + ".result")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_process_is_continued_by_a_fresh_one_bit_for_bit(
+    path: Path, uninterrupted: list[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = SCRIPT.format(tests=str(Path(__file__).parent))
+    codes = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(path), at], env=os.environ | {"PYTHONHASHSEED": at}
+        ).returncode
+        for at in ("12", "99")
+    ]
+    assert codes == [-signal.SIGKILL, 0]
+    assert "Student: going on from step 12 of 30" in capfd.readouterr().out
+    assert same(torch.load(f"{path}.result"), uninterrupted)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "LambdaLR"])
+def test_schedules_can_be_kept(name: str, path: Path) -> None:
+    arguments: dict[str, tuple] = {
+        "MultiStepLR": ([2, 3],),
+        "OneCycleLR": (0.1, 9),
+        "LambdaLR": (lambda step: 0.5**step,),
+    }
+    weight, interrupt, rates = torch.zeros(2, requires_grad=True), Interrupts(3), []
+
+    def train() -> None:
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        schedule = getattr(torch.optim.lr_scheduler, name)(optimizer, *arguments.get(name, ()))
+        run = training.steps(
+            range(5), 5, "rates", keep={"optimizer": optimizer, "schedule": schedule}, checkpoint=path, every=-1
+        )
+        for step, _ in run:
+            interrupt(step)
+            optimizer.step()
+            schedule.step(*([1.0] if name == "ReduceLROnPlateau" else []))
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    train()
+    halves, rates = rates, []
+    train()
+    assert halves == rates and len(rates) == 5
+
+
+# --- checkpoints that must not be used --------------------------------------------------------------------------
+
+
+def leave_a_checkpoint(path: Path, **named: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Student(path, **named).train(Interrupts(5))
+    assert path.exists()
+
+
+def test_a_finished_run_removes_its_checkpoint_and_the_next_starts_anew(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        Student(path).train(Interrupts())
+        assert not path.exists()
+    assert "going on" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "empty", "other"])
+def test_a_corrupt_checkpoint_is_passed_over_and_says_so(
+    damage: str, path: Path, uninterrupted: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_a_checkpoint(path)
+    whole = path.read_bytes()
+    path.write_bytes({"truncate": whole[: len(whole) // 2], "garbage": b"\x00" * 999, "empty": b""}.get(damage, whole))
+    if damage == "other":
+        torch.save({"something": "else"}, path)
+    student = Student(path)
+    assert same(student.result(student.train(Interrupts())), uninterrupted)
+    assert "Student: the checkpoint cannot be read" in capsys.readouterr().out
+
+
+class Bomb:
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.target,)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_never_runs(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = path.parent / "owned"
+    torch.save({"recipe": "", "start": "", "process": "", "done": 1, "kept": Bomb(str(target))}, path)
+    Student(path).train(Interrupts())
+    path.write_bytes(pickle.dumps(Bomb(str(target))))
+    Student(path).train(Interrupts())
+    assert capsys.readouterr().out.count("cannot be read") == 2
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("change", [{"lr": 2e-2}, {"seed": 1}])
+def test_other_settings_start_anew_and_say_so(
+    change: dict[str, Any], path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Student(None, **change)
+    wanted = whole.result(whole.train(Interrupts()))
+    leave_a_checkpoint(path)
+    student = Student(path, **change)
+    assert same(student.result(student.train(Interrupts())), wanted)
+    assert "settings have changed since the checkpoint; starting from step 0" in capsys.readouterr().out
+
+
+def test_other_starting_values_start_anew_in_a_fresh_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_a_checkpoint(path)
+    monkeypatch.setattr(training, "_PROCESS", "a fresh one")
+    student = Student(path)
+    with torch.no_grad():
+        student.model[0].weight[0, 0] += 1
+    student.train(Interrupts())
+    assert "began with other values" in capsys.readouterr().out
+
+
+CELL = """
+run = training.steps(training.batches(rows, size=4), 6, title="cell", keep={"w": w}, checkpoint=path, every=-1)
+for step, (x,) in run:
+    loss = step_down(x)
+    interrupt(step)
+    run.log(loss=loss)
+"""
+HELPERS = """
+def gradient(x):
+    return 2 * w
+
+def step_down(x):
+    global w
+    w -= learning_rate * gradient(x)
+    return w.sum()
+"""
+
+
+def run_cell(source: str, scope: dict[str, Any], name: str) -> None:
+    """Run code as a notebook does: its source can be found, its names are global."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), scope)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "nothing",
+        "the loop",
+        "a helper",
+        "a helper's helper",
+        "a number in another cell",
+        "the batches' seed",
+        "the data",
+    ],
+)
+def test_changed_code_or_settings_start_anew(change: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scope = {"training": training, "torch": torch, "path": path, "__name__": "__main__", "interrupt": Interrupts(3)}
+    scope |= {"learning_rate": 0.1, "rows": torch.arange(20.0), "w": torch.ones(3)}
+    run_cell(HELPERS, scope, "<cell 1>")
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(CELL, scope, "<cell 2>")
+    cell, helpers = CELL, HELPERS
+    if change == "the loop":
+        cell = CELL.replace("loss = step_down(x)", "loss = 2 * step_down(x)")
+    elif change == "a helper":
+        helpers = HELPERS.replace("w.sum()", "w.mean()")
+    elif change == "a helper's helper":
+        helpers = HELPERS.replace("2 * w", "3 * w")
+    elif change == "a number in another cell":
+        scope["learning_rate"] = 0.2
+    elif change == "the batches' seed":
+        cell = CELL.replace("size=4", "size=4, seed=1")
+    elif change == "the data":
+        scope["rows"] = torch.arange(20.0) / 2
+    run_cell(helpers, scope, "<cell 3>")
+    run_cell(cell, scope, "<cell 4>")
+    said = capsys.readouterr().out
+    if change == "nothing":
+        assert "cell: going on from step 3 of 6" in said
+    else:
+        assert "the code or the settings have changed since the checkpoint; starting from step 0" in said
+
+
+def test_a_disk_that_takes_no_checkpoint_does_not_stop_the_training(
+    path: Path, uninterrupted: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(state: Any, partial: Path) -> None:
+        partial.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    student = Student(path)
+    assert same(student.result(student.train(Interrupts())), uninterrupted)
+    assert capsys.readouterr().out.count("No space left on device") == 1
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_named_checkpoint_lies_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    run = training.steps([1], 1, title="run", keep={"w": torch.zeros(1)}, checkpoint="lesson")
+    assert run.checkpoint == runtime.cache_dir() / "checkpoints" / "lesson.pt"
+    assert run.checkpoint.is_relative_to(tmp_path)
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 step, not 0"):
+        training.steps([], 0, title="none")
+    with pytest.raises(ValueError, match="a checkpoint needs `keep`"):
+        training.steps([1], 1, title="none", checkpoint="x")
+
+
+def test_what_cannot_be_kept_is_refused_before_the_first_step(path: Path) -> None:
+    run = training.steps([1], 1, title="run", keep={"number": 3}, checkpoint=path)
+    with pytest.raises(TypeError, match="cannot keep a int"):
+        next(iter(run))
