@@ -29,6 +29,8 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="The data sets: `list` them, `verify` or `fetch` them.")
 app.add_typer(data_app, name="data")
 console = Console()
+if not console.is_terminal:
+    console.width = 140  # logs have no width; do not fold tables at 80
 errors = Console(stderr=True)
 
 

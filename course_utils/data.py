@@ -7,6 +7,7 @@ memory and handed out again: copy it before writing into it. Sources, licences a
 import math
 import os
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,9 +154,11 @@ def temperature() -> Series:
     Source: statsmodels' `elnino`: NOAA's ERSST.V3B, region Niño 1+2.
     """
     if "temperature" not in _loaded:
-        from statsmodels.datasets import elnino
-
-        table = np.asarray(elnino.load_pandas().data, dtype=np.float64)  # (years, 13): the year, then its 12 months
+        package = find_spec("statsmodels")  # importing it would take two seconds, for one table
+        if package is None or not package.submodule_search_locations:
+            raise ModuleNotFoundError("the temperatures come with statsmodels: pip install statsmodels")
+        path = Path(package.submodule_search_locations[0]) / "datasets" / "elnino" / "elnino.csv"
+        table = np.loadtxt(path, delimiter=",", skiprows=1)  # (years, 13): the year, then its 12 months
         values = torch.from_numpy(table[:, 1:].flatten())
         years = torch.from_numpy(table[:, 0].astype(np.int64))
         months = torch.arange(1, 13).repeat(len(years))

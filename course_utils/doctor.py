@@ -94,7 +94,7 @@ def check_device(root: Path) -> Iterator[Finding]:
 
     from course_utils import runtime
 
-    device = runtime._device()
+    device = runtime.pick_device()
     precision = "bf16" if runtime.multiplies_bf16_fast(device) else "fp32"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     product = (torch.eye(3, device=device) @ torch.ones(3, 2, device=device)).sum().item()
@@ -194,11 +194,11 @@ def locate(dataset: Dataset) -> tuple[Path | None, list[str]]:
     from course_utils import download
 
     faults = []
-    for place in download._places():
+    for place in download.places():
         wrong = [
             f"{place / file.path} {fault}"
             for file in dataset.files
-            if (fault := download._fault(place / file.path, file))
+            if (fault := download.fault(place / file.path, file))
         ]
         if not wrong:
             return place, []

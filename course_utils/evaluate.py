@@ -40,9 +40,12 @@ def paired_bootstrap(
     if not 1 <= block <= n:
         raise ValueError(f"block must lie between 1 and the {n} errors, not {block}")
     generator = torch.Generator().manual_seed(seed)
-    starts = torch.randint(0, n - block + 1, (resamples, -(-n // block)), generator=generator)
-    index = (starts.unsqueeze(-1) + torch.arange(block)).flatten(1)[:, :n]  # (resamples, N)
     squares_a, squares_b = errors_a.double().square(), errors_b.double().square()
-    gap = squares_a[index].mean(1).sqrt() - squares_b[index].mean(1).sqrt()
-    low, high = torch.quantile(gap, torch.tensor([0.025, 0.975], dtype=gap.dtype)).tolist()
+    gaps, at_once = [], max(1, 4_000_000 // n)  # a few million entries at a time
+    for done in range(0, resamples, at_once):
+        count = min(at_once, resamples - done)
+        starts = torch.randint(0, n - block + 1, (count, -(-n // block)), generator=generator)
+        index = (starts.unsqueeze(-1) + torch.arange(block)).flatten(1)[:, :n]  # (some resamples, N)
+        gaps.append(squares_a[index].mean(1).sqrt() - squares_b[index].mean(1).sqrt())
+    low, high = torch.quantile(torch.cat(gaps), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high

@@ -127,9 +127,9 @@ def images(
     labels: Sequence[Any] | None = None,
     scale: float = 0.75,
 ) -> None:
-    """A grid of grey images (N, H, W) or colour images (N, 3, H, W) with values in [0, 1]."""
-    if pictures.dim() not in (3, 4) or not len(pictures):
-        raise ValueError(f"images need shape (N, H, W) or (N, C, H, W), not {tuple(pictures.shape)}")
+    """A grid of grey images (N, H, W) or (N, 1, H, W), or of colour images (N, 3, H, W) with values in [0, 1]."""
+    if pictures.dim() not in (3, 4) or not len(pictures) or (pictures.dim() == 4 and pictures.shape[1] not in (1, 3)):
+        raise ValueError(f"images need shape (N, H, W), (N, 1, H, W) or (N, 3, H, W), not {tuple(pictures.shape)}")
     pictures = pictures.detach().float().cpu().clamp(0, 1)
     if pictures.dim() == 4:
         pictures = pictures.squeeze(1) if pictures.shape[1] == 1 else pictures.permute(0, 2, 3, 1)

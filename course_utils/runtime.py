@@ -52,13 +52,13 @@ class Session:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
-    def report(self, name: str, value: float, unit: str = "", goal: str | None = None) -> None:
+    def report(self, name: str, value: float | torch.Tensor, unit: str = "", goal: str | None = None) -> None:
         """Show a headline result and store it in the output as data for `course run`.
 
         `goal` is "<= number", ">= number" or None. It is judged on real data only, never in profile smoke, and a
         missed goal is shown, not raised. Raises ValueError for a goal that cannot be read.
         """
-        value, test = float(value), _goal(goal)
+        value, test = float(value.detach() if isinstance(value, torch.Tensor) else value), _goal(goal)
         sources = _sources()
         why = "profile smoke" if self.profile == "smoke" else ""
         why = why or next((s["source"] for s in sources if not s["real"]), "")
@@ -82,7 +82,7 @@ def start(profile: str = "auto", seed: int = 0) -> Session:
     if chosen not in PROFILES:
         origin = "COURSE_PROFILE" if profile == "auto" else "PROFILE"
         raise ValueError(f"{origin} is {chosen!r}; it must be 'auto' or one of {', '.join(PROFILES)}")
-    device = _device()
+    device = pick_device()
     precision = "bf16" if multiplies_bf16_fast(device) else "fp32"
     session = Session(chosen, device, seed, precision, torch.Generator().manual_seed(seed))
     if "course_utils.exercises" in sys.modules:
@@ -152,7 +152,8 @@ def expect_error(kind: type[Exception]) -> Iterator[None]:
         raise AssertionError(f"this code was expected to raise {kind.__name__}, and did not")
 
 
-def _device() -> torch.device:
+def pick_device() -> torch.device:
+    """The device named by COURSE_DEVICE, else the best one there is. Raises RuntimeError if the named one is not."""
     wanted = os.environ.get("COURSE_DEVICE", "")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not wanted:
@@ -170,6 +171,8 @@ def _goal(goal: str | None) -> Callable[[float], bool] | None:
     try:
         bound = float(number)
         compare = COMPARISONS[sign]
+        if not math.isfinite(bound):
+            raise ValueError
     except (KeyError, ValueError):
         raise ValueError(f"a goal reads '<= 0.5' or '>= 97', not {goal!r}") from None
     return lambda value: compare(value, bound)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from course_utils import plots
@@ -26,13 +26,9 @@ def explore(
     Each control is (low, high, step) for a slider or a list of choices. The panels are the static fallback: they
     are what a headless run, GitHub or a printed page shows, and they start the sliders at the first panel. `draw`
     is called for them outside any widget, so an error in it stops the cell instead of vanishing.
-    Raises ValueError when a panel and the controls name different parameters.
+    Raises ValueError when there is no panel, or one that the controls cannot show.
     """
-    for panel in panels:
-        if set(panel) != set(controls):
-            raise ValueError(f"a panel gives {sorted(panel)}, the controls are {sorted(controls)}")
-    if not panels:
-        raise ValueError("explore needs at least one panel for its static figure")
+    _check(panels, controls)
     with plots.figure(title=title, alt=alt, width=width, height=height, columns=len(panels)) as axes:
         for place, panel in enumerate(panels):
             cell = axes if len(panels) == 1 else axes[place]
@@ -41,8 +37,23 @@ def explore(
     _sliders(draw, panels[0], controls, alt)
 
 
+def _check(panels: Sequence[Mapping[str, Any]], controls: Mapping[str, Control]) -> None:
+    if not panels:
+        raise ValueError("explore needs at least one panel for its static figure")
+    for panel in panels:
+        if set(panel) != set(controls):
+            raise ValueError(f"a panel gives {sorted(panel)}, the controls are {sorted(controls)}")
+        for name, control in controls.items():
+            value = panel[name]
+            if value not in control if isinstance(control, list) else not control[0] <= value <= control[1]:
+                raise ValueError(f"a panel gives {name} = {value!r}, which its control {control} cannot show")
+
+
 def _sliders(draw: Callable[..., None], first: Mapping[str, Any], controls: Mapping[str, Control], alt: str) -> None:
-    import ipywidgets
+    try:
+        import ipywidgets
+    except ImportError:
+        return
     from IPython.display import display
 
     made = {name: _slider(ipywidgets, name, control, first[name]) for name, control in controls.items()}
@@ -63,7 +74,7 @@ def _slider(ipywidgets: Any, name: str, control: Control, value: Any) -> Any:
     if all(isinstance(number, int) for number in control):
         kind, extra = ipywidgets.IntSlider, {}
     else:
-        digits = max(0, -math.floor(math.log10(step)))
+        digits = max(-int(Decimal(str(number)).normalize().as_tuple().exponent) for number in (low, step, 0))
         kind, extra = ipywidgets.FloatSlider, {"readout_format": f".{digits}f"}
     return kind(value=value, min=low, max=high, step=step, continuous_update=False, **extra, **label)
 

@@ -222,6 +222,13 @@ def test_digits_are_the_handwritten_ones_of_scikit_learn() -> None:
     assert train.labels[:10].tolist() == list(range(10)) and real and "scikit-learn" in source
 
 
+def test_temperatures_are_those_that_statsmodels_loads() -> None:
+    from statsmodels.datasets import elnino
+
+    table = torch.tensor(elnino.load_pandas().data.to_numpy(), dtype=torch.float64)
+    assert torch.equal(data.temperature().values, table[:, 1:].flatten())
+
+
 def test_temperatures_run_monthly_from_1950_to_2010() -> None:
     series = data.temperature()
     assert series.values.shape == series.years.shape == series.months.shape == (732,)

@@ -451,8 +451,8 @@ def test_what_a_killed_process_leaves_is_swept_away(
 
 def test_the_sums_of_mnist_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for place in download._places():
+    for place in download.places():
         if all((place / file.path).exists() for file in download.MNIST.files):
-            assert [download._fault(place / file.path, file) for file in download.MNIST.files] == [""] * 4
+            assert [download.fault(place / file.path, file) for file in download.MNIST.files] == [""] * 4
             return
     pytest.skip("MNIST is not on this machine")

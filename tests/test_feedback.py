@@ -1,5 +1,6 @@
 """What the engine says about an answer, in every situation: tried on toy exercises that exist only here."""
 
+import contextlib
 import linecache
 import math
 import random
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_utils.exercises import Outcome, check, define, names
 from course_utils.exercises.define import Definition, edge
@@ -22,7 +23,7 @@ from course_utils.exercises.observe import Fixture, observe
 
 
 def randn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def matrices(generator: torch.Generator) -> Iterator[Any]:
@@ -172,6 +173,10 @@ def make_random_toy() -> None:
     def spread(arguments, noise):
         return abs(noise.std() - 1) < 0.12
 
+    @toy.claim("the numbers are not distributed like a bell.")
+    def bell(arguments, noise):
+        return abs(((noise - noise.mean()).abs() < noise.std()).double().mean() - 0.683) < 0.073
+
     @toy.claim("the same generator must give the same numbers: draw from the one you are given.")
     def from_the_generator(arguments, noise):
         own = arguments["generator"].build()
@@ -268,12 +273,12 @@ def test_another_way_to_write_it_is_right_too(name: str, answer: Callable) -> No
 
 
 def test_a_more_special_exception_is_right_too() -> None:
-    class Negative(ValueError):
+    class NegativeError(ValueError):
         pass
 
     def root(n):
         if n < 0:
-            raise Negative
+            raise NegativeError
         return n**0.5
 
     expect(check("root", root), "right")
@@ -343,7 +348,7 @@ def printed_only(x):
         ("halves", lambda parts: [part / 2 for part in parts[1:]], ["`halves`", "[tensor, tensor]", "[tensor]"]),
         ("halves", lambda parts: [], ["`halves`", "[tensor, tensor]", "[]"]),
         ("total", lambda x: x.sum(0).tolist(), ["`total`", "a tensor", "[float, float, float]"]),
-        ("total", lambda x: x.sum(0).numpy(), ["tensor of shape (3,)", "an ndarray"]),
+        ("total", lambda x: x.sum(0).numpy(), ["tensor of shape (3,)", "a numpy ndarray"]),
         ("total", lambda x: {"total": x.sum(0)}, ["tensor of shape (3,)", "a dict"]),
         ("total", lambda x: x.sum(0)[:-1], ["shape (3,)", "yours has (2,)"]),
         ("running", lambda x: x.cumsum(0).float(), ["dtype torch.float64", "like the arguments", "torch.float32"]),
@@ -356,6 +361,7 @@ def printed_only(x):
         ("positives", lambda x: (x > 0).sum(), ["an int", "a tensor"]),
         ("has_negative", lambda x: int((x < 0).any()), ["a bool", "an int"]),
         ("has_negative", lambda x: (x < 0).any(), ["a bool", "a tensor"]),
+        ("has_negative", lambda x: (x < 0).any().numpy()[()], ["a bool", "a numpy bool"]),
         ("share", lambda x: (x > 0).double().mean(), ["a float", "a tensor"]),
         ("share", lambda x: str((x > 0).double().mean()), ["a float", "a str"]),
     ],
@@ -369,7 +375,6 @@ def test_a_subclass_of_tensor_is_not_a_plain_tensor() -> None:
         pass
 
     expect(check("total", lambda x: x.sum(0).as_subclass(Fancy)), "wrong", "plain tensor", "Fancy")
-    expect(check("total", lambda x: nn.Parameter(x.sum(0))), "wrong", "plain tensor", "Parameter")
 
 
 def test_a_generator_function_is_told_to_return() -> None:
@@ -383,7 +388,7 @@ def test_a_slip_that_shows_on_an_edge_case_only_names_the_case() -> None:
     def total(x):
         return x.sum(0) if len(x) > 1 else None
 
-    expect(check("total", total), "wrong", "returned None", "there is one row")
+    expect(check("total", total), "diagnosed", "returned None", "not when there is one row")
 
 
 # -- arguments that were changed, memory that is shared ------------------------------------------------------------
@@ -522,7 +527,7 @@ def test_a_name_that_is_not_known_is_an_error_of_that_line() -> None:
 
 @pytest.mark.parametrize("answer", [lambda: None, lambda x, y: x.sum(0)], ids=["too few", "too many"])
 def test_a_wrong_signature_is_told(answer: Callable) -> None:
-    expect(check("total", answer), "error", "cannot be called with its 1 arguments", "Keep the parameters (x)")
+    expect(check("total", answer), "error", "cannot be called with the arguments (x)", "Keep the parameters")
 
 
 def test_a_type_error_inside_is_not_mistaken_for_a_wrong_signature() -> None:
@@ -569,10 +574,8 @@ def test_a_loop_that_never_ends_is_stopped() -> None:
 def test_catching_every_exception_does_not_outlive_the_limit() -> None:
     def total(x):
         while True:
-            try:
+            with contextlib.suppress(Exception):
                 x = x + 1
-            except Exception:
-                pass
 
     expect(hurried("total", total), "error", "stopped after", "never ends")
 
@@ -626,22 +629,32 @@ def early_by_one(x):
     ("name", "answer", "key", "words"),
     [
         ("running", lambda x: -x.cumsum(0), "negated", ["wrong sign"]),
-        ("running", lambda x: x.cumsum(0).T, "transposed:(1, 0)", ["transposed", "(3, 4)", "(4, 3)"]),
+        ("running", lambda x: x.cumsum(0).T, "transposed:(1, 0)", ["transposed", "(7, 6)", "(6, 7)"]),
         ("running", lambda x: 2 * x.cumsum(0), "factor:2.0", ["2 times the expected value"]),
         ("running", lambda x: x.cumsum(0) / 8, "factor:0.125", ["0.125 times"]),
-        ("total", lambda x: x.mean(0), "divided:`x.shape[0]` (the batch size)", ["1/4", "batch size", "mean", "sum"]),
-        ("column", lambda x: x.mean(1, keepdim=True), "divided:`x.shape[1]`", ["exactly 1/3", "x.shape[1]"]),
-        ("column", lambda x: x.sum(1, keepdim=True) * len(x), "multiplied:`x.shape[0]` (the batch size)", ["4 times"]),
+        (
+            "total",
+            lambda x: x.mean(0),
+            "divided:`x.shape[0]` (the batch size)",
+            ["exactly 1/6", "the batch size", "mean", "sum"],
+        ),
+        ("column", lambda x: x.mean(1, keepdim=True), "divided:`x.shape[1]`", ["exactly 1/7", "x.shape[1]"]),
+        (
+            "column",
+            lambda x: x.sum(1, keepdim=True) * len(x),
+            "multiplied:`x.shape[0]` (the batch size)",
+            ["exactly 6 times"],
+        ),
         ("entropy", lambda p: torch.special.entr(p).sum(1) / math.log(2), "bits", ["bits", "nats"]),
         ("running", late_by_one, "shifted:0:1", ["shifted by one", "dimension 0", "late"]),
         ("running", early_by_one, "shifted:0:-1", ["shifted by one", "dimension 0", "early"]),
         ("running", lambda x: x.cumsum(0).flip(0), "flipped:0", ["reversed along dimension 0"]),
         ("bounds", lambda x: (x.amax(0), x.amin(0)), "order", ["(high, low)", "(low, high) is asked for"]),
         ("total", lambda x: 2 * x.sum(0, keepdim=True), "", ["shape (3,)"]),
-        ("running", lambda x: x.cumsum(0)[None], "a-dimension-too-many", ["dimension too many", "(1, 4, 3)"]),
-        ("column", lambda x: x.sum(1), "a-dimension-too-few", ["dimension too few", "(4,)", "(4, 1)"]),
-        ("total", lambda x: x, "not-summed:0", ["not summed over dimension 0", "(4, 3)"]),
-        ("total", lambda x: x.sum(), "summed-away", ["single number", "(3,)"]),
+        ("running", lambda x: x.cumsum(0)[None], "a-dimension-too-many", ["dimension too many", "(1, 6, 7)"]),
+        ("column", lambda x: x.sum(1), "a-dimension-too-few", ["dimension too few", "(6,)", "(6, 1)"]),
+        ("total", lambda x: x, "not-summed:0", ["not summed over dimension 0", "(6, 7)"]),
+        ("total", lambda x: x.sum(), "summed-away", ["single number", "(7,)"]),
         ("running", lambda x: x, "unchanged:x", ["just the argument `x`"]),
         ("running", torch.zeros_like, "zeros", ["zero everywhere"]),
         ("running", lambda x: x.float().cumsum(0).to(x), "single-precision", ["single precision", "float32"]),
@@ -672,7 +685,7 @@ def test_a_diagnosis_must_hold_on_every_case() -> None:
 
 def test_an_answer_that_overflows_is_told_where_and_why() -> None:
     outcome = check("log_total", lambda x: x.exp().sum(1).log())
-    words = ("right on ordinary cases", "as large as 1000", "inf or NaN", "overflows")
+    words = ("right on ordinary cases", "as large as 1000", "contains inf (3 of 3 entries)", "overflows")
     expect(outcome, "diagnosed", *words, mistake="generic:edge:the numbers are as large as 1000")
 
 
@@ -692,14 +705,16 @@ def test_right_except_on_the_edge_case_says_which() -> None:
 
 def test_a_missing_exception_is_told() -> None:
     outcome = check("root", lambda n: abs(n) ** 0.5)
-    expect(outcome, "diagnosed", "n is negative", "ValueError should be raised", "n must not be negative")
+    expect(outcome, "diagnosed", "n is negative", "should raise ValueError", "n must not be negative")
 
 
 def test_a_plain_difference_shows_the_worst_entry() -> None:
     def running(x):
         result = x.cumsum(0)
-        result[1, 0] += 0.5 if len(x) == 4 else 0
-        result[:1, -1] += 0.25 if len(x) == 5 else 0
+        if len(x) == 4:
+            result[1, 0] += 0.5
+        elif len(x) == 5:
+            result[0, 1] += 0.25
         return result
 
     expect(check("running", running), "wrong", "largest difference 0.5 at [1, 0]", "shape (4, 3)", "torch.float64")
@@ -709,7 +724,7 @@ def test_a_plain_difference_shows_the_worst_entry() -> None:
 
 
 def test_a_random_reference_keeps_its_claims_for_many_seeds() -> None:
-    for seed in range(60):
+    for seed in range(30):
         assert check("noisy", noisy, seed).status == "right"
 
 
@@ -773,7 +788,7 @@ def test_nothing_is_displayed(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_an_unknown_exercise_is_named_with_the_known_ones() -> None:
-    with pytest.raises(KeyError, match="nonsense.*linear_backward"):
+    with pytest.raises(KeyError, match=r"nonsense.*linear_backward"):
         check("nonsense", total)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from course_utils.exercises.observe import Trial
 
 # The modules that hold the exercises of each lesson; they are imported on first use.
-LESSONS = {"00": "backpropagation"}
+LESSONS = {"00": "backpropagation", "01": "recurrent"}
 
 MINIMUM_TRIALS = 25
 _registry: dict[str, Definition] = {}

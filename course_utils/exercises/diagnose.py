@@ -64,9 +64,9 @@ def explain(pairs: list[Pair]) -> tuple[str, str] | None:
     if not telling or all(close(p.actual, p.expected) for p in telling):
         return None
     common: dict[str, str] | None = None
-    first = next(p for p in telling if not close(p.actual, p.expected))
+    first = max((p for p in telling if not close(p.actual, p.expected)), key=lambda p: p.expected.numel())
     for pair in sorted(telling, key=lambda p: p is not first):
-        found = {key: sentence for key, sentence in _matches(pair)}
+        found = dict(_matches(pair, alone=pair is first))
         common = found if common is None else {k: s for k, s in common.items() if k in found}
         if not common:
             return None
@@ -74,20 +74,17 @@ def explain(pairs: list[Pair]) -> tuple[str, str] | None:
     return key, (common or {})[key]
 
 
-def _matches(pair: Pair) -> Iterator[tuple[str, str]]:
-    """Every transformation that accounts for this pair, the most telling first."""
+def _matches(pair: Pair, alone: bool) -> Iterator[tuple[str, str]]:
+    """Every transformation that accounts for this pair, the most telling first.
+
+    `alone`: the pair must convince by itself. Otherwise it need only not contradict: one row is neither early nor late.
+    """
     name, e, a = pair.name, pair.expected, pair.actual
     if e.is_floating_point() and a.is_floating_point():
         if not a.isfinite().all() and e.isfinite().all() and a.shape == e.shape:
             same = a.isfinite()
             if same.any() and close(a[same], e[same]):
-                yield (
-                    "unstable",
-                    (
-                        f"`{name}` becomes inf or NaN where the true value is finite: for large numbers an "
-                        "intermediate result overflows. Rearrange the formula (subtract a maximum first, say)."
-                    ),
-                )
+                yield "unstable", not_finite(name, a)
         if e.dtype == torch.float64 and close(a, e, 3e-5) and not close(a, e):
             yield (
                 "single-precision",
@@ -103,9 +100,18 @@ def _matches(pair: Pair) -> Iterator[tuple[str, str]]:
             predicted, compared = transform(e, a)
         except (RuntimeError, IndexError):
             continue
-        if predicted.numel() and close(compared, predicted):
+        if (predicted.numel() or not alone) and close(compared, predicted):
             yield key, sentence
     yield from _factors(pair)
+
+
+def not_finite(name: str, actual: Tensor) -> str:
+    """What to say of inf or NaN where finite values were expected."""
+    wrong = actual.numel() - int(actual.isfinite().sum())
+    return (
+        f"`{name}` contains {'NaN' if actual.isnan().any() else 'inf'} ({wrong} of {actual.numel()} entries) where the "
+        "true value is finite: on the way a number overflows, or 0 meets infinity (0/0, 0 · log 0). Rearrange the formula."
+    )
 
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -204,7 +210,7 @@ def _sizes(arguments: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 def _shifted(e: Tensor, a: Tensor, dim: int, step: int) -> tuple[Tensor, Tensor]:
     size = e.shape[dim]
-    if a.shape != e.shape or size < 3:
+    if a.shape != e.shape:
         raise IndexError
     late, early = torch.arange(1, size, device=e.device), torch.arange(size - 1, device=e.device)
     here, there = (late, early) if step > 0 else (early, late)

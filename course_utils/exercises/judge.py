@@ -17,10 +17,8 @@ import torch
 from torch import Tensor
 
 from course_utils.exercises.define import Definition, definition
-from course_utils.exercises.diagnose import Pair, close, explain
-from course_utils.exercises.observe import TIME_LIMIT, Observation, Trial, observe
-
-NUMBERS = (int, float)
+from course_utils.exercises.diagnose import Pair, close, explain, not_finite
+from course_utils.exercises.observe import TIME_LIMIT, Observation, Trial, describe, observe
 
 
 @dataclass(frozen=True)
@@ -156,13 +154,18 @@ def _same(expected: Any, actual: Any) -> bool:
     if isinstance(expected, Tensor):
         same_kind = type(actual) is Tensor and actual.dtype == expected.dtype and actual.device == expected.device
         return same_kind and close(actual, expected)
-    if isinstance(expected, NUMBERS) and not isinstance(expected, bool):
-        if not isinstance(actual, NUMBERS) or isinstance(actual, bool):
-            return False
-        if isinstance(expected, int) and not isinstance(actual, int):
-            return False
+    if not _same_kind(expected, actual):
+        return False
+    if isinstance(expected, (int, float)):
         return abs(actual - expected) <= 1e-9 * max(abs(expected), 0.1)
-    return type(actual) is type(expected) and actual == expected
+    return actual == expected
+
+
+def _same_kind(expected: Any, actual: Any) -> bool:
+    """Whether a value that is no tensor has the type asked for: an int does for a float, a bool for neither."""
+    if type(expected) is float:
+        return isinstance(actual, (int, float)) and not isinstance(actual, bool)
+    return type(actual) is type(expected)
 
 
 # -- named mistakes ----------------------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ def _broken_claims(exercise: Definition, observed: list[tuple[Trial, Observation
         for trial, observation in observed:
             try:
                 holds = observation.event != "returned" or claim.holds(trial.arguments, _result(trial, observation))
-            except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+            except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
                 holds = False
             if not holds:
                 broken.append(key)
@@ -237,15 +240,18 @@ def _exception(exercise: Definition, s: _Seen) -> str:
         raise ValueError("a raised observation without its failure")
     if failure.kind == "TypeError" and failure.line_number is None:
         return (
-            f"cannot be called with its {len(s.trial.arguments)} arguments ({failure.message}). "
-            f"Keep the parameters ({', '.join(s.trial.arguments)}) as they stand in the exercise."
+            f"cannot be called with the arguments ({', '.join(s.trial.arguments)}): {failure.message}. "
+            "Keep the parameters as they stand in the exercise."
         )
     where = f"\n    line {failure.line_number}: {failure.line}" if failure.line_number else ""
     if failure.kind == "RecursionError":
         return f"`{exercise.name}` calls itself without end{_when(s.trial)}.{where}"
     if failure.kind == "SystemExit":
         return f"the function leaves Python (`exit`) instead of returning a result.{where}"
-    return f"{failure.kind}: {failure.message}{_when(s.trial)}{where}"
+    text = f"{failure.kind}: {failure.message}" if failure.message else failure.kind
+    asked = s.expected.failure
+    instead = f" {asked.kind} is asked for here ({asked.message})." if asked else ""
+    return f"{text}{_when(s.trial)}{instead and '.' + instead}{where}"
 
 
 def _when(trial: Trial) -> str:
@@ -256,7 +262,12 @@ def _when(trial: Trial) -> str:
 
 
 def _generic(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
-    """One transformation per wrong output that explains it on every trial; all wrong outputs must be explained."""
+    """One transformation per wrong output that explains it on every trial; or one kind of edge case that fails."""
+    found = _everywhere(seen) or _edge_only(exercise, seen)
+    return found and Outcome("diagnosed", found[1], f"generic:{found[0]}")
+
+
+def _everywhere(seen: list[_Seen]) -> tuple[str, str] | None:
     returned = [s for s in seen if s.expected.event == "returned"]
     if any(s.actual.event != "returned" or s.actual.changed for s in returned) or not all(
         s.right for s in seen if s.expected.event == "raised"
@@ -264,8 +275,7 @@ def _generic(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
         return None
     if any(s.expected.outputs.keys() != s.actual.outputs.keys() for s in returned):
         return None
-    found = _other_order(returned) or _cut(returned) or _transformed(returned) or _edge_only(seen)
-    return found and Outcome("diagnosed", found[1], f"generic:{found[0]}")
+    return _other_order(returned) or _cut(returned) or _transformed(returned)
 
 
 def _other_order(seen: list[_Seen]) -> tuple[str, str] | None:
@@ -326,20 +336,22 @@ def _pair(name: str, s: _Seen) -> Pair | None:
         # A wrong dtype or device is told as such, not as a transformation.
         same_kind = actual.dtype == expected.dtype and actual.device == expected.device
         return Pair(name, expected, actual, s.trial.arguments) if same_kind else None
-    if isinstance(expected, float) and isinstance(actual, NUMBERS):
+    if isinstance(expected, float) and _same_kind(expected, actual):
         as_tensor = [torch.tensor(float(v), dtype=torch.float64) for v in (expected, actual)]
         return Pair(name, as_tensor[0], as_tensor[1], s.trial.arguments)
     return None
 
 
-def _edge_only(seen: list[_Seen]) -> tuple[str, str] | None:
+def _edge_only(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | None:
     """Right on every ordinary case, wrong on one kind of edge case."""
     labels = {s.trial.label for s in seen if not s.right}
     if "" in labels or len(labels) != 1 or not any(s.right for s in seen if not s.trial.label):
         return None
     label = labels.pop()
-    worst = next(s for s in seen if not s.right)
-    return f"edge:{label}", f"right on ordinary cases, but not when {label}: {_compare(worst)}"
+    wrong = [s for s in seen if not s.right]
+    found = _everywhere(wrong)
+    text = found[1] if found else _slip_text(exercise, wrong[0]) or _compare(wrong[0])
+    return f"edge:{label}", f"right on ordinary cases, but not when {label}: {text}"
 
 
 # -- structural slips and plain differences ----------------------------------------------------------------------
@@ -366,9 +378,7 @@ def _slip_text(exercise: Definition, s: _Seen) -> str:
         return "returned None. Did you forget `return`?"
     if actual.structure == "generator":
         return "returned a generator: use `return` instead of `yield`."
-    if actual.structure.startswith("(") != expected.structure.startswith("(") or (
-        expected.structure.startswith("(") and actual.outputs.keys() != expected.outputs.keys()
-    ):
+    if actual.outputs.keys() != expected.outputs.keys():
         return f"should return {_ask(s.trial.outputs, expected)}; yours returned {actual.structure}."
     for name, value in expected.outputs.items():
         text = _leaf_slip(name, value, actual.outputs.get(name))
@@ -392,21 +402,28 @@ def _ask(names: tuple[str, ...], expected: Observation) -> str:
 def _leaf_slip(name: str, expected: Any, actual: Any) -> str:
     if isinstance(expected, Tensor):
         if not isinstance(actual, Tensor):
-            kind = "None" if actual is None else f"a {type(actual).__name__}"
-            return f"`{name}` should be a tensor of shape {tuple(expected.shape)}; yours is {kind}."
+            return f"`{name}` should be a tensor of shape {tuple(expected.shape)}; yours is {_a(actual)}."
         if type(actual) is not Tensor:
-            return f"`{name}` should be a plain tensor; yours is a {type(actual).__name__}."
+            return f"`{name}` should be a plain tensor; yours is {_a(actual)}."
         if actual.shape != expected.shape:
             return f"`{name}` should have shape {tuple(expected.shape)}; yours has {tuple(actual.shape)}."
         if actual.dtype != expected.dtype:
             return f"`{name}` should have dtype {expected.dtype}, like the arguments; yours has {actual.dtype}."
         if actual.device != expected.device:
             return f"`{name}` should be on {expected.device}, where the arguments are; yours is on {actual.device}."
-        if expected.isfinite().all() and actual.isnan().any():
-            return f"`{name}` contains NaN ({int(actual.isnan().sum())} of {actual.numel()} entries)."
-    elif type(expected) is not type(actual) and not (isinstance(expected, NUMBERS) and isinstance(actual, NUMBERS)):
-        return f"`{name}` should be a {type(expected).__name__}; yours is a {type(actual).__name__}."
+        if expected.isfinite().all() and not actual.isfinite().all():
+            return not_finite(name, actual)
+    elif not _same_kind(expected, actual):
+        return f"`{name}` should be {_a(expected)}; yours is {_a(actual)}."
     return ""
+
+
+def _a(value: Any) -> str:
+    """The type of a value in words, with its article."""
+    kind = type(value).__name__ if isinstance(value, (list, tuple)) else describe(value)
+    if type(value).__module__ == "numpy":
+        kind = f"numpy {kind}"
+    return kind if value is None else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _difference(exercise: Definition, seen: list[_Seen]) -> Outcome:

@@ -20,7 +20,9 @@ def trusted_part_is_installed() -> bool:
     """False inside a grading box, where the definitions of the exercises are not mounted."""
     try:
         import course_utils.exercises.judge  # noqa: F401
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("course_utils."):
+            raise
         return False
     return True
 
@@ -146,7 +148,7 @@ def _show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 def _definition_of(function: Callable | str) -> Any:
     name = function if isinstance(function, str) else getattr(function, "__name__", "")
     if not trusted_part_is_installed():
-        show("Hints and solutions are not installed here.")
+        print("Hints and solutions are not installed here.")
         return None
     from course_utils.exercises.define import definition, names
 

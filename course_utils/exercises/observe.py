@@ -97,16 +97,17 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
     """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
     anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
     """
-    leaves, passed = _arguments(trial)
-    before = {name: _snapshot(value) for name, value in passed.items()}
     printed = _Tail()
-    start = time.perf_counter()
     with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed):
+        leaves, passed = _arguments(trial)
+        before = {name: _snapshot(value) for name, value in passed.items()}
+        start = time.perf_counter()
         try:
-            inspect.signature(candidate).bind(*passed.values())
+            _bind(candidate, passed)
             with _deadline(time_limit):
+                start = time.perf_counter()
                 result = candidate(*passed.values())
-            seconds = time.perf_counter() - start
+                seconds = time.perf_counter() - start
             record = Observation("returned", structure=describe(result))
             _flatten(result, trial.outputs, record.outputs)
             record.shared = _shared_memory(record.outputs, passed)
@@ -177,27 +178,42 @@ class _TimeLimit(BaseException):
 
 @contextlib.contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    """Raise `_TimeLimit` in this thread after `seconds`; works on every platform, for Python-level loops."""
-    thread, lock, over, fired = threading.get_ident(), threading.Lock(), threading.Event(), threading.Event()
+    """Raise `_TimeLimit` in this thread after `seconds`, or at the end if the candidate swallowed it.
+
+    Works on every platform, for Python-level loops.
+    """
+    thread, over, fired = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Event()
+    interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
     def watch() -> None:
         wait = seconds
         while not over.wait(wait):
-            with lock:
-                if not over.is_set():
-                    fired.set()
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_TimeLimit))
+            fired.set()
+            interrupt(thread, ctypes.py_object(_TimeLimit))
             wait = 0.2  # again, in case a bare `except:` swallowed it
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield
+        try:
+            yield
+        finally:
+            over.set()  # the exception may arrive in this very line ...
     finally:
-        with lock:
-            over.set()
-        if fired.is_set():  # an exception still on its way must arrive here, not in the caller's code
-            time.sleep(0)
+        over.set()  # ... and then the next one is still 0.2 seconds away
+        watcher.join()
+        interrupt(thread, None)  # one that is still on its way must not arrive in the caller's code
+    if fired.is_set():
+        raise _TimeLimit
+
+
+def _bind(candidate: Callable, passed: dict[str, Any]) -> None:
+    """Raise TypeError when the candidate does not take these arguments."""
+    try:
+        signature = inspect.signature(candidate)
+    except ValueError:  # something built in, which does not tell its parameters
+        return
+    signature.bind(*passed.values())
 
 
 @contextlib.contextmanager
@@ -306,13 +322,17 @@ def _shared_memory(outputs: dict[str, Any], passed: dict[str, Any]) -> dict[str,
 
 
 def _differentiate(outputs: dict[str, Any], leaves: dict[str, Tensor], trial: Trial) -> None:
-    """Add the gradient of a fixed random projection of the results; None where no gradient arrives."""
+    """Add the gradient of a fixed random projection of the results; None where no gradient arrives.
+
+    A result on another device than the arguments takes no part: it is wrong as it stands.
+    """
     generator = torch.Generator().manual_seed(trial.seed)
+    devices = {leaf.device for leaf in leaves.values()}
     total: Any = None
     for value in list(outputs.values()):
         if isinstance(value, Tensor) and value.is_floating_point():
             probe = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
-            if value.requires_grad:
+            if value.requires_grad and value.device in devices:
                 part = (value * probe).sum()
                 total = part if total is None else total + part
     grads: tuple[Any, ...] = (None,) * len(leaves)

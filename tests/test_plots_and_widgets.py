@@ -1,0 +1,287 @@
+"""Figures come with a title and alt text and leave matplotlib alone; widgets always have a static figure."""
+
+import builtins
+import io
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import pytest
+import torch
+
+from course_utils import plots, widgets
+
+TEXT = {"title": "The loss falls", "alt": "A line that falls from 3 to 1."}
+BAND = plots.band([0, 1, 2], torch.tensor([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [1.0, 5.0, 3.0]]))
+
+DRAWINGS: dict[str, Callable[..., None]] = {
+    "lines": lambda **t: plots.lines({"a": [3, 2, 1], "b": ([0, 4], torch.tensor([1.0, 2.0])), "c": BAND}, **t),
+    "logarithmic lines": lambda **t: plots.lines({"": [3, 2, 1]}, log="xy", xlabel="step", ylabel="loss (nats)", **t),
+    "grey images": lambda **t: plots.images(torch.rand(13, 8, 8), labels=range(13), **t),
+    "one image": lambda **t: plots.images(torch.rand(1, 8, 8), **t),
+    "images with a channel": lambda **t: plots.images(torch.rand(3, 1, 8, 8), **t),
+    "colour images": lambda **t: plots.images(torch.rand(4, 3, 8, 8), columns=2, **t),
+    "tracked images": lambda **t: plots.images(torch.rand(2, 8, 8, requires_grad=True), **t),
+    "half precision": lambda **t: plots.images(torch.rand(2, 8, 8).bfloat16(), **t),
+    "heatmap": lambda **t: plots.heatmap(torch.rand(3, 5), xlabel="to", ylabel="from", **t),
+    "diverging heatmap": lambda **t: plots.heatmap(torch.randn(3, 5, requires_grad=True), diverging=True, **t),
+    "heatmap of zeros": lambda **t: plots.heatmap(torch.zeros(3, 5), diverging=True, **t),
+    "bars": lambda **t: plots.bars({"ours": 0.5, "theirs": (0.7, 0.1)}, ylabel="error (degC)", **t),
+}
+every_drawing = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS.keys())
+
+
+def resolution(png: bytes) -> float:
+    """Dots per inch, as the file says."""
+    place = png.index(b"pHYs") + 4
+    return struct.unpack(">I", png[place : place + 4])[0] * 0.0254
+
+
+# --- every figure -----------------------------------------------------------------------------------------------
+
+
+@every_drawing
+def test_a_figure_is_one_small_png_with_alt_text(draw: Callable[..., None], shown: list[Any]) -> None:
+    draw(**TEXT)
+    (output,) = shown
+    assert output.png.startswith(b"\x89PNG")
+    assert output.metadata == {"image/png": {"alt": TEXT["alt"]}}
+    assert output.text == f"[figure: {TEXT['alt']}]"
+    assert resolution(output.png) <= 80.1
+    assert len(output.png) < 60_000
+    assert output.size[0] <= 1000
+
+
+@every_drawing
+@pytest.mark.parametrize("missing", ["title", "alt"])
+def test_a_figure_without_title_or_alt_text_is_refused(
+    draw: Callable[..., None], missing: str, shown: list[Any]
+) -> None:
+    with pytest.raises(ValueError, match="a title that states the finding, and alt text"):
+        draw(**TEXT | {missing: ""})
+    with pytest.raises(TypeError, match=missing):
+        draw(**{name: text for name, text in TEXT.items() if name != missing})
+    assert shown == []
+
+
+@every_drawing
+def test_matplotlibs_global_state_is_left_alone(draw: Callable[..., None], shown: list[Any]) -> None:
+    import matplotlib.pyplot as plt
+
+    before = dict(matplotlib.rcParams), plt.get_fignums()
+    draw(**TEXT)
+    assert (dict(matplotlib.rcParams), plt.get_fignums()) == before
+
+
+def test_an_error_while_drawing_comes_through_and_shows_no_half_figure(shown: list[Any]) -> None:
+    before = dict(matplotlib.rcParams)
+    with pytest.raises(ZeroDivisionError):
+        with plots.figure(**TEXT) as axes:
+            axes.plot([1 / 0])
+    assert shown == [] and dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_gives_as_many_axes_as_asked(shown: list[Any]) -> None:
+    with plots.figure(**TEXT, rows=2, columns=3) as axes:
+        assert axes.shape == (2, 3)
+    with plots.figure(**TEXT, width=4, height=2) as axes:
+        axes.plot([1, 2])
+    assert shown[-1].size == (320, 160)
+
+
+def test_the_title_is_on_the_figure_and_wide_ones_are_wrapped(shown: list[Any]) -> None:
+    with plots.figure(title="A finding. " * 15, alt="x") as axes:
+        figure = axes.figure
+    assert figure.get_suptitle() == "A finding. " * 15
+    boxes = figure._suptitle.get_window_extent()
+    assert boxes.width <= figure.bbox.width * 1.01
+
+
+def test_curves_take_their_colours_from_the_palette(shown: list[Any]) -> None:
+    with plots.figure(**TEXT) as axes:
+        plots.draw_lines(axes, {str(i): [i, i] for i in range(3)})
+        assert [line.get_color() for line in axes.lines] == plots.COLOURS[:3]
+
+
+def linear(channel: float) -> float:
+    """Linear light of an sRGB channel."""
+    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+
+
+# Viénot, Brettel, Mollon, "Digital video colourmaps for checking the legibility of displays by dichromats" (1999)
+DICHROMATS = {
+    "protanope": [[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]],
+    "deuteranope": [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]],
+}
+
+
+@pytest.mark.parametrize("eye", DICHROMATS)
+def test_the_first_six_colours_differ_for_colour_blind_readers(eye: str) -> None:
+    seen = []
+    for colour in plots.COLOURS[:6]:
+        light = torch.tensor([linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)])
+        seen.append((torch.tensor(DICHROMATS[eye]) @ light).clamp(0, 1) ** (1 / 2.2))
+    distances = torch.pdist(torch.stack(seen))
+    assert distances.min() > 0.12
+
+
+# --- each kind --------------------------------------------------------------------------------------------------
+
+
+def test_a_band_is_the_median_within_the_range() -> None:
+    assert BAND.low.tolist() == [0, 1, 2]
+    assert BAND.middle.tolist() == [1, 3, 3]
+    assert BAND.high.tolist() == [2, 5, 4]
+
+
+def test_a_band_refuses_runs_of_another_length() -> None:
+    with pytest.raises(ValueError, match=r"runs must have shape \(R, 2\), not \(3, 4\)"):
+        plots.band([0, 1], torch.ones(3, 4))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (0, 8, 8), (1, 2, 3, 8, 8), (2, 2, 8, 8)])
+def test_images_refuse_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"images need shape \(N, H, W\), \(N, 1, H, W\) or \(N, 3, H, W\), not"):
+        plots.images(torch.zeros(shape), **TEXT)
+
+
+def test_grey_values_are_not_stretched(shown: list[Any]) -> None:
+    from matplotlib.image import imread
+
+    for level in (0.25, 0.75):
+        plots.images(torch.full((1, 8, 8), level), scale=3, **TEXT)
+    for output, level in zip(shown, (0.25, 0.75), strict=True):
+        picture = imread(io.BytesIO(output.png))
+        assert picture[picture.shape[0] * 2 // 3, picture.shape[1] // 2, 0] == pytest.approx(level, abs=0.01)
+
+
+def test_a_diverging_heatmap_is_centred_on_zero(shown: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    seen: dict[str, Any] = {}
+    original = Axes.imshow
+    monkeypatch.setattr(Axes, "imshow", lambda self, x, **named: seen.update(named) or original(self, x, **named))
+    plots.heatmap(torch.tensor([[-1.0, 3.0]]), diverging=True, **TEXT)
+    assert (seen["vmin"], seen["vmax"]) == (-3.0, 3.0)
+
+
+# --- widgets ----------------------------------------------------------------------------------------------------
+
+
+class Draw:
+    """Remembers what it was asked to draw."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, axes: Any, **values: Any) -> None:
+        self.calls.append(values)
+        axes.plot([0, 1])
+
+
+@pytest.fixture
+def views(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the widgets module hands to IPython's display."""
+    import IPython.display
+
+    displayed: list[Any] = []
+    monkeypatch.setattr(IPython.display, "display", lambda *things, **_: displayed.extend(things))
+    return displayed
+
+
+def explore(draw: Callable[..., None], **changes: Any) -> None:
+    controls = {"rate": (0.0, 1.0, 0.25), "size": (1, 9, 2), "kind": ["RNN", "LSTM"]}
+    panels = [{"rate": 0.5, "size": 3, "kind": "LSTM"}, {"rate": 1.0, "size": 5, "kind": "RNN"}]
+    widgets.explore(draw, **{"panels": panels, **TEXT, **controls, **changes})
+
+
+def test_the_static_figure_shows_every_panel_without_any_widget(shown: list[Any], views: list[Any]) -> None:
+    draw = Draw()
+    explore(draw)
+    assert draw.calls[:2] == [{"rate": 0.5, "size": 3, "kind": "LSTM"}, {"rate": 1.0, "size": 5, "kind": "RNN"}]
+    assert shown[0].metadata == {"image/png": {"alt": TEXT["alt"]}}
+
+
+def test_sliders_start_at_the_first_panel_and_moving_one_draws_anew(shown: list[Any], views: list[Any]) -> None:
+    draw = Draw()
+    explore(draw)
+    rate, size, kind = views[0].children[:3]
+    assert (rate.value, size.value, kind.value) == (0.5, 3, "LSTM")
+    assert (rate.min, rate.max, rate.step, rate.readout_format) == (0.0, 1.0, 0.25, ".2f")
+    size.value = 7
+    assert draw.calls[-1] == {"rate": 0.5, "size": 7, "kind": "LSTM"}
+    assert shown[-1].metadata["image/png"]["alt"].endswith("Here: rate = 0.5, size = 7, kind = LSTM.")
+
+
+def test_an_error_in_draw_stops_the_cell() -> None:
+    def broken(axes: Any, **values: Any) -> None:
+        raise ValueError("the slider went too far")
+
+    with pytest.raises(ValueError, match="the slider went too far"):
+        explore(broken)
+
+
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"panels": [{"rate": 0.5}]}, r"a panel gives \['rate'\], the controls are \['kind', 'rate', 'size'\]"),
+        ({"panels": []}, "at least one panel"),
+        ({"panels": [{"rate": 2.0, "size": 3, "kind": "RNN"}]}, r"rate = 2.0, which its control .* cannot show"),
+        ({"panels": [{"rate": 0.5, "size": 3, "kind": "GRU"}]}, "kind = 'GRU', which its control .* cannot show"),
+    ],
+)
+def test_panels_and_controls_that_do_not_fit_are_refused_before_anything_is_drawn(
+    changes: dict[str, Any], why: str, shown: list[Any], views: list[Any]
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        explore(Draw(), **changes)
+    assert shown == views == []
+
+
+def test_without_ipywidgets_the_static_figure_stands(
+    shown: list[Any], views: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.startswith("ipywidgets"):
+            raise ImportError(name)
+        return original(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    explore(Draw())
+    assert len(shown) == 1 and views == []
+
+
+def test_only_what_ipywidgets_7_knows_is_used(
+    monkeypatch: pytest.MonkeyPatch, shown: list[Any], views: list[Any]
+) -> None:
+    import ipywidgets
+
+    in_version_7 = {
+        "value",
+        "min",
+        "max",
+        "step",
+        "options",
+        "description",
+        "style",
+        "continuous_update",
+        "readout_format",
+    }
+    for name in ("IntSlider", "FloatSlider", "SelectionSlider"):
+        kind = getattr(ipywidgets, name)
+
+        def checked(kind: Any = kind, **arguments: Any) -> Any:
+            assert set(arguments) <= in_version_7
+            return kind(**arguments)
+
+        monkeypatch.setattr(ipywidgets, name, checked)
+    explore(Draw())
+    assert len(views) == 1
+
+
+def test_nothing_is_shown_but_the_text_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    plots.lines({"a": [1, 2]}, **TEXT)
+    assert capsys.readouterr().out == f"[figure: {TEXT['alt']}]\n"
