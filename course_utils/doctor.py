@@ -198,7 +198,7 @@ def locate(dataset: Dataset) -> tuple[Path | None, list[str]]:
         wrong = [
             f"{place / file.path} {fault}"
             for file in dataset.files
-            if (fault := download.fault(place / file.path, file))
+            if (fault := download.find_fault(place / file.path, file))
         ]
         if not wrong:
             return place, []

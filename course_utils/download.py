@@ -107,7 +107,7 @@ def find_or_fetch(dataset: Dataset) -> Path:
     alone; one in the course's own data directory is replaced.
     """
     for place in places():
-        faults = [(file, fault) for file in dataset.files if (fault := fault(place / file.path, file))]
+        faults = [(file, fault) for file in dataset.files if (fault := find_fault(place / file.path, file))]
         if not faults:
             return place
         _report(dataset, place, faults)
@@ -118,7 +118,7 @@ def find_or_fetch(dataset: Dataset) -> Path:
         for file in dataset.files:
             if alone:
                 _sweep((root / file.path).parent)
-            if fault(root / file.path, file):  # looked at again: another process may have just put it there
+            if find_fault(root / file.path, file):  # looked at again: another process may have just put it there
                 _install(file, mirrors, root)
     return root
 
@@ -162,7 +162,7 @@ def places() -> list[Path]:
     return list(dict.fromkeys(place for place in searched if place is not None))
 
 
-def fault(path: Path, file: File) -> str:
+def find_fault(path: Path, file: File) -> str:
     """What is wrong with `path` as a copy of `file`; empty when nothing is."""
     return _wrong(path, file.sha256, file.size)
 
@@ -196,7 +196,7 @@ def _at_hand(file: File) -> Path | None:
     """A sound copy of the file, or of its archive, anywhere on this machine."""
     for place in places():
         path = place / file.path
-        if not fault(path, file):
+        if not find_fault(path, file):
             return path
         archive = path.with_name(file.remote)
         if file.archive_sha256 and not _wrong(archive, file.archive_sha256):
@@ -242,7 +242,7 @@ def _store(dataset: Dataset) -> Path:
         root = _cache_directory()
     except OSError as error:
         raise StorageError(f"{dataset.name} cannot be kept on this machine: {error}") from None
-    wanted = [file.size for file in dataset.files if fault(root / file.path, file)]
+    wanted = [file.size for file in dataset.files if find_fault(root / file.path, file)]
     needed = sum(wanted) + max(wanted, default=0)  # the largest file's archive lies beside it for a while
     free = shutil.disk_usage(root).free
     if free < needed:
@@ -319,7 +319,7 @@ def _install(file: File, mirrors: Sequence[str], root: Path) -> None:
 
             with _quiet_pooch():
                 fetched = Path(pooch.Decompress(name="decompressed")(str(fetched), "download", None))
-        if fault := fault(fetched, file):
+        if fault := find_fault(fetched, file):
             raise UnavailableError(f"{file.remote} {fault} after decompression")
         with contextlib.suppress(OSError):
             fetched.chmod(0o644)  # pooch's temporary files are the owner's alone

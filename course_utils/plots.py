@@ -22,7 +22,7 @@ from course_utils import runtime
 # Okabe & Ito, "Color Universal Design" (2008): eight colours that most colour-blind readers can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 DPI = 80
-STYLE = {
+STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 11,
@@ -66,10 +66,12 @@ def figure(
     if not title or not alt:
         raise ValueError("a figure needs a title that states the finding, and alt text for those who cannot see it")
     import matplotlib
+    from cycler import cycler
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE | {"axes.prop_cycle": matplotlib.cycler(color=COLOURS)}):
+    style: dict[Any, Any] = STYLE | {"axes.prop_cycle": cycler(color=COLOURS)}
+    with matplotlib.rc_context(style):
         canvas = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(canvas)
         axes = canvas.subplots(rows, columns)

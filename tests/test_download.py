@@ -453,6 +453,6 @@ def test_the_sums_of_mnist_are_those_of_the_files(monkeypatch: pytest.MonkeyPatc
     monkeypatch.undo()
     for place in download.places():
         if all((place / file.path).exists() for file in download.MNIST.files):
-            assert [download.fault(place / file.path, file) for file in download.MNIST.files] == [""] * 4
+            assert [download.find_fault(place / file.path, file) for file in download.MNIST.files] == [""] * 4
             return
     pytest.skip("MNIST is not on this machine")

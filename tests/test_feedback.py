@@ -4,6 +4,7 @@ import contextlib
 import linecache
 import math
 import random
+import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
@@ -612,6 +613,24 @@ def test_a_loop_that_never_ends_on_an_edge_case_names_the_case() -> None:
     expect(hurried("total", total), "error", "stopped after", "there is one row")
 
 
+def test_after_the_limit_a_debugger_or_profiler_still_works() -> None:
+    """On some Pythons an interrupt that is called back half-way leaves traced code hanging."""
+
+    def total(x):
+        while True:
+            pass
+
+    observe(total, trials("total", seed=0)[0], time_limit=0.1)
+    calls: list[str] = []
+    earlier = sys.getprofile()
+    sys.setprofile(lambda frame, event, argument: calls.append(event))
+    try:
+        check("total", define.definition("total").reference)
+    finally:
+        sys.setprofile(earlier)
+    assert calls
+
+
 # -- generic diagnoses ---------------------------------------------------------------------------------------------
 
 
@@ -718,6 +737,11 @@ def test_a_plain_difference_shows_the_worst_entry() -> None:
         return result
 
     expect(check("running", running), "wrong", "largest difference 0.5 at [1, 0]", "shape (4, 3)", "torch.float64")
+
+
+def test_results_that_are_right_already_are_named() -> None:
+    outcome = check("bounds", lambda x: (x.amin(0), x.amax(0) ** 2))
+    expect(outcome, "wrong", "`high` differs", "Right already: `low`.")
 
 
 # -- answers that draw random numbers ------------------------------------------------------------------------------

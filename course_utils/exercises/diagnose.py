@@ -136,6 +136,20 @@ def _transformations(pair: Pair) -> Iterator[tuple[str, str, Transform]]:
                 lambda e, a, d=dim, s=step: _shifted(e, a, d, s),
             )
         yield f"flipped:{dim}", f"`{name}` is reversed along dimension {dim}.", lambda e, a, d=dim: (e.flip(d), a)
+    yield from _reductions(pair)
+    for argument, value in pair.arguments.items():
+        if isinstance(value, Tensor):
+            yield (
+                f"unchanged:{argument}",
+                (f"`{name}` is just the argument `{argument}`, unchanged."),
+                lambda e, a, v=value: (v, a),
+            )
+    yield "zeros", f"`{name}` is zero everywhere.", lambda e, a: (torch.zeros_like(a), a)
+
+
+def _reductions(pair: Pair) -> Iterator[tuple[str, str, Transform]]:
+    """Sums and means that are missing, or that went too far."""
+    name, e, a = pair.name, pair.expected, pair.actual
     for dim in range(a.dim()):
         where = f"dimension {dim} (of size {a.shape[dim]})"
         yield (
@@ -153,14 +167,6 @@ def _transformations(pair: Pair) -> Iterator[tuple[str, str, Transform]]:
         (f"`{name}` is summed to a single number; the entries of shape {_shape(e)} are asked for."),
         lambda e, a: (e.sum(), a),
     )
-    for argument, value in pair.arguments.items():
-        if isinstance(value, Tensor):
-            yield (
-                f"unchanged:{argument}",
-                (f"`{name}` is just the argument `{argument}`, unchanged."),
-                lambda e, a, v=value: (v, a),
-            )
-    yield "zeros", f"`{name}` is zero everywhere.", lambda e, a: (torch.zeros_like(a), a)
 
 
 def _factors(pair: Pair) -> Iterator[tuple[str, str]]:
