@@ -6,6 +6,7 @@ import math
 import random
 import sys
 import textwrap
+import time
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -819,3 +820,25 @@ def test_an_unknown_exercise_is_named_with_the_known_ones() -> None:
 def test_an_answer_must_be_a_function() -> None:
     with pytest.raises(TypeError, match="must be a function"):
         check("total", 3)  # type: ignore[arg-type]
+
+
+def test_two_mistakes_in_two_results_are_both_named() -> None:
+    def answer(x, weight, grad_output):
+        return grad_output @ weight, (x.T @ grad_output), grad_output.mean(0)
+
+    outcome = check("linear_backward", answer)
+    assert outcome.status == "diagnosed"
+    assert outcome.mistake == "weight_laid_out_as_in_out+averaged_bias"
+    assert "`grad_weight`" in outcome.message and "`grad_bias`" in outcome.message
+
+
+def test_slow_calls_that_add_up_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("course_utils.exercises.judge.TOTAL_LIMIT", 0.5)
+
+    def answer(x, grad_output):
+        time.sleep(0.1)
+        return grad_output * (x > 0)
+
+    outcome = check("relu_backward", answer)
+    assert outcome.status == "error"
+    assert "0.5 seconds for all cases together" in outcome.message

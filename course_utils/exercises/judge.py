@@ -18,7 +18,9 @@ from torch import Tensor
 
 from course_utils.exercises.define import Definition, definition
 from course_utils.exercises.diagnose import Pair, close, explain, not_finite
-from course_utils.exercises.observe import TIME_LIMIT, Observation, Trial, describe, observe
+from course_utils.exercises.observe import GRADIENT, TIME_LIMIT, Observation, Trial, describe, observe
+
+TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,10 @@ def check(name: str, candidate: Callable, seed: int = 0, device: torch.device | 
     if not callable(candidate):
         raise TypeError(f"the answer to {name} must be a function, not {type(candidate).__name__}")
     asked = trials(name, seed, device)
-    observations = []
+    observations, left = [], TOTAL_LIMIT
     for trial in asked:
-        observations.append(observe(candidate, trial))
+        observations.append(observe(candidate, trial, min(TIME_LIMIT, left)))
+        left = max(left - observations[-1].seconds, 0.0)
         if observations[-1].event in ("timed out", "not attempted"):
             break
     return judge(name, asked, observations)
@@ -228,10 +231,16 @@ def _named_by_claims(exercise: Definition, seen: list[_Seen], broken: list[str])
 def _error(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
     for s in seen:
         if s.actual.event == "timed out":
-            return Outcome("error", f"stopped after {TIME_LIMIT:g} seconds{_when(s.trial)}: a loop that never ends?")
+            return Outcome("error", _too_long(seen))
         if s.actual.event == "raised" and not s.right:
             return Outcome("error", _exception(exercise, s))
     return None
+
+
+def _too_long(seen: list[_Seen]) -> str:
+    if sum(s.actual.seconds for s in seen) >= TOTAL_LIMIT:
+        return f"stopped after {TOTAL_LIMIT:g} seconds for all cases together: far too slow. Do without the inner loops."
+    return f"stopped after {TIME_LIMIT:g} seconds{_when(seen[-1].trial)}: a loop that never ends?"
 
 
 def _exception(exercise: Definition, s: _Seen) -> str:
@@ -263,11 +272,14 @@ def _when(trial: Trial) -> str:
 
 def _generic(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
     """One transformation per wrong output that explains it on every trial; or one kind of edge case that fails."""
-    found = _everywhere(seen) or _edge_only(exercise, seen)
-    return found and Outcome("diagnosed", found[1], f"generic:{found[0]}")
+    found = _everywhere(exercise, seen) or _edge_only(exercise, seen)
+    if found is None:
+        return None
+    keys = [key if key in exercise.mistakes else f"generic:{key}" for key in found[0].split("+")]
+    return Outcome("diagnosed", found[1], "+".join(keys))
 
 
-def _everywhere(seen: list[_Seen]) -> tuple[str, str] | None:
+def _everywhere(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | None:
     returned = [s for s in seen if s.expected.event == "returned"]
     if any(s.actual.event != "returned" or s.actual.changed for s in returned) or not all(
         s.right for s in seen if s.expected.event == "raised"
@@ -275,7 +287,7 @@ def _everywhere(seen: list[_Seen]) -> tuple[str, str] | None:
         return None
     if any(s.expected.outputs.keys() != s.actual.outputs.keys() for s in returned):
         return None
-    return _other_order(returned) or _cut(returned) or _transformed(returned)
+    return _other_order(returned) or _cut(returned) or _transformed(exercise, returned)
 
 
 def _other_order(seen: list[_Seen]) -> tuple[str, str] | None:
@@ -295,7 +307,7 @@ def _other_order(seen: list[_Seen]) -> tuple[str, str] | None:
 def _cut(seen: list[_Seen]) -> tuple[str, str] | None:
     """Values right, gradients missing: the result was cut from the graph; or there, where none should be."""
     wrong = {n for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n])}
-    if not wrong or not all(name.startswith("gradient with respect to ") for name in wrong):
+    if not wrong or not all(name.startswith(GRADIENT) for name in wrong):
         return None
     if all(s.actual.outputs[name] is None for s in seen for name in wrong):
         names = ", ".join(f"`{name.rsplit(' ', 1)[1]}`" for name in sorted(wrong))
@@ -308,26 +320,39 @@ def _cut(seen: list[_Seen]) -> tuple[str, str] | None:
     return None
 
 
-def _transformed(seen: list[_Seen]) -> tuple[str, str] | None:
-    """Every wrong output explained by a transformation of its own."""
-    leaves = dict.fromkeys(name for s in seen for name in s.expected.outputs)
+def _transformed(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | None:
+    """Every wrong result explained by a transformation, or by a mistake that gets just this result wrong so.
+
+    The gradients of a wrong result are wrong too, so they are looked at only where all results are right.
+    """
+    wrong = {n: None for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n])}
+    results = [name for name in wrong if not name.startswith(GRADIENT)]
     explained: dict[str, list[str]] = {}
     sentences = {}
-    for leaf in leaves:
-        having = [s for s in seen if leaf in s.expected.outputs]
-        if all(_same(s.expected.outputs[leaf], s.actual.outputs[leaf]) for s in having):
-            continue
-        pairs = [_pair(leaf, s) for s in having]
+    for name in results or wrong:
+        having = [s for s in seen if name in s.expected.outputs]
+        pairs = [_pair(name, s) for s in having]
         found = explain([p for p in pairs if p is not None]) if None not in pairs else None
+        found = _mistake_in(exercise, name, having) or found
         if found is None:
             return None
-        explained.setdefault(found[0], []).append(leaf)
+        explained.setdefault(found[0], []).append(name)
         sentences.setdefault(found[0], found[1])
     text = " ".join(
         sentences[key] + (f" The same holds for {', '.join(f'`{n}`' for n in names[1:])}." if names[1:] else "")
         for key, names in explained.items()
     )
     return ("+".join(explained), text) if explained else None
+
+
+def _mistake_in(exercise: Definition, name: str, seen: list[_Seen]) -> tuple[str, str] | None:
+    """A named mistake that makes this one of several results what it is on every trial."""
+    if len(seen[0].trial.outputs) == 1:
+        return None
+    for mistake in exercise.mistakes.values():
+        if all(_same(observe(mistake.function, s.trial, 1.0).outputs.get(name), s.actual.outputs[name]) for s in seen):
+            return mistake.key, f"`{name}`: {mistake.sentence}"
+    return None
 
 
 def _pair(name: str, s: _Seen) -> Pair | None:
@@ -349,7 +374,7 @@ def _edge_only(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | Non
         return None
     label = labels.pop()
     wrong = [s for s in seen if not s.right]
-    found = _everywhere(wrong)
+    found = _everywhere(exercise, wrong)
     text = found[1] if found else _slip_text(exercise, wrong[0]) or _compare(wrong[0])
     return f"edge:{label}", f"right on ordinary cases, but not when {label}: {text}"
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 TIME_LIMIT = 3.0  # seconds for one call of a candidate
+GRADIENT = "gradient with respect to "  # how the gradients among the outputs are named
 KEPT_OUTPUT = 4_000  # characters of a candidate's printing that are kept
 
 
@@ -339,7 +340,7 @@ def _differentiate(outputs: dict[str, Any], leaves: dict[str, Tensor], trial: Tr
     if total is not None:
         grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     for name, grad in zip(leaves, grads, strict=True):
-        outputs[f"gradient with respect to {name}"] = grad
+        outputs[GRADIENT + name] = grad
 
 
 def _failure(error: BaseException, candidate: Callable) -> Failure:
