@@ -342,6 +342,7 @@ class Bomb:
         return os.mkdir, (self.target,)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_never_runs(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,21 @@ def bias_not_summed(x, weight, grad_output):
     return grad_output @ weight, grad_output.T @ x, grad_output
 
 
+@linear_backward.mistake(
+    "you sum the bias gradient over the outputs. Each output has a bias of its own; what must be added up are the rows."
+)
+def bias_summed_over_outputs(x, weight, grad_output):
+    return grad_output @ weight, grad_output.T @ x, grad_output.sum(1)
+
+
+@linear_backward.mistake(
+    "only the last row of the batch counts in your weight and bias gradients. Add up the rows (or does your `return` "
+    "stand inside the loop?)."
+)
+def last_row_only(x, weight, grad_output):
+    return grad_output @ weight, torch.outer(grad_output[-1], x[-1]), grad_output[-1].clone()
+
+
 linear_backward.hints(
     "Write down the three shapes you have and the three you need. Which products of the ones you have give those?",
     "For one row: y_o = Σ_i weight[o, i] · x_i + bias_o. What does changing x_i do to every y_o? And weight[o, i]?",
@@ -116,6 +131,8 @@ def _relu_cases(generator):
         yield dict(x=randn(generator, *shape), grad_output=randn(generator, *shape))
     grid = torch.tensor([[-1.0, 0.0, 2.0], [0.0, 0.5, -0.0]], dtype=torch.float64)
     yield edge("some inputs are exactly 0", x=grid, grad_output=randn(generator, 2, 3))
+    tiny = torch.tensor([[1e-9, -1e-9], [-1e-6, 1e-6], [2.0, -3.0]], dtype=torch.float64)
+    yield edge("some inputs are tiny but not 0", x=tiny, grad_output=randn(generator, 3, 2))
 
 
 @relu_backward.typical
@@ -186,6 +203,9 @@ def _softmax_cases(generator):
         yield _softmax_arguments(generator, batch, classes)
     yield edge("the batch has one row", **_softmax_arguments(generator, 1, 4))
     yield edge("the logits are as large as ±1000", **_softmax_arguments(generator, 5, 7, scale=1000.0))
+    apart = _softmax_arguments(generator, 4, 6)
+    apart["logits"] += torch.tensor([1000.0, -1000.0, 0.0, -900.0], dtype=torch.float64).unsqueeze(1)
+    yield edge("one row lies near 1000 and another near -1000", **apart)
 
 
 @softmax_cross_entropy_backward.typical
@@ -252,6 +272,42 @@ def averaged_over_classes_too(logits, target):
     return (torch.softmax(logits, 1) - hot) / logits.numel()
 
 
+@softmax_cross_entropy_backward.mistake(
+    "you subtract one maximum for the whole batch. A row that lies far below it then has only exponentials that "
+    "vanish, and 0/0 is NaN. Each row needs its own maximum."
+)
+def one_maximum_for_all(logits, target):
+    powers = (logits - logits.max()).exp()
+    hot = torch.nn.functional.one_hot(target, logits.shape[1])
+    return (powers / powers.sum(1, keepdim=True) - hot) / len(target)
+
+
+@softmax_cross_entropy_backward.mistake(
+    "you take 1 away in every row at the targets of *all* rows. Row n has one true class, target[n]: index rows and "
+    "classes together."
+)
+def every_target_in_every_row(logits, target):
+    probabilities = torch.softmax(logits, 1)
+    probabilities[:, target] -= 1
+    return probabilities / len(target)
+
+
+@softmax_cross_entropy_backward.mistake(
+    "you divide by the number of classes. The loss is a mean over the rows of the batch."
+)
+def averaged_over_classes_only(logits, target):
+    hot = torch.nn.functional.one_hot(target, logits.shape[1])
+    return (torch.softmax(logits, 1) - hot) / logits.shape[1]
+
+
+@softmax_cross_entropy_backward.mistake(
+    "only the true class receives a message. The wrong ones must each be pushed down too, by their own probability."
+)
+def only_the_true_class(logits, target):
+    hot = torch.nn.functional.one_hot(target, logits.shape[1])
+    return (torch.softmax(logits, 1) - 1) * hot / len(target)
+
+
 softmax_cross_entropy_backward.hints(
     "The text above derives the gradient for one row. It has a very short form: what the network predicts, compared "
     "with what is true.",
@@ -299,7 +355,7 @@ def _total(widths):
     "respect to the data."
 )
 def gradient_of_the_data_counted(widths, batch_size, count_update):
-    return 2 + (1 / batch_size if count_update else 0)
+    return 2.0 + (1 / batch_size if count_update else 0)
 
 
 @flop_ratio.mistake(
@@ -323,7 +379,7 @@ def update_for_every_row(widths, batch_size, count_update):
     "below it, which is a second product of the same size."
 )
 def weights_only(widths, batch_size, count_update):
-    return 1 + (1 / batch_size if count_update else 0)
+    return 1.0 + (1 / batch_size if count_update else 0)
 
 
 @flop_ratio.mistake(
@@ -337,6 +393,33 @@ def whole_step(widths, batch_size, count_update):
 @flop_ratio.mistake("the update costs 2 FLOPs a weight (multiply by the learning rate, subtract); you count 1.")
 def update_at_half_price(widths, batch_size, count_update):
     return 2 - widths[0] * widths[1] / _total(widths) + (0.5 / batch_size if count_update else 0)
+
+
+@flop_ratio.mistake(
+    "you average over layers as if they were equally large. A layer counts by its FLOPs: add up all products backward, "
+    "add up all forward, and divide once."
+)
+def mean_over_layers(widths, batch_size, count_update):
+    return 2 - 1 / (len(widths) - 1) + (1 / batch_size if count_update else 0)
+
+
+@flop_ratio.mistake("you leave the update out even when count_update is true: 2 FLOPs for every weight.")
+def update_forgotten(widths, batch_size, count_update):
+    return 2 - widths[0] * widths[1] / _total(widths)
+
+
+@flop_ratio.mistake("you count the update even when count_update is false.")
+def update_always(widths, batch_size, count_update):
+    return 2 - widths[0] * widths[1] / _total(widths) + 1 / batch_size
+
+
+@flop_ratio.mistake(
+    "you leave the first layer's weights out of the update. Its input needs no gradient, but its weights learn like all "
+    "others."
+)
+def first_layer_never_learns(widths, batch_size, count_update):
+    share = widths[0] * widths[1] / _total(widths)
+    return 2 - share + ((1 - share) / batch_size if count_update else 0)
 
 
 flop_ratio.hints(

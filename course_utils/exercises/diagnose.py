@@ -89,8 +89,9 @@ def _matches(pair: Pair, alone: bool) -> Iterator[tuple[str, str]]:
             yield (
                 "single-precision",
                 (
-                    f"`{name}` is right to single precision only, though the arguments are float64. Somewhere the "
-                    "computation passes through float32 (`.float()`, `torch.zeros(...)` without a dtype …)."
+                    f"`{name}` is right to single precision (seven digits) only, though the arguments are float64. Either the "
+                    "computation passes through float32 (`.float()`, `torch.zeros(...)` without a dtype …), or a small "
+                    "constant such as 1e-8 is added somewhere."
                 ),
             )
         if e.dtype == torch.float32 and close(a, e):
@@ -164,7 +165,7 @@ def _reductions(pair: Pair) -> Iterator[tuple[str, str, Transform]]:
         )
     yield (
         "summed-away",
-        (f"`{name}` is summed to a single number; the entries of shape {_shape(e)} are asked for."),
+        (f"`{name}` is reduced to a single number; the entries of shape {_shape(e)} are asked for."),
         lambda e, a: (e.sum(), a),
     )
 
@@ -183,14 +184,14 @@ def _factors(pair: Pair) -> Iterator[tuple[str, str]]:
             yield (
                 f"divided:{label}",
                 (
-                    f"`{name}` is exactly 1/{size} of the expected value; {size} is {label}. A mean where a sum is asked?"
+                    f"`{name}` is exactly 1/{size} of the expected value; {size} is {label}. A mean where a sum is asked, or a division too many?"
                 ),
             )
         if math.isclose(factor, size, rel_tol=1e-3):
             yield (
                 f"multiplied:{label}",
                 (
-                    f"`{name}` is exactly {size} times the expected value; {size} is {label}. A sum where a mean is asked?"
+                    f"`{name}` is exactly {size} times the expected value; {size} is {label}. A sum where a mean is asked, or a division too few?"
                 ),
             )
     if math.isclose(factor, 1 / math.log(2), rel_tol=1e-3):

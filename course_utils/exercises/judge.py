@@ -18,9 +18,19 @@ from torch import Tensor
 
 from course_utils.exercises.define import Definition, definition
 from course_utils.exercises.diagnose import Pair, close, explain, not_finite
-from course_utils.exercises.observe import GRADIENT, TIME_LIMIT, Observation, Trial, describe, observe
+from course_utils.exercises.observe import GRADIENT, TIME_LIMIT, Fixture, Observation, Trial, describe, observe
 
 TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
+
+# What torch's own words leave out, by a part of its message.
+ADVICE = {
+    "Boolean value of Tensor with more than one value is ambiguous": (
+        "\n    A tensor has many truths, `if` wants one: multiply by a mask (`x > 0`), or use `torch.where`."
+    ),
+    "does not require grad and does not have a grad_fn": (
+        "\n    The arguments carry no graph here: compute the gradient yourself, or build a graph from copies."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -239,7 +249,9 @@ def _error(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
 
 def _too_long(seen: list[_Seen]) -> str:
     if sum(s.actual.seconds for s in seen) >= TOTAL_LIMIT:
-        return f"stopped after {TOTAL_LIMIT:g} seconds for all cases together: far too slow. Do without the inner loops."
+        return (
+            f"stopped after {TOTAL_LIMIT:g} seconds for all cases together: far too slow. Do without the inner loops."
+        )
     return f"stopped after {TIME_LIMIT:g} seconds{_when(seen[-1].trial)}: a loop that never ends?"
 
 
@@ -411,7 +423,10 @@ def _slip_text(exercise: Definition, s: _Seen) -> str:
             return text
     if actual.changed:
         names = ", ".join(f"`{name}`" for name in actual.changed)
-        return f"changes its argument {names} in place. Work on a new tensor (`x = x + 1`, not `x += 1`; no `…_()`)."
+        cure = "Work on a new tensor (`x = x + 1`, not `x += 1`; no `…_()`)."
+        if isinstance(s.trial.arguments[actual.changed[0]], list):
+            cure = "Work on a copy (`list(...)`), or read it without `pop`, `append` or `del`."
+        return f"changes its argument {names} in place. {cure}"
     if exercise.fresh and actual.shared:
         name, argument = next(iter(actual.shared.items()))
         return f"`{name}` shares its memory with the argument `{argument}`; a fresh tensor is asked for (`.clone()`)."
@@ -477,15 +492,26 @@ def _compare(s: _Seen) -> str:
         if _same(expected, actual):
             continue
         if not isinstance(expected, Tensor) or not isinstance(actual, Tensor) or actual.shape != expected.shape:
-            got = f"has shape {tuple(actual.shape)}" if isinstance(actual, Tensor) else f"is {actual!r}"
-            want = f"shape {tuple(expected.shape)}" if isinstance(expected, Tensor) else repr(expected)
-            return f"`{name}` {got}; {want} was expected."
+            got = f"has shape {tuple(actual.shape)}" if isinstance(actual, Tensor) else f"is {_number(actual)}"
+            want = f"shape {tuple(expected.shape)}" if isinstance(expected, Tensor) else _number(expected)
+            return f"`{name}` {got}; {want} was expected{_asked(s.trial)}."
         gap = (actual.double() - expected.double()).abs().nan_to_num(float("inf"))
         place = [int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape)]
         at = f" at {place}" if place else ""
         kind = f"shape {tuple(expected.shape)}, {expected.dtype}"
         return (
             f"`{name}` differs from the expected value (largest difference {gap.max().item():.3g}{at}: "
-            f"yours {actual[tuple(place)].item():.4g}, expected {expected[tuple(place)].item():.4g}; {kind})."
+            f"yours {_number(actual[tuple(place)].item())}, expected {_number(expected[tuple(place)].item())}; {kind})."
         )
     return "the result is right, but not the way it is made."
+
+
+def _number(value: Any) -> str:
+    return f"{value + 0.0:.4g}" if isinstance(value, float) else repr(value)  # adding 0 turns -0 into 0
+
+
+def _asked(trial: Trial) -> str:
+    """The arguments, where they are few plain values: then the student can redo the sum by hand."""
+    if any(isinstance(value, (Tensor, Fixture)) for value in trial.arguments.values()):
+        return ""
+    return " for " + ", ".join(f"{name}={value}" for name, value in trial.arguments.items())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import inspect
 import io
 import linecache
@@ -98,6 +99,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
     """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
     anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
     """
+    _warm_up()
     printed = _Tail()
     with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed):
         leaves, passed = _arguments(trial)
@@ -133,6 +135,13 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
             record = Observation("raised", failure=_failure(error, candidate))
     record.printed, record.seconds = printed.text(), seconds
     return record
+
+
+@functools.cache
+def _warm_up() -> None:
+    """The first gradient of a process takes seconds, which must not be blamed on a candidate."""
+    leaf = torch.ones(2, requires_grad=True)
+    torch.autograd.grad(leaf.sum(), leaf)
 
 
 def describe(value: Any) -> str:
