@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
@@ -105,7 +104,6 @@ def check_device(root: Path) -> Iterator[Finding]:
     if device.type == "cpu" and shutil.which("nvidia-smi"):
         remedy = "install a torch built for this driver: see pytorch.org/get-started"
         yield Finding("device", WARNING, "there is an NVIDIA driver, but torch finds no GPU that it can use", remedy)
-    importlib.import_module("torchvision")  # a build that does not fit torch fails here
 
 
 def check_kernel(root: Path) -> Iterator[Finding]:

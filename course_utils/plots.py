@@ -133,20 +133,32 @@ def images(
     if pictures.dim() not in (3, 4) or not len(pictures) or (pictures.dim() == 4 and pictures.shape[1] not in (1, 3)):
         raise ValueError(f"images need shape (N, H, W), (N, 1, H, W) or (N, 3, H, W), not {tuple(pictures.shape)}")
     pictures = pictures.detach().float().cpu().clamp(0, 1)
-    if pictures.dim() == 4:
-        pictures = pictures.squeeze(1) if pictures.shape[1] == 1 else pictures.permute(0, 2, 3, 1)
+    if pictures.dim() == 3:
+        pictures = pictures.unsqueeze(1)
     columns = min(columns, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
-    height = rows * (scale + (0.22 if labels is not None else 0.0)) + 0.5
+    gap = (0.3 if labels is not None else 0.08) / scale  # between rows, as a share of a picture's height
+    mosaic, corners = _mosaic(pictures, columns, gap)
     width = max(columns * scale, 4.5)
-    with figure(title=title, alt=alt, width=width, height=height, rows=rows, columns=columns) as axes:
-        cells = [axes] if rows * columns == 1 else list(axes.flat)
-        for cell in cells:
-            cell.axis("off")
-        for i, picture in enumerate(pictures):
-            cells[i].imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
-            if labels is not None:
-                cells[i].set_title(str(labels[i]), fontsize=9, loc="center", pad=2)
+    with figure(title=title, alt=alt, width=width, height=mosaic.shape[0] / mosaic.shape[1] * width + 0.38) as axes:
+        axes.imshow(mosaic.numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.axis("off")
+        for (top, left), label in zip(corners, labels if labels is not None else [], strict=False):
+            axes.text(left + pictures.shape[3] / 2, top - 1, str(label), fontsize=9, ha="center", va="bottom")
+
+
+def _mosaic(pictures: Tensor, columns: int, gap: float) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Pictures (N, C, H, W) side by side on white: (H', W') or (H', W', 3), and each one's upper left corner."""
+    n, channels, height, width = pictures.shape
+    above, between = round(gap * height), max(1, round(0.08 * width))
+    rows = math.ceil(n / columns)
+    mosaic = torch.ones(channels, rows * (height + above), columns * (width + between) - between)
+    corners = []
+    for place, picture in enumerate(pictures):
+        top = place // columns * (height + above) + above
+        left = place % columns * (width + between)
+        mosaic[:, top : top + height, left : left + width] = picture
+        corners.append((top, left))
+    return mosaic[0] if channels == 1 else mosaic.permute(1, 2, 0), corners
 
 
 def heatmap(

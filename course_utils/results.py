@@ -15,7 +15,7 @@ from typing import Any
 from course_utils.notebook_files import CourseError, lessons, write_text
 from course_utils.runner import Run, number
 
-PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-learn", "statsmodels", "ipywidgets")
+PACKAGES = ("torch", "numpy", "matplotlib", "scikit-learn", "statsmodels", "ipywidgets")
 SOURCES = ("course_utils", "notebooks", "pyproject.toml")  # what a result depends on
 START, END = "<!-- results -->", "<!-- /results -->"
 

@@ -105,6 +105,20 @@ def test_a_machine_that_cannot_keep_mnist_gets_an_error_and_no_stand_in(monkeypa
     assert data.sources_in_use() == []
 
 
+def test_mnist_is_read_as_torchvision_reads_it(planted: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import MNIST
+
+    root, dataset = planted
+    monkeypatch.setattr(download, "MNIST", dataset)
+    monkeypatch.setenv("COURSE_DATA", str(root))
+    ours = data.mnist()
+    training, test = MNIST(str(root), train=True), MNIST(str(root), train=False)
+    assert torch.equal(torch.cat([ours.train.images, ours.validation.images]), training.data.float() / 255)
+    assert torch.equal(torch.cat([ours.train.labels, ours.validation.labels]), training.targets)
+    assert torch.equal(ours.test.images, test.data.float() / 255)
+    assert torch.equal(ours.test.labels, test.targets)
+
+
 def test_the_real_mnist_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("COURSE_OFFLINE", "1")
