@@ -54,6 +54,16 @@ def column(x):
     return x.sum(1, keepdim=True)
 
 
+def mixing(x):
+    """A square matrix that is not symmetric."""
+    return x.T @ x.cumsum(0)
+
+
+def blocks(x):
+    """Two such matrices."""
+    return torch.stack([mixing(x), mixing(x) ** 2])
+
+
 def bounds(x):
     """The smallest and largest entry of each column."""
     return x.amin(0), x.amax(0)
@@ -125,6 +135,8 @@ def make_toys() -> None:
     """Define the toys in whatever registry is in place."""
     for function, outputs in ((total, "total"), (running, "running"), (column, "column"), (bounds, ("low", "high"))):
         defined(function, outputs).cases(matrices)
+    defined(mixing, "mixed").cases(matrices)
+    defined(blocks, "mixed").cases(matrices)
     defined(squash, "squashed", gradients=("x",)).cases(matrices)
     defined(freeze, "frozen", gradients=("x",)).cases(matrices)
     defined(duplicate, "copy", fresh=True).cases(matrices)
@@ -650,6 +662,8 @@ def early_by_one(x):
     [
         ("running", lambda x: -x.cumsum(0), "negated", ["wrong sign"]),
         ("running", lambda x: x.cumsum(0).T, "transposed:(1, 0)", ["transposed", "(7, 6)", "(6, 7)"]),
+        ("mixing", lambda x: mixing(x).T, "transposed:(1, 0)", ["transposed: rows and columns", "square matrix"]),
+        ("blocks", lambda x: blocks(x).mT, "transposed:(0, 2, 1)", ["transposed: dimensions of equal length"]),
         ("running", lambda x: 2 * x.cumsum(0), "factor:2.0", ["2 times the expected value"]),
         ("running", lambda x: x.cumsum(0) / 8, "factor:0.125", ["0.125 times"]),
         (
@@ -694,6 +708,45 @@ def test_what_goes_wrong_everywhere_is_recognised(name: str, answer: Callable, k
 
 def test_a_named_mistake_comes_before_a_generic_one() -> None:
     expect(check("total", lambda x: -x.sum(0)), "diagnosed", "you subtract", mistake="subtracted")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda x: -(x[0] + x[1] + x[2:].sum(0)),
+        lambda x: -x.sum(0) if len(x) > 1 else 0.0,
+        lambda x: -x.sum(0) if len(x) > 1 else None,
+        lambda x: -x.sum(0) if len(x) > 1 else x.new_zeros(0),
+    ],
+    ids=["raises", "float", "None", "shape"],
+)
+def test_a_named_mistake_is_recognised_in_an_answer_that_breaks_down_on_an_edge_case(answer: Callable) -> None:
+    expect(check("total", answer), "diagnosed", "you subtract", mistake="subtracted")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (lambda x: x[0] + x[1] + x[2:].sum(0), "error", "IndexError"),  # nothing speaks for the mistake
+        (lambda x: -(x[0] + x[4] + x[1:4].sum(0) + x[5:].sum(0)), "error", "IndexError"),  # on ordinary cases too
+        (lambda x: -(x[0] + x[1] + x[2:].mean(0)), "error", "IndexError"),  # a mistake of another kind
+        (lambda x: -x.sum(0) if len(x) > 1 else x[0] + 1, "wrong", "`total` differs"),  # in form, but otherwise wrong
+    ],
+    ids=["right otherwise", "ordinary cases", "unlike", "in form"],
+)
+def test_a_breakdown_alone_speaks_for_no_mistake(answer: Callable, status: str, words: str) -> None:
+    expect(check("total", answer), status, words)
+
+
+def test_a_mistake_that_explains_the_breakdown_too_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = define.definition("root")
+    monkeypatch.setattr(toy, "mistakes", {})
+    for name, special in (("negated", "0.0"), ("negated_and_open", "1 / 0")):
+        source = f"def {name}(n):\n    return -(n ** 0.5) if n > 0 else {special}"
+        toy.mistake(f"{name}.")(cell(source, name))
+    open_ended = cell("def root(n):\n    return -(n ** 0.5) if n > 0 else 1 / 0", "root")
+    expect(check("root", open_ended), "diagnosed", mistake="negated_and_open")
+    expect(check("root", lambda n: -(n**0.5) if n > 0 else []), "diagnosed", mistake="negated")
 
 
 def test_a_diagnosis_must_hold_on_every_case() -> None:

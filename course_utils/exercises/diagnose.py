@@ -123,7 +123,11 @@ def _transformations(pair: Pair) -> Iterator[tuple[str, str, Transform]]:
     yield "negated", f"`{name}` has the right size everywhere, with the wrong sign.", lambda e, a: (-e, a)
     for order in itertools.permutations(range(e.dim())) if 1 < e.dim() <= 4 else ():
         if list(order) != sorted(order):
-            swap = f"shape {_shape(a)} instead of {_shape(e)}" if a.shape != e.shape else f"shape {_shape(e)}"
+            swap = f"shape {_shape(a)} instead of {_shape(e)}"
+            if a.shape == e.shape:
+                swap = "dimensions of equal length have changed places, so that the shape does not show it"
+                if e.dim() == 2:
+                    swap = "rows and columns have changed places, which the shape of a square matrix does not show"
             yield f"transposed:{order}", f"`{name}` is transposed: {swap}.", lambda e, a, o=order: (e.permute(o), a)
     if a.dim() != e.dim():
         what = "a dimension too many" if a.dim() > e.dim() else "a dimension too few"

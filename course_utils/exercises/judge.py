@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.exercises.define import Definition, definition
+from course_utils.exercises.define import Definition, Mistake, definition
 from course_utils.exercises.diagnose import Pair, close, explain, not_finite
 from course_utils.exercises.observe import GRADIENT, TIME_LIMIT, Fixture, Observation, Trial, describe, observe
 
@@ -185,12 +185,28 @@ def _same_kind(expected: Any, actual: Any) -> bool:
 
 
 def _named(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
-    """The first mistake that does, on every trial, exactly what the candidate did."""
-    for mistake in exercise.mistakes.values():
-        failures_first = sorted(seen, key=lambda s: s.right)
-        if all(_behaves_alike(exercise, observe(mistake.function, s.trial, 1.0), s.actual) for s in failures_first):
-            return Outcome("diagnosed", mistake.sentence, mistake.key)
-    return None
+    """The first mistake that does, on every trial, exactly what the candidate did.
+
+    Failing that, the first that does so on all but the edge cases on which the candidate broke down: no window was
+    left to stack, no step to walk. Then an ordinary trial must be wrong too, or nothing would speak for the mistake.
+    """
+    telling = any(not s.right and not s.trial.label for s in seen)
+    broken = [s for s in seen if telling and _breaks_down(s)]
+    intact = sorted((s for s in seen if not (telling and _breaks_down(s))), key=lambda s: s.right)
+
+    def explains(mistake: Mistake, some: list[_Seen]) -> bool:
+        return all(_behaves_alike(exercise, observe(mistake.function, s.trial, 1.0), s.actual) for s in some)
+
+    likely = [mistake for mistake in exercise.mistakes.values() if explains(mistake, intact)]
+    likely.sort(key=lambda mistake: not explains(mistake, broken))
+    return Outcome("diagnosed", likely[0].sentence, likely[0].key) if likely else None
+
+
+def _breaks_down(s: _Seen) -> bool:
+    """Whether the candidate raised an exception on an edge case, or returned something of another form there."""
+    if s.right or not s.trial.label:
+        return False
+    return s.actual.event == "raised" or (s.actual.event == "returned" and not _same_form(s.expected, s.actual))
 
 
 def _behaves_alike(exercise: Definition, mistake: Observation, actual: Observation) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -87,6 +87,46 @@ def without_bias(x, h, weight_ih, weight_hh, bias):
 )
 def feedback_outside(x, h, weight_ih, weight_hh, bias):
     return torch.tanh(x @ weight_ih.T + bias) + h @ weight_hh.T
+
+
+@rnn_step.mistake(
+    "the bias is added after tanh, so a state can lie beyond ±1. Inside the sum the bias decides how hard a unit must be "
+    "pushed before it answers; outside it only lifts the answer. Nothing may be added after the squashing."
+)
+def bias_outside(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + h @ weight_hh.T) + bias
+
+
+@rnn_step.mistake(
+    "you squash each message by itself and add up afterwards, with the bias on top: a state can then lie far beyond ±1. "
+    "A unit hears one sum of three things, what comes in now, what was there before, and its bias. Squash that sum."
+)
+def squashed_before_adding(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T) + torch.tanh(h @ weight_hh.T) + bias
+
+
+@rnn_step.mistake(
+    "input and old state each go through a tanh of their own. Two answers between −1 and 1 add up to anything between "
+    "−2 and 2. A unit first weighs its messages against each other, then it answers: one tanh, around the sum of all."
+)
+def two_squashings(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + bias) + torch.tanh(h @ weight_hh.T)
+
+
+@rnn_step.mistake(
+    "the bias counts twice. The library's `nn.RNN` keeps two biases, one beside each matrix, although only their sum "
+    "matters; here there is one, and it enters the sum once."
+)
+def bias_twice(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + h @ weight_hh.T + 2 * bias)
+
+
+@rnn_step.mistake(
+    "you add the new state to the old one; it is to replace it. The sum can leave the interval from −1 to 1 and pile up "
+    "from step to step. What a unit keeps of the old state already comes in through `weight_hh`."
+)
+def piled_up(x, h, weight_ih, weight_hh, bias):
+    return h + torch.tanh(x @ weight_ih.T + h @ weight_hh.T + bias)
 
 
 @rnn_step.mistake(
@@ -181,6 +221,45 @@ def side_by_side(series, window, horizon):
 
 
 @make_windows.mistake(
+    "your windows begin `horizon` steps apart. That suits a test in which every value is forecast once; to learn from, "
+    "every place where a window fits is an example, and you keep only one in `horizon` of them. A new window begins at "
+    "every step."
+)
+def a_horizon_apart(series, window, horizon):
+    pieces = _pieces(series, window, horizon)[::horizon]
+    return pieces[:, :window], pieces[:, window:]
+
+
+@make_windows.mistake(
+    "your windows begin window + horizon steps apart, so that no value is ever used twice. Overlap is welcome: what is "
+    "asked for in one example may be shown in another. A new window begins at every step, and a short record yields "
+    "many times more examples."
+)
+def nothing_used_twice(series, window, horizon):
+    pieces = _pieces(series, window, horizon)[:: window + horizon]
+    return pieces[:, :window], pieces[:, window:]
+
+
+@make_windows.mistake(
+    "one value lies between each question and its answer, and is in neither. A slice stops before its end: the place "
+    "where the window's slice ends is already the first that the window has not seen, and the answer begins there. "
+    "(For the same reason you have one row too few.)"
+)
+def gap_before_the_answer(series, window, horizon):
+    pieces = _pieces(series, window, 1 + horizon)
+    return pieces[:, :window], pieces[:, window + 1 :]
+
+
+@make_windows.mistake(
+    "your targets begin where the windows begin, so the network is asked for values that it was just shown. It learns "
+    "to copy, the error looks wonderful, and no future is in it. The targets begin where the window ends."
+)
+def question_for_an_answer(series, window, horizon):
+    pieces = _pieces(series, window, horizon)
+    return pieces[:, :window], pieces[:, :horizon]
+
+
+@make_windows.mistake(
     "a series that is too short gives you empty tensors. Nothing fails here, and everything fails later: a mean over "
     "no windows is NaN. Raise a ValueError that says how long the series is."
 )
@@ -271,24 +350,29 @@ def _(generator: torch.Generator) -> dict:
 
 def _backward(
     arguments: tuple[Tensor, Tensor, Tensor, Tensor],
+    order: range | None = None,
+    start: Tensor | float = 0.0,
+    squash: Callable = lambda direct, carried, slope: (direct + carried) * slope,
+    send: Callable = lambda at_state, at_sum, weight_hh: at_sum @ weight_hh,
     slope_at: int = 1,
     paired_with: int = 0,
-    forwards: bool = False,
-    transposed: bool = False,
-    deaf: bool = False,
-    no_slope: bool = False,
+    counted: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The reference with one thing wrong; the named mistakes below choose which."""
+    """The reference with one thing wrong; the named mistakes below choose which.
+
+    `order` of the steps, what is carried at the `start`, how gradients `squash` through tanh, what a step will `send`
+    back; the states t + `slope_at` and t + `paired_with` that are used; how many of the first steps are `counted`.
+    """
     inputs, hiddens, grad_hiddens, weight_hh = arguments
-    carried = torch.zeros_like(hiddens[0])
+    steps, carried = range(len(inputs)), start
     at_sums = torch.zeros_like(grad_hiddens)
-    order = range(len(inputs)) if forwards else reversed(range(len(inputs)))
-    for t in order:
-        slope = 1 - hiddens[t + slope_at] ** 2
-        at_sums[t] = (grad_hiddens[t] + carried) * (1 if no_slope else slope)
-        carried = carried * 0 if deaf else at_sums[t] @ (weight_hh.T if transposed else weight_hh)
-    before = hiddens[paired_with : paired_with + len(inputs)]
-    to_ih, to_hh = torch.einsum("tbh,tbi->hi", at_sums, inputs), torch.einsum("tbh,tbk->hk", at_sums, before)
+    for t in steps[::-1] if order is None else order:
+        at_state = grad_hiddens[t] + carried
+        at_sums[t] = squash(grad_hiddens[t], carried, 1 - hiddens[t + slope_at] ** 2)
+        carried = send(at_state, at_sums[t], weight_hh)
+    paired = hiddens[[t + paired_with for t in steps]]
+    at_sums, inputs, paired = at_sums[:counted], inputs[:counted], paired[:counted]
+    to_ih, to_hh = torch.einsum("tbh,tbi->hi", at_sums, inputs), torch.einsum("tbh,tbk->hk", at_sums, paired)
     return to_ih, to_hh, at_sums.sum((0, 1))
 
 
@@ -297,7 +381,7 @@ def _backward(
     "and their losses must be charged to it. Carry what flows back through `weight_hh` to the step before."
 )
 def no_future(inputs, hiddens, grad_hiddens, weight_hh):
-    return _backward((inputs, hiddens, grad_hiddens, weight_hh), deaf=True)
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), send=lambda at_state, at_sum, weight_hh: 0.0)
 
 
 @rnn_backward.mistake(
@@ -313,7 +397,7 @@ def slope_one_early(inputs, hiddens, grad_hiddens, weight_hh):
     "1 − (state)², which is nearly zero where a unit is saturated."
 )
 def no_squashing(inputs, hiddens, grad_hiddens, weight_hh):
-    return _backward((inputs, hiddens, grad_hiddens, weight_hh), no_slope=True)
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), squash=lambda direct, carried, slope: direct + carried)
 
 
 @rnn_backward.mistake(
@@ -321,7 +405,9 @@ def no_squashing(inputs, hiddens, grad_hiddens, weight_hh):
     "backwards they meet the matrix itself. A square matrix hides this slip from every check of shapes."
 )
 def wrong_way_round(inputs, hiddens, grad_hiddens, weight_hh):
-    return _backward((inputs, hiddens, grad_hiddens, weight_hh), transposed=True)
+    return _backward(
+        (inputs, hiddens, grad_hiddens, weight_hh), send=lambda at_state, at_sum, weight_hh: at_sum @ weight_hh.T
+    )
 
 
 @rnn_backward.mistake(
@@ -337,7 +423,124 @@ def paired_with_the_result(inputs, hiddens, grad_hiddens, weight_hh):
     "know what step t + 1 sends back."
 )
 def with_the_clock(inputs, hiddens, grad_hiddens, weight_hh):
-    return _backward((inputs, hiddens, grad_hiddens, weight_hh), forwards=True)
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), order=range(len(inputs)))
+
+
+@rnn_backward.mistake(
+    "what you send back skips tanh's slope at the step it comes from: you pass on the gradient of the state. But the step "
+    "before reaches that state only through the sum inside tanh. Pass on the gradient of the sum, after the slope."
+)
+def before_the_slope(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward(
+        (inputs, hiddens, grad_hiddens, weight_hh), send=lambda at_state, at_sum, weight_hh: at_state @ weight_hh
+    )
+
+
+@rnn_backward.mistake(
+    "what comes back from the later steps passes tanh, but the loss's own gradient at this step goes past it. Both arrive "
+    "at the state, and the state came out of tanh: add the two first, then multiply their sum by the slope."
+)
+def own_loss_unsquashed(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward(
+        (inputs, hiddens, grad_hiddens, weight_hh), squash=lambda direct, carried, slope: direct + carried * slope
+    )
+
+
+@rnn_backward.mistake(
+    "the loss's own gradient passes tanh, but what comes back from the later steps goes past it. Both arrive at the "
+    "state, outside tanh: add the two first, then multiply their sum by the slope. As it is, nothing damps the message "
+    "on its way back."
+)
+def future_unsquashed(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward(
+        (inputs, hiddens, grad_hiddens, weight_hh), squash=lambda direct, carried, slope: direct * slope + carried
+    )
+
+
+@rnn_backward.mistake(
+    "what flows back never passes `weight_hh`. A state reaches the next step through that matrix, which mixes all units, "
+    "and the gradient must go back through it; otherwise unit 3 is charged for what unit 3 did later, and not for what "
+    "it told the others."
+)
+def past_the_matrix(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), send=lambda at_state, at_sum, weight_hh: at_sum)
+
+
+@rnn_backward.mistake(
+    "each step overwrites the gradient that the one before it had found: you walk back to the start, so only the first "
+    "step's share is left. All steps use the same weights, and every one of them adds its share."
+)
+def overwritten(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), counted=1)
+
+
+@rnn_backward.mistake(
+    "your walk stops one step too early: there are T steps, and t = 0 is one of them. A range leaves out its end, also "
+    "when it counts down."
+)
+def first_step_left_out(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), order=range(len(inputs) - 1, 0, -1))
+
+
+@rnn_backward.mistake(
+    "your walk begins one step too early in time: there are T steps, numbered from 0 to T − 1, and you leave out the last. "
+    "Its loss is never heard, not even by the steps before."
+)
+def last_step_left_out(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), order=range(len(inputs) - 2, -1, -1))
+
+
+@rnn_backward.mistake(
+    "the last direct gradient counts twice: you start the walk with it, and the last step adds it once more. Nothing "
+    "comes back from beyond the end; start with zero."
+)
+def last_loss_twice(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), start=grad_hiddens[-1])
+
+
+@rnn_backward.mistake(
+    "you start the walk with the last direct gradient and send it through `weight_hh`, as if a step came after the last. "
+    "There it counts a second time. Nothing comes back from beyond the end; start with zero."
+)
+def a_step_beyond_the_end(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), start=grad_hiddens[-1] @ weight_hh)
+
+
+@rnn_backward.mistake(
+    "only the last loss is heard. Here every state has a loss of its own: at each step grad_hiddens[t] joins what comes "
+    "back from later. (Only in a network that answers once, at the end, are all but the last of them zero.)"
+)
+def last_loss_only(inputs, hiddens, grad_hiddens, weight_hh):
+    heard = torch.zeros_like(grad_hiddens)
+    heard[-1] = grad_hiddens[-1]
+    return _backward((inputs, hiddens, heard, weight_hh))
+
+
+@rnn_backward.mistake(
+    "you have exchanged the two states of a step: you take the slope at the one it received, and pair `grad_weight_hh` "
+    "with the one it produced. Step t received hiddens[t] and produced hiddens[t + 1]; tanh's slope belongs to what came "
+    "out, a weight's gradient to what went in."
+)
+def states_exchanged(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), slope_at=0, paired_with=1)
+
+
+@rnn_backward.mistake(
+    "for `grad_weight_hh` you pair each step with hiddens[t − 1]. In formulas that is the state before, but this list "
+    "begins with the start, so everything stands one place later: count which state inputs[t] meets. (At t = 0 Python "
+    "quietly takes the last state of all.)"
+)
+def paired_one_early(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), paired_with=-1)
+
+
+@rnn_backward.mistake(
+    "both your states are one place too early: you read hiddens[t] as the state after inputs[t], and hiddens[t − 1] as "
+    "the one before (at t = 0 Python quietly takes the last state of all). The list begins with the start, before any "
+    "input: count on from there."
+)
+def states_one_early(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), slope_at=0, paired_with=-1)
 
 
 rnn_backward.hints(
@@ -377,7 +580,8 @@ def _(generator: torch.Generator) -> dict:
 
 @truncate.mistake(
     "the numbers are right, but their history is still attached: the backward pass would walk on through every earlier "
-    "chunk, and torch would complain that it has already freed them. A copy keeps its history too; cut it."
+    "chunk, and torch would complain that it has already freed them. A copy keeps its history too; cut it. `detach()` "
+    "returns a new tensor; use what it returns."
 )
 def history_kept(h):
     return h.clone()
@@ -407,6 +611,22 @@ def last_row_only(h):
     return h[-1:].detach()
 
 
+@truncate.mistake(
+    "you keep only the last row: `h[-1]` is the state of the last sequence in the batch, and a vector where a matrix is "
+    "asked for. The first dimension is the batch, not time; all its rows must be carried over."
+)
+def last_row_as_vector(h):
+    return h[-1].detach()
+
+
+@truncate.mistake(
+    "`h[-1]` is the last row, with its history. The first dimension of the state is the batch, not time, so the other "
+    "sequences lose their memory; and the graph, which should end here, still hangs on it. Keep all rows, cut the graph."
+)
+def last_row_with_history(h):
+    return h[-1]
+
+
 truncate.hints(
     "Two things hang on a tensor: its numbers, and the record of how they were made. You want the first without the "
     "second.",
@@ -423,7 +643,7 @@ def clip_by_global_norm(grads, max_norm):
     """Shorten a gradient that is too long, and keep its direction.
 
     grads: a list of tensors of any shapes, seen as one long vector. max_norm: > 0.
-    Returns (clipped, norm): a list of new tensors whose common norm is at most max_norm (never scaled up), and
+    Returns (clipped, norm): a list of tensors whose common norm is at most max_norm (never scaled up), and
     the norm before clipping, a tensor of shape (). The arguments stay as they are; zero gradients stay zero.
     """
     norm = torch.cat([grad.flatten() for grad in grads]).norm()
@@ -454,8 +674,20 @@ def _(generator: torch.Generator) -> dict:
     return dict(grads=_grads(generator, (32, 3), (32, 32), (32,), norm=5.0), max_norm=1.0)
 
 
+def _entries(grads: list[Tensor]) -> Tensor:
+    return torch.cat([grad.flatten() for grad in grads])
+
+
 def _norm(grads: list[Tensor]) -> Tensor:
-    return torch.cat([grad.flatten() for grad in grads]).norm()
+    return _entries(grads).norm()
+
+
+def _norms(grads: list[Tensor]) -> Tensor:
+    return torch.stack([grad.norm() for grad in grads])
+
+
+def _shortened(grads: list[Tensor], max_norm: float, norm: Tensor) -> tuple[list[Tensor], Tensor]:
+    return [grad * (max_norm / norm).clamp(max=1.0) for grad in grads], norm
 
 
 @clip_by_global_norm.mistake(
@@ -489,17 +721,17 @@ def entry_by_entry(grads, max_norm):
     "from you. Return the norm before."
 )
 def norm_afterwards(grads, max_norm):
-    clipped = [grad * (max_norm / _norm(grads)).clamp(max=1.0) for grad in grads]
+    clipped, _ = _shortened(grads, max_norm, _norm(grads))
     return clipped, _norm(clipped)
 
 
 @clip_by_global_norm.mistake(
     "there is a small constant in your denominator. It makes every clipped gradient a little too short, and it is not "
-    "needed: a norm of zero never asks for shortening."
+    "needed: a norm of zero never asks for shortening. (torch's own `clip_grad_norm_` adds 1e-6.)"
 )
 def with_epsilon(grads, max_norm):
-    norm = _norm(grads)
-    return [grad * (max_norm / (norm + 1e-6)).clamp(max=1.0) for grad in grads], norm
+    clipped, _ = _shortened(grads, max_norm, _norm(grads) + 1e-6)
+    return clipped, _norm(grads)
 
 
 @clip_by_global_norm.mistake(
@@ -507,8 +739,7 @@ def with_epsilon(grads, max_norm):
     "too long, so you clip gradients that are short enough."
 )
 def norms_added(grads, max_norm):
-    norm = torch.stack([grad.norm() for grad in grads]).sum()
-    return [grad * (max_norm / norm).clamp(max=1.0) for grad in grads], norm
+    return _shortened(grads, max_norm, _norms(grads).sum())
 
 
 @clip_by_global_norm.mistake(
@@ -516,8 +747,66 @@ def norms_added(grads, max_norm):
     "100 and is cut ten times too short, and one of length 0.5 counts as 0.25 and passes a limit of 0.3."
 )
 def without_the_root(grads, max_norm):
-    norm = _norm(grads).square()
-    return [grad * (max_norm / norm).clamp(max=1.0) for grad in grads], norm
+    return _shortened(grads, max_norm, _norm(grads).square())
+
+
+@clip_by_global_norm.mistake(
+    "your norm is that of the longest tensor alone. The whole vector is longer than any of its parts, so you clip too "
+    "late and too little. The common norm is meant: the root of the sum of all squares, over all tensors."
+)
+def longest_tensor(grads, max_norm):
+    return _shortened(grads, max_norm, _norms(grads).max())
+
+
+@clip_by_global_norm.mistake(
+    "you add up absolute values: that is the L1 norm, the way along the streets. The straight way is meant, the L2 norm: "
+    "the root of the sum of all squares. Yours is too long, so you clip gradients that are short enough."
+)
+def along_the_streets(grads, max_norm):
+    return _shortened(grads, max_norm, _entries(grads).abs().sum())
+
+
+@clip_by_global_norm.mistake(
+    "under your root stands the mean of the squares, not their sum: the typical size of an entry, not the length of the "
+    "vector. It is √(number of entries) times too short, so the more weights a network has, the later you clip. "
+    "The L2 norm is meant."
+)
+def mean_under_the_root(grads, max_norm):
+    return _shortened(grads, max_norm, _entries(grads).square().mean().sqrt())
+
+
+@clip_by_global_norm.mistake(
+    "you average the squares within each tensor before you add them up: an entry of a large matrix then counts less than "
+    "one of a small. In a length all entries count alike; the L2 norm is the root of the sum of all squares."
+)
+def mean_in_each_tensor(grads, max_norm):
+    return _shortened(grads, max_norm, torch.stack([grad.square().mean() for grad in grads]).sum().sqrt())
+
+
+@clip_by_global_norm.mistake(
+    "you average the squared norms of the tensors; they should be added. The same vector, cut into more pieces, would "
+    "count as shorter. The common norm is the root of the sum of all squares, over all tensors."
+)
+def mean_over_tensors(grads, max_norm):
+    return _shortened(grads, max_norm, _norms(grads).square().mean().sqrt())
+
+
+@clip_by_global_norm.mistake(
+    "short gradients are lengthened, and long ones are not touched: of 1 and max_norm / norm you take the larger, where "
+    "the smaller is meant. A factor that may only shorten is never above 1."
+)
+def short_ones_lengthened(grads, max_norm):
+    norm = _norm(grads)
+    return [grad * (max_norm / norm).clamp(min=1.0) for grad in grads], norm
+
+
+@clip_by_global_norm.mistake(
+    "a gradient that is too long comes out with length 1, whatever the limit: dividing by the norm takes away all its "
+    "length. The limit must come in too, for max_norm is how long it may stay."
+)
+def shortened_to_one(grads, max_norm):
+    norm = _norm(grads)
+    return [grad / norm if norm > max_norm else grad for grad in grads], norm
 
 
 @clip_by_global_norm.mistake(
