@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from course_utils.notebook_files import CourseError, lessons, write_text
+from course_utils.notebook_files import CourseError, write_text
 from course_utils.runner import Run, number
 
 PACKAGES = ("torch", "numpy", "matplotlib", "scikit-learn", "statsmodels", "ipywidgets")
@@ -149,18 +149,34 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def readme_table(root: Path) -> str:
-    """All recorded results as a Markdown table, lesson by lesson; misses are shown as misses."""
-    titles = {lesson.number: lesson.title for lesson in lessons(root)}
-    rows = []
+    """All recorded results as a Markdown table, lesson by lesson, then the machines; misses are shown as misses."""
+    rows, machines = [], []
     for path in sorted((root / "results").glob("*.json")):
-        for entry in load(path).get("results", []):
-            value = f"{number(entry['value'])} {entry['unit']}".strip()
-            met = {True: "✔", False: "✘ missed", None: "—"}[entry["met"]]
-            lesson = f"{entry['lesson']} {titles.get(entry['lesson'], '')}".strip()
-            rows.append((lesson, entry["name"], value, entry["goal"] or "—", met, path.stem))
-    rows.sort(key=lambda row: (row[0], row[5]))
-    lines = ["| lesson | result | value | goal | met | profile-device |", "|---|---|---|---|---|---|"]
-    return "\n".join([*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)])
+        recorded = load(path)
+        entries = recorded.get("results", [])
+        if entries:
+            machines.append(f"{path.stem}: {_machine_text(recorded)}.")
+        for lesson in sorted({entry["lesson"] for entry in entries}):
+            mine = [entry for entry in entries if entry["lesson"] == lesson]
+            cost = f"{mine[0]['seconds']:.0f} s, {mine[0]['peak_gb']:.1f} GB"
+            rows.append((lesson, path.stem, "*the whole notebook*", cost, "—"))
+            rows += [(lesson, path.stem, *_result_cells(entry)) for entry in mine]
+    rows.sort(key=lambda row: row[:2])
+    lines = ["| lesson | profile-device | result | value | goal |", "|---|---|---|---|---|"]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([*lines, "", *machines])
+
+
+def _result_cells(entry: dict[str, Any]) -> tuple[str, str, str]:
+    value = f"{number(entry['value'])} {entry['unit']}".strip()
+    goal = {True: f"✔ {entry['goal']}", False: f"✘ {entry['goal']} missed", None: "—"}[entry["met"]]
+    return entry["name"], value, goal
+
+
+def _machine_text(recorded: dict[str, Any]) -> str:
+    here = recorded["machine"]
+    gpu = f", {here['gpu']}" if "gpu" in here else ""
+    return f"{here['cpu']}, {here['cores']} cores, {here['memory_gb']} GB{gpu}, torch {recorded['versions']['torch']}"
 
 
 def write_readme(root: Path) -> bool:
