@@ -52,8 +52,8 @@ class Band:
 def band(x: Sequence[float] | Tensor, runs: Tensor) -> Band:
     """The median and the range (smallest to largest) of `runs` (R, N) over `x` (N,)."""
     runs = torch.as_tensor(runs, dtype=torch.float64)
-    if runs.dim() != 2 or runs.shape[1] != len(x):
-        raise ValueError(f"runs must have shape (R, {len(x)}), not {tuple(runs.shape)}")
+    if runs.dim() != 2 or runs.shape[1] != len(x) or not len(runs):
+        raise ValueError(f"runs must have shape (R, {len(x)}) with R of at least 1, not {tuple(runs.shape)}")
     x = torch.as_tensor(x, dtype=torch.float64)
     return Band(x, runs.amin(0), runs.quantile(0.5, dim=0), runs.amax(0))
 
@@ -105,6 +105,8 @@ def lines(
     height: float = 3.4,
 ) -> None:
     """Curves in one Axes: `series` maps a label to y, to (x, y), or to a `Band`. `log`: "", "x", "y" or "xy"."""
+    if log not in ("", "x", "y", "xy"):
+        raise ValueError(f"log must be '', 'x', 'y' or 'xy', not {log!r}")
     with figure(title=title, alt=alt, width=width, height=height) as axes:
         draw_lines(axes, series)
         axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -142,6 +144,10 @@ def images(
     """A grid of grey images (N, H, W) or (N, 1, H, W), or of colour images (N, 3, H, W) with values in [0, 1]."""
     if pictures.dim() not in (3, 4) or not len(pictures) or (pictures.dim() == 4 and pictures.shape[1] not in (1, 3)):
         raise ValueError(f"images need shape (N, H, W), (N, 1, H, W) or (N, 3, H, W), not {tuple(pictures.shape)}")
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, not {columns}")
+    if not pictures.is_floating_point() and pictures.max() > 1:
+        raise ValueError(f"images need values in [0, 1]; these go up to {pictures.max().item()}: divide by 255")
     pictures = pictures.detach().float().cpu().clamp(0, 1)
     if pictures.dim() == 3:
         pictures = pictures.unsqueeze(1)
@@ -183,6 +189,8 @@ def heatmap(
     height: float = 3.6,
 ) -> None:
     """A matrix (rows, columns) as colours; `diverging` centres the colours on zero."""
+    if matrix.dim() != 2 or not matrix.numel():
+        raise ValueError(f"a heat map needs a matrix (rows, columns), not {tuple(matrix.shape)}")
     matrix = matrix.detach().float().cpu()
     limit = matrix.abs().max().item() if diverging else None
     colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if limit is not None else {}

@@ -78,7 +78,10 @@ def start(profile: str = "auto", seed: int = 0) -> Session:
     best device there is. COURSE_DEVICE (cpu, cuda, mps) overrides the device. Raises ValueError for an unknown
     profile and RuntimeError for a device that is not there.
     """
-    chosen = os.environ.get("COURSE_PROFILE", "cpu") if profile == "auto" else profile
+    chosen = profile
+    if profile == "auto":
+        chosen = os.environ.get("COURSE_PROFILE") or "cpu"
+        chosen = "cpu" if chosen == "auto" else chosen
     if chosen not in PROFILES:
         origin = "COURSE_PROFILE" if profile == "auto" else "PROFILE"
         raise ValueError(f"{origin} is {chosen!r}; it must be 'auto' or one of {', '.join(PROFILES)}")

@@ -1,6 +1,7 @@
 """What the engine says about an answer, in every situation: tried on toy exercises that exist only here."""
 
 import contextlib
+import functools
 import linecache
 import math
 import random
@@ -895,3 +896,49 @@ def test_slow_calls_that_add_up_are_stopped(monkeypatch: pytest.MonkeyPatch) -> 
     outcome = check("relu_backward", answer)
     assert outcome.status == "error"
     assert "0.5 seconds for all cases together" in outcome.message
+
+
+def test_a_changed_default_device_neither_leaks_nor_fools_the_check() -> None:
+    def answer(x, h, weight_ih, weight_hh, bias):
+        torch.set_default_device("meta")
+        return (x[:, :1] * 0 + 7).expand(len(x), len(bias))
+
+    before = torch.get_default_device()
+    assert check("rnn_step", answer).status != "right"
+    assert torch.get_default_device() == before
+
+
+def test_recursion_limit_and_anomaly_mode_are_restored() -> None:
+    def answer(x, grad_output):
+        sys.setrecursionlimit(5000)
+        torch.autograd.set_detect_anomaly(True)
+        return grad_output * (x > 0)
+
+    before = sys.getrecursionlimit()
+    assert check("relu_backward", answer).status == "right"
+    assert sys.getrecursionlimit() == before
+    assert not torch.is_anomaly_enabled()
+
+
+def test_an_exception_that_cannot_say_its_message_is_still_reported() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def answer(x, grad_output):
+        raise MuteError
+
+    outcome = check("relu_backward", answer)
+    assert outcome.status == "error"
+    assert "MuteError: its message cannot be shown" in outcome.message
+
+
+def test_a_number_beyond_all_floats_is_just_wrong() -> None:
+    assert check("flop_ratio", lambda widths, batch_size, count_update: 10**400).status == "wrong"
+
+
+def test_an_error_outside_the_answer_is_not_blamed_on_its_parameters() -> None:
+    cached = functools.lru_cache(lambda widths, batch_size, count_update: 2.0)
+    outcome = check("flop_ratio", cached)
+    assert outcome.status == "error"
+    assert "unhashable" in outcome.message and "parameters" not in outcome.message

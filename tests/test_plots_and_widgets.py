@@ -285,3 +285,19 @@ def test_only_what_ipywidgets_7_knows_is_used(
 def test_nothing_is_shown_but_the_text_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
     plots.lines({"a": [1, 2]}, **TEXT)
     assert capsys.readouterr().out == f"[figure: {TEXT['alt']}]\n"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.images(torch.rand(2, 3, 3), columns=0, **TEXT),
+        lambda: plots.images(torch.full((2, 3, 3), 255, dtype=torch.uint8), **TEXT),
+        lambda: plots.heatmap(torch.zeros(3), **TEXT),
+        lambda: plots.heatmap(torch.zeros(0, 3), diverging=True, **TEXT),
+        lambda: plots.lines({"a": [1.0, 2.0]}, log="z", **TEXT),
+        lambda: plots.band([0.0, 1.0], torch.zeros(0, 2)),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_words(draw: Any) -> None:
+    with pytest.raises(ValueError, match="must|need"):
+        draw()

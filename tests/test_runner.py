@@ -332,8 +332,8 @@ def test_readme_shows_missed_goals_as_missed(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# Course\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     assert results.write_readme(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "| 00 | loss | 1.5 nats | <= 1 | ✘ missed | cpu-cpu |" in text
-    assert "| 01 | loss | 0.25 nats | <= 1 | ✔ | cpu-cpu |" in text
+    assert "| 00 | cpu-cpu | loss | 1.5 nats | ✘ <= 1 missed |" in text
+    assert "| 01 | cpu-cpu | loss | 0.25 nats | ✔ <= 1 |" in text
     assert "old" not in text and text.endswith("<!-- /results -->\nafter\n")
     assert not results.write_readme(tmp_path)
 

@@ -329,3 +329,11 @@ def test_no_helper_leaves_torchs_defaults_changed(use: Callable[[], None], shown
     before = defaults()
     use()
     assert defaults() == before
+
+
+@pytest.mark.parametrize("value", ["", "auto", "cpu"])
+def test_an_empty_or_automatic_profile_in_the_environment_means_cpu(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COURSE_PROFILE", value)
+    assert runtime.start("auto").profile == "cpu"

@@ -181,9 +181,9 @@ def definition(name: str) -> Definition:
 
 
 def names(lesson: str | None = None) -> list[str]:
-    """The names of all exercises, or of one lesson's, in the order in which lessons present them."""
+    """The names of all exercises, or of one lesson's ("00" or "0"), in the order in which lessons present them."""
     _load()
-    return [d.name for d in _registry.values() if lesson is None or d.lesson == lesson]
+    return [d.name for d in _registry.values() if lesson is None or d.lesson == lesson.zfill(2)]
 
 
 def place(value: Any, dtype: torch.dtype, device: torch.device | str) -> Any:

@@ -8,6 +8,7 @@ limit, generic transformation (`diagnose`), structural slip, plain difference.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ class Outcome:
     """The result of a check. `status` is "right", "diagnosed", "wrong", "error" or "not attempted".
 
     `message` is what the student reads; `mistake` is the key of the recognised mistake, or None: a name from the
-    definition, or "generic:…" for one of the transformations that every exercise knows.
+    definition, or "generic:…" for one of the transformations that every exercise knows; several, joined by "+", where
+    different results are wrong in different ways.
     """
 
     status: str
@@ -176,9 +178,9 @@ def _same(expected: Any, actual: Any) -> bool:
 
 def _same_kind(expected: Any, actual: Any) -> bool:
     """Whether a value that is no tensor has the type asked for: an int does for a float, a bool for neither."""
-    if type(expected) is float:
-        return isinstance(actual, (int, float)) and not isinstance(actual, bool)
-    return type(actual) is type(expected)
+    if type(expected) is float and type(actual) is int:
+        return abs(actual) <= sys.float_info.max
+    return type(actual) is type(expected) or (type(expected) is float and isinstance(actual, float))
 
 
 # -- named mistakes ----------------------------------------------------------------------------------------------
@@ -275,7 +277,7 @@ def _exception(exercise: Definition, s: _Seen) -> str:
     failure = s.actual.failure
     if failure is None:
         raise ValueError("a raised observation without its failure")
-    if failure.kind == "TypeError" and failure.line_number is None:
+    if failure.kind == "WrongSignature":
         return (
             f"cannot be called with the arguments ({', '.join(s.trial.arguments)}): {failure.message}. "
             "Keep the parameters as they stand in the exercise."

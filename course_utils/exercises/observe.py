@@ -15,6 +15,7 @@ import inspect
 import io
 import linecache
 import random
+import sys
 import threading
 import time
 import traceback
@@ -107,7 +108,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
         start = time.perf_counter()
         try:
             _bind(candidate, passed)
-            with _deadline(time_limit):
+            with _settings_kept(), _deadline(time_limit):
                 start = time.perf_counter()
                 result = candidate(*passed.values())
                 seconds = time.perf_counter() - start
@@ -128,7 +129,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
         except NotImplementedError as error:
             # torch raises NotImplementedError too, always with a message; a stub raises it bare.
             seconds = time.perf_counter() - start
-            event = "raised" if str(error) else "not attempted"
+            event = "raised" if _message(error) else "not attempted"
             record = Observation(event, failure=_failure(error, candidate))
         except BaseException as error:
             seconds = time.perf_counter() - start
@@ -161,11 +162,10 @@ def undisturbed(seed: int) -> Iterator[None]:
 
     On tensors as small as an exercise's, a second thread only costs (on a busy machine, thousands of times over).
     """
-    dtype, grad, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
     numpy_state, python_state = np.random.get_state(), random.getstate()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(devices=devices):
+        with _settings_kept(), torch.random.fork_rng(devices=devices):
             torch.default_generator.manual_seed(seed)
             for device in devices:
                 torch.cuda.default_generators[device].manual_seed(seed)
@@ -175,11 +175,32 @@ def undisturbed(seed: int) -> Iterator[None]:
             torch.set_num_threads(1)
             yield
     finally:
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        torch.set_num_threads(threads)
         np.random.set_state(numpy_state)
         random.setstate(python_state)
+
+
+@contextlib.contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Undo what the code inside does to torch's and Python's global settings."""
+    settings: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_default_device, _set_default_device),
+        (torch.is_grad_enabled, torch.set_grad_enabled),
+        (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+        (torch.get_num_threads, torch.set_num_threads),
+        (sys.getrecursionlimit, sys.setrecursionlimit),
+    ]
+    before = [get() for get, _ in settings]
+    try:
+        yield
+    finally:
+        for (get, set_), value in zip(settings, before, strict=True):
+            if get() != value:
+                set_(value)
+
+
+def _set_default_device(device: torch.device) -> None:
+    torch.set_default_device(None if device.type == "cpu" else device)
 
 
 class _TimeLimit(BaseException):
@@ -216,13 +237,20 @@ def _deadline(seconds: float) -> Iterator[None]:
         raise _TimeLimit
 
 
+class WrongSignature(TypeError):  # noqa: N818 - its name is what a `Failure` reports
+    """The candidate does not take the exercise's arguments."""
+
+
 def _bind(candidate: Callable, passed: dict[str, Any]) -> None:
-    """Raise TypeError when the candidate does not take these arguments."""
+    """Raise WrongSignature when the candidate does not take these arguments."""
     try:
         signature = inspect.signature(candidate)
     except ValueError:  # something built in, which does not tell its parameters
         return
-    signature.bind(*passed.values())
+    try:
+        signature.bind(*passed.values())
+    except TypeError as error:
+        raise WrongSignature(str(error)) from None
 
 
 @contextlib.contextmanager
@@ -359,4 +387,12 @@ def _failure(error: BaseException, candidate: Callable) -> Failure:
         if code is not None and frame.filename == code.co_filename:
             number, line = frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip()
     parents = tuple(kind.__name__ for kind in type(error).__mro__)
-    return Failure(type(error).__name__, parents, str(error)[:500], number, line)
+    return Failure(type(error).__name__, parents, _message(error), number, line)
+
+
+def _message(error: BaseException) -> str:
+    """What the exception says; a student's own exception may fail to say it."""
+    try:
+        return str(error)[:500]
+    except Exception:
+        return "its message cannot be shown"
