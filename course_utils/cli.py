@@ -47,7 +47,12 @@ Lessons = Annotated[
     list[str] | None, typer.Argument(help="Lessons by number (01 or 1), or paths of notebooks. Default: all lessons.")
 ]
 OneLesson = Annotated[str, typer.Argument(help="A lesson by number (01 or 1), or a notebook's path.")]
-OutDir = Annotated[Path, typer.Option(help="Where executed notebooks, their HTML and index.html go.", file_okay=False)]
+OutDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where executed notebooks, their HTML and index.html go. Default: out/ in the repository.", file_okay=False
+    ),
+]
 Seconds = Annotated[int | None, typer.Option(min=1, help="Seconds that one cell may take. Default: by profile.")]
 
 
@@ -61,6 +66,12 @@ def user_errors() -> Iterator[None]:
     except CourseError as error:
         errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(2) from None
+    except BrokenPipeError:  # nobody reads on, as after `course results | head`: typer ends quietly
+        raise
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        errors.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         errors.print("Interrupted.")
         raise typer.Exit(130) from None
@@ -71,12 +82,27 @@ def say(text: str, style: str = "") -> None:
     console.print(escape(text), style=style, soft_wrap=True, highlight=False)
 
 
+def shown(path: Path) -> Path:
+    """The path as messages give it: from the working directory when it lies in there, else absolute."""
+    path = path.resolve()
+    return path.relative_to(Path.cwd().resolve()) if path.is_relative_to(Path.cwd().resolve()) else path
+
+
+def root_if_any() -> Path | None:
+    """The course's repository; None outside it, where an installed package still runs notebooks by their paths."""
+    from course_utils.notebook_files import CourseError, find_root
+
+    with contextlib.suppress(CourseError):
+        return find_root()
+    return None
+
+
 @app.command()
 def run(
     lessons: Lessons = None,
     profile: Annotated[Profile, typer.Option(help="Sizes; auto means $COURSE_PROFILE, else cpu.")] = Profile.auto,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Lessons at a time.")] = 1,
-    out: OutDir = Path("out"),
+    out: OutDir = None,
     record: Annotated[bool, typer.Option("--record", help="Merge results into results/PROFILE-DEVICE.json.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A missed goal is a failure too.")] = False,
     solved: Annotated[
@@ -90,28 +116,24 @@ def run(
     The notebooks themselves are not changed; `course refresh` does that.
     """
     from course_utils.notebook_files import CourseError, find_lessons, find_root
-    from course_utils.runner import Options, run_lessons
+    from course_utils.runner import Options, resolve_profile, run_lessons
 
     with user_errors():
-        root = find_root()
-        if record and (solved or _means_smoke(profile)):
+        named, size = lessons or [], resolve_profile(profile.value)
+        only_paths = bool(named) and all(name.endswith(".ipynb") for name in named)
+        root = root_if_any() if only_paths and not record else find_root()
+        if record and (solved or size == "smoke"):
             why = "--solved runs another notebook" if solved else "profile smoke measures nothing"
             raise CourseError(f"--record refuses this run: {why}. Use --record with --profile cpu or gpu alone.")
-        options = Options(profile.value, jobs, out, timeout, solved, html)
-        runs = run_lessons(find_lessons(lessons or [], root), options, console)
+        options = Options(size, jobs, out or (root or Path.cwd()) / "out", timeout, solved, html)
+        runs = run_lessons(find_lessons(named, root), options, console)
         failed = _show(runs, options)
-        if record:
+        if record and root:
             failed |= _record(runs, root)
         if strict and any(run.missed for run in runs):
             say("--strict: missed goals count as failures.", "bold red")
             failed = True
     raise typer.Exit(1 if failed else 0)
-
-
-def _means_smoke(profile: Profile) -> bool:
-    import os
-
-    return profile is Profile.smoke or (profile is Profile.auto and os.environ.get("COURSE_PROFILE") == "smoke")
 
 
 def _show(runs: list[Run], options: Options) -> bool:
@@ -127,7 +149,7 @@ def _show(runs: list[Run], options: Options) -> bool:
             say(f"  • {reason}")
     met = [report.get("met") for run in runs for report in run.reports if report.get("goal")]
     passed, seconds = len(runs) - len(failures), sum(run.seconds for run in runs)
-    say(f"\n{passed} of {len(runs)} lessons passed in {seconds:.0f} s: see {options.out / 'index.html'}")
+    say(f"\n{passed} of {len(runs)} lessons passed in {seconds:.0f} s: see {shown(options.out / 'index.html')}")
     if met:
         say(f"Goals: {met.count(True)} met, {met.count(False)} missed, {met.count(None)} not judged.")
     return bool(failures)
@@ -139,7 +161,7 @@ def _record(runs: list[Run], root: Path) -> bool:
 
     written, refused = record(runs, root)
     for path in written:
-        say(f"Recorded in {path.relative_to(root)}; `course results` puts it into README.md.")
+        say(f"Recorded in {shown(path)}; `course results` puts it into README.md.")
     for sentence in refused:
         say(sentence, "bold red")
     return bool(refused)
@@ -200,7 +222,9 @@ def _write_back(result: Run, before: bytes, stand_in: bool) -> list[str]:
 @app.command()
 def solve(
     lesson: OneLesson,
-    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: work/NN_topic.solved.ipynb.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it. Default: work/NN_topic.solved.ipynb.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Write a lesson with every exercise filled in with its reference solution."""
     from course_utils import notebook_files
@@ -215,7 +239,7 @@ def solve(
             )
         solved = notebook_files.solve(notebook_files.read(found.path))
         notebook_files.write(solved, target)
-        say(f"{', '.join(solved.metadata['course']['solved'])} solved in {target}")
+        say(f"{', '.join(solved.metadata['course']['solved'])} solved in {shown(target)}")
 
 
 @app.command()
@@ -228,8 +252,8 @@ def copy(lesson: OneLesson) -> None:
         found = notebook_files.find_lessons([lesson], root)[0]
         target = notebook_files.working_copy(found, root)
         if target.name != found.path.name:
-            say(f"work/{found.path.name} exists and stays as it is.")
-        say(f"Your copy is {target.relative_to(root)}")
+            say(f"{shown(target.with_name(found.path.name))} exists and stays as it is.")
+        say(f"Your copy is {shown(target)}")
 
 
 @app.command()
@@ -251,10 +275,9 @@ def doctor(
     Exit code 1 when something is broken that lessons cannot do without.
     """
     from course_utils import doctor as surgery
-    from course_utils.notebook_files import find_root
 
     with user_errors():
-        findings = surgery.examine(find_root())
+        findings = surgery.examine(root_if_any())
     if as_json:
         typer.echo(surgery.as_json(findings))
     for finding in [] if as_json else findings:

@@ -31,14 +31,18 @@ class Finding:
     remedy: str = ""
 
 
-def examine(root: Path) -> list[Finding]:
-    """All findings. A check that itself fails is a finding too."""
-    checks: tuple[Callable[[Path], Iterator[Finding]], ...]
-    checks = (check_python, check_packages, check_device, check_kernel, check_notebooks, check_data, check_disk)
+def examine(root: Path | None) -> list[Finding]:
+    """All findings. A check that itself fails is a finding too. Without the repository some checks cannot be made."""
+    checks: list[Callable[[Path], Iterator[Finding]]]
+    checks = [check_python, check_packages, check_device, check_kernel, check_notebooks, check_data, check_disk]
     findings: list[Finding] = []
+    if root is None:
+        checks = [check_device, check_kernel, check_data, check_disk]
+        text = "this is not the course's repository: python, packages and notebooks are not checked"
+        findings.append(Finding("repository", WARNING, text, "change to the folder that you cloned and try again"))
     for check in checks:
         try:
-            findings += check(root)
+            findings += check(root or Path.cwd())
         except Exception as error:
             topic = check.__name__.removeprefix("check_")
             findings.append(Finding(topic, BROKEN, f"cannot be examined: {type(error).__name__}: {error}", INSTALL))

@@ -46,6 +46,20 @@ def of_values(state: Any) -> str:
     return digest.hexdigest()
 
 
+def of_parts(state: Any, place: str = "") -> dict[str, str]:
+    """The hash of every tensor and plain value in nested dicts and lists, by place: {"optimizer.state.0.step": ...}."""
+    if isinstance(state, dict):
+        parts = state.items()
+    elif isinstance(state, (list, tuple)):
+        parts = enumerate(state)
+    else:
+        return {place: of_values(state)}
+    found: dict[str, str] = {}
+    for name, part in parts:
+        found |= of_parts(part, f"{place}.{name}" if place else str(name))
+    return found
+
+
 def _feed(digest: Any, state: Any) -> None:
     if isinstance(state, Tensor):
         digest.update(f"{state.dtype}{tuple(state.shape)}".encode())

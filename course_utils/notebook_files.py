@@ -49,6 +49,7 @@ if importlib.util.find_spec("course_utils") is None:
     else:
         print(f'course_utils is missing. Install it with:  python -m pip install "{{course}}"')"""
 PARAMETERS_CELL = 'PROFILE = "auto"'
+PROJECT_NAME = 'name = "generative-networks-course"'
 SESSION_CALL = "session = runtime.start(PROFILE, seed=0)"
 
 
@@ -63,10 +64,12 @@ def find_root() -> Path:
     """The course's repository: the working directory or one above it, else where this package was installed from."""
     here = Path.cwd().resolve()
     for directory in (here, *here.parents, Path(__file__).resolve().parents[1]):
-        if (directory / "notebooks").is_dir() and (directory / "pyproject.toml").is_file():
+        project = directory / "pyproject.toml"
+        text = project.read_text(encoding="utf-8", errors="replace") if project.is_file() else ""
+        if (directory / "notebooks").is_dir() and PROJECT_NAME in text.splitlines():
             return directory
     raise CourseError(
-        f"{here} is not inside the course's repository (no pyproject.toml beside notebooks/). "
+        f"{here} is not inside the course's repository (no pyproject.toml of the course beside notebooks/). "
         "Change to the folder that you cloned and try again."
     )
 
@@ -94,14 +97,14 @@ def lessons(root: Path) -> list[Lesson]:
     return [Lesson(path.name[:2], path) for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))]
 
 
-def find_lessons(wanted: list[str], root: Path) -> list[Lesson]:
+def find_lessons(wanted: list[str], root: Path | None) -> list[Lesson]:
     """The lessons called `01`, `1`, `01_recurrent_networks` or by a notebook's path; all of them when none is named.
 
-    Raises CourseError, listing what exists, for one that is not there.
+    Raises CourseError, listing what exists, for one that is not there. Without a `root` only paths are found.
     """
-    existing = lessons(root)
+    existing = lessons(root) if root else []
     if not wanted and not existing:
-        raise CourseError(f"there are no lessons (NN_topic.ipynb) in {root / 'notebooks'}")
+        raise CourseError(f"there are no lessons (NN_topic.ipynb) in {root / 'notebooks' if root else 'reach'}")
     found = [_find(name, existing) for name in wanted] if wanted else existing
     return list(dict.fromkeys(found))
 
@@ -508,7 +511,7 @@ def first_cell_problems(notebook: Any, filename: str, root: Path) -> list[str]:
 def move_repository(repository: str, ref: str, root: Path) -> list[Path]:
     """Point pyproject.toml, the badges and every notebook's first cell at OWNER/NAME; returns the files changed."""
     repository = repository.removeprefix("https://github.com/").removesuffix(".git").strip("/")
-    if not re.fullmatch(r"[\w-]+/[\w.-]+", repository):
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*/(?!\.+$)[\w.-]+", repository, re.ASCII):
         raise CourseError(f"a repository reads OWNER/NAME, as in jane/generative-networks, not {repository!r}")
     if not re.fullmatch(r"[\w.-]+", ref):
         raise CourseError(f"--ref is a branch or tag without a slash, not {ref!r}")
@@ -530,9 +533,14 @@ def move_repository(repository: str, ref: str, root: Path) -> list[Path]:
 
 def _move_project(text: str, repository: str, ref: str) -> str:
     text = re.sub(r'(?m)^(repository\s*=\s*)"[^"]*"', rf'\g<1>"https://github.com/{repository}"', text)
-    if re.search(r"(?m)^\[tool\.course\]", text):
-        return re.sub(r'(?m)^(\[tool\.course\]\n(?:(?!\[).*\n)*?ref\s*=\s*)"[^"]*"', rf'\g<1>"{ref}"', text)
-    return text if ref == "main" else text.rstrip("\n") + f'\n\n[tool.course]\nref = "{ref}"\n'
+    line = r"(?m)^(\[tool\.course\]\n(?:(?!\[).*\n)*?)ref\s*=.*\n?"
+    if ref == "main":  # the default: neither the line nor a table that held nothing else stays
+        return re.sub(r"\n\[tool\.course\]\n(?=\n*(\[|\Z))", "", re.sub(line, r"\1", text))
+    if re.search(line, text):
+        return re.sub(line, rf'\g<1>ref = "{ref}"\n', text)
+    if re.search(r"(?m)^\[tool\.course\]$", text):
+        return re.sub(r"(?m)^\[tool\.course\]$", f'[tool.course]\nref = "{ref}"', text)
+    return text.rstrip("\n") + f'\n\n[tool.course]\nref = "{ref}"\n'
 
 
 def _move_links(text: str, old: str, repository: str, ref: str) -> str:

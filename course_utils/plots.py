@@ -53,7 +53,7 @@ def band(x: Sequence[float] | Tensor, runs: Tensor) -> Band:
     """The median and the range (smallest to largest) of `runs` (R, N) over `x` (N,)."""
     runs = torch.as_tensor(runs, dtype=torch.float64)
     if runs.dim() != 2 or runs.shape[1] != len(x) or not len(runs):
-        raise ValueError(f"runs must have shape (R, {len(x)}) with R of at least 1, not {tuple(runs.shape)}")
+        raise ValueError(f"runs must have shape (R, {len(x)}), not {tuple(runs.shape)}")
     x = torch.as_tensor(x, dtype=torch.float64)
     return Band(x, runs.amin(0), runs.quantile(0.5, dim=0), runs.amax(0))
 

@@ -12,16 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from course_utils.notebook_files import CourseError, write_text
+from course_utils.notebook_files import CourseError, lessons, write_text
 from course_utils.runner import Run, number
 
 PACKAGES = ("torch", "numpy", "matplotlib", "scikit-learn", "statsmodels", "ipywidgets")
 SOURCES = ("course_utils", "notebooks", "pyproject.toml")  # what a result depends on
 START, END = "<!-- results -->", "<!-- /results -->"
+ENTRY = {"lesson": str, "name": str, "value": float | int | None, "unit": str, "goal": str | None, "met": bool | None}
+ENTRY |= {"seconds": float | int, "peak_gb": float | int}  # what the table shows of a result
 
 
-def refusal(run: Run) -> str:
+def refusal(run: Run, root: Path) -> str:
     """Why the results of a run must not be recorded, or "" where they may be."""
+    if run.lesson.path.resolve() not in [lesson.path.resolve() for lesson in lessons(root)]:
+        return "it is not a lesson of the course"
     if run.state != "passed":
         return "it failed"
     if not run.session:
@@ -40,10 +44,10 @@ def record(runs: list[Run], root: Path) -> tuple[list[Path], list[str]]:
 
     Returns the files written, and a sentence for each lesson that was refused.
     """
-    refused = [f"lesson {run.lesson.number} is not recorded: {why}" for run in runs if (why := refusal(run))]
+    refused = [f"lesson {run.lesson.number} is not recorded: {why}" for run in runs if (why := refusal(run, root))]
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        if not refusal(run):
+        if not refusal(run, root):
             device = str(run.session["device"]).split(":")[0]
             groups.setdefault(f"{run.session['profile']}-{device}", []).append(run)
     written, now = [], commit(root)
@@ -96,9 +100,24 @@ def load(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise CourseError(f"{path} is not valid JSON ({error}): put it right or remove it") from error
+    if not _is_record(content):
+        raise CourseError(f"{path} does not hold what `course run --record` writes: put it right or remove it")
+    return content
+
+
+def _is_record(content: Any) -> bool:
+    if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+        return False
+    for part, keys in {"machine": ("cpu", "cores", "memory_gb"), "versions": ("torch",)}.items():
+        if not isinstance(content.get(part), dict) or not content[part].keys() >= set(keys):
+            return False
+    return all(
+        isinstance(entry, dict) and all(isinstance(entry.get(key, ...), kind) for key, kind in ENTRY.items())
+        for entry in content["results"]
+    )
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:

@@ -20,15 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from course_utils.notebook_files import Lesson
+from course_utils.notebook_files import CourseError, Lesson
 from course_utils.worker import Job
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-TIMEOUTS = {"smoke": 300, "cpu": 1200, "gpu": 3600, "auto": 1200}  # seconds a cell may take
+TIMEOUTS = {"smoke": 300, "cpu": 1200, "gpu": 3600}  # seconds a cell may take, for each profile
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Run:
 class Options:
     """How to run. `timeout` is in seconds a cell; None means the profile's own."""
 
-    profile: str = "auto"
+    profile: str = "cpu"
     jobs: int = 1
     out: Path = Path("out")
     timeout: int | None = None
@@ -75,11 +76,27 @@ class Options:
     html: bool = True
 
 
+def resolve_profile(profile: str) -> str:
+    """The profile that `profile` means: for "auto" that of COURSE_PROFILE if it is set, else "cpu"."""
+    if profile == "auto":
+        profile = os.environ.get("COURSE_PROFILE", "")
+        profile = "cpu" if profile in ("", "auto") else profile
+    if profile not in TIMEOUTS:
+        raise CourseError(f"COURSE_PROFILE is {profile!r}; it must be 'auto' or one of {', '.join(TIMEOUTS)}")
+    return profile
+
+
 def run_lessons(lessons: list[Lesson], options: Options, console: Console) -> list[Run]:
     """Run the lessons, `options.jobs` at a time, showing progress; returns their runs in the same order.
 
-    Executed notebooks, their HTML and logs, and `index.html` are in `options.out` afterwards.
+    Executed notebooks, their HTML and logs, and `index.html` are in `options.out` afterwards. Raises CourseError for
+    two notebooks of one name, whose output would go to the same file.
     """
+    paths: dict[str, Path] = {}
+    for lesson in lessons:
+        other = paths.setdefault(lesson.path.name, lesson.path)
+        if other != lesson.path:
+            raise CourseError(f"{other} and {lesson.path} have the same name: run them one after the other")
     options.out.mkdir(parents=True, exist_ok=True)
     runs = [Run(lesson) for lesson in lessons]
     shown = _live(runs, console) if console.is_terminal else _plain(runs, console)
@@ -217,9 +234,7 @@ def _plain(runs: list[Run], console: Console) -> Iterator[Callable[[Run], None]]
     from rich.markup import escape
 
     lock = threading.Lock()
-    told: dict[int, str] = {}
-    for name in ("waiting",):
-        told.update({id(run): name for run in runs})
+    told = {id(run): "waiting" for run in runs}
 
     def changed(run: Run) -> None:
         with lock:
@@ -335,7 +350,7 @@ def write_index(runs: list[Run], options: Options) -> Path:
 def _lesson_row(run: Run) -> str:
     target = next((path for path in (run.page, run.executed) if path is not None and path.exists()), None)
     title = html.escape(f"{run.lesson.number} · {run.lesson.title}")
-    link = f'<a href="{html.escape(target.name)}">{title}</a>' if target else title
+    link = f'<a href="{quote(target.name)}">{title}</a>' if target else title
     reasons = "<br>".join(html.escape(reason) for reason in run.reasons)
     return (
         f'<tr><td>{link}</td><td class="{run.state}">{run.state}</td><td class="n">{run.seconds:.1f}</td>'

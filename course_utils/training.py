@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import os
-import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -27,14 +27,15 @@ from torch import Tensor
 from course_utils import fingerprint, runtime
 
 Batch = TypeVar("Batch")
-_PROCESS = secrets.token_hex(8)  # tells going on in this process from going on in a fresh one
+# Of each checkpoint that a loop in this process left behind: hashes of the values at its start, and when it was left.
+_LEFT: dict[Path, tuple[dict[str, str], dict[str, str]]] = {}
 
 
 class Diverged(RuntimeError):  # noqa: N818 - read in a lesson as `expect_error(training.Diverged)`
     """A logged value became NaN or infinite: training has failed and going on would waste time."""
 
 
-class Batches(Sequence[tuple[Tensor, ...]]):
+class Batches:
     """Shuffled batches without end: `batches[step]` depends on `seed` and `step` alone.
 
     Every epoch is a new permutation of the rows; the last, incomplete batch of an epoch is left out. Because any
@@ -51,15 +52,19 @@ class Batches(Sequence[tuple[Tensor, ...]]):
         self.per_epoch = len(tensors[0]) // size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
-    def __len__(self) -> int:
-        return sys.maxsize
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return (self[step] for step in count())
 
     def describe(self) -> list[Any]:
         """Size, seed, and of each tensor its shape and a hash of its first and last row, to recognise the batches."""
         ends = [fingerprint.of_values(t[[0, -1]]) for t in self.tensors]
         return [self.size, self.seed, [list(t.shape) for t in self.tensors], ends]
 
-    def __getitem__(self, step: Any) -> Any:
+    def __getitem__(self, step: int) -> Any:
+        if isinstance(step, slice):
+            raise TypeError("batches[step] takes one step, not a slice: batches have no end")
+        if step < 0:
+            raise IndexError(f"batches have no end to count from: the step must be at least 0, not {step}")
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -92,7 +97,9 @@ class History:
         return ", ".join(f"{name} {numbers[-1]:.4g}" for name, numbers in self.values.items())
 
     def smooth(self, name: str, window: int = 20) -> Tensor:
-        """The mean of each value with up to `window` - 1 values before it."""
+        """The mean of each value with up to `window` - 1 values before it. Raises ValueError for a `window` below 1."""
+        if window < 1:
+            raise ValueError(f"the window must be at least 1 value, not {window}")
         total = torch.tensor([0.0, *self[name]], dtype=torch.float64).cumsum(0)
         end = torch.arange(1, len(total))
         start = (end - window).clamp(min=0)
@@ -123,7 +130,8 @@ class Steps(Generic[Batch]):
         self.batches, self.total, self.title, self.keep = batches, total, title, dict(keep)
         self.checkpoint, self.every, self._program = checkpoint, every, program
         self.history = History()
-        self._recipe = self._start = ""
+        self._recipe = ""
+        self._start: dict[str, str] = {}
         self._step = 0
         self._finite: dict[str, float] = {}
         self._bar: Any = None
@@ -145,10 +153,12 @@ class Steps(Generic[Batch]):
                     saved = time.perf_counter()
         finally:
             self._bar.close()
+            self._remember()
         if self._step + 1 < self.total:
             raise ValueError(f"{self.title}: the batches ended after {self._step + 1} of {self.total} steps")
         if self.checkpoint:
             self.checkpoint.unlink(missing_ok=True)
+            _LEFT.pop(self.checkpoint, None)
         print(f"{self.title}: {self.total} steps in {self.history.seconds:.1f} s; {self.history.last()}")
 
     def log(self, **values: float | Tensor) -> None:
@@ -171,22 +181,25 @@ class Steps(Generic[Batch]):
         """Go back to the latest checkpoint of this recipe, or note the start; returns the step and the batches."""
         self._recipe = self._describe()
         state = self._load()
-        first = state["done"] if state else 0
-        batches = _from(self.batches, first)  # before restoring: batches may draw from a generator that is kept
         if state:
-            self._restore(state)
-        else:
-            self.history.values, self.history.steps, self.history.seconds = {}, {}, 0.0
-            self._finite = {}
-            self._start = fingerprint.of_values(self._kept()) if self.checkpoint else ""
-            self._save(0)  # an interrupt in the first seconds finds its way back, too
-        return first, batches
+            self._start = state["start"]
+            try:
+                batches = _from(self.batches, state["done"])  # before restoring: it may draw from a generator kept
+                self._restore(state)
+            finally:
+                self._remember()  # an interrupt half-way leaves values that are part of this run, too
+            return state["done"], batches
+        self.history.values, self.history.steps, self.history.seconds = {}, {}, 0.0
+        self._finite = {}
+        self._start = fingerprint.of_parts(self._kept()) if self.checkpoint else {}
+        self._save(0)  # an interrupt in the first seconds finds its way back, too
+        return 0, _from(self.batches, 0)
 
     def _save(self, done: int) -> None:
         """Write the state after `done` steps; a crash half-way leaves the earlier checkpoint as it was."""
         if self.checkpoint is None:
             return
-        state = {"done": done, "recipe": self._recipe, "start": self._start, "process": _PROCESS, "kept": self._kept()}
+        state = {"done": done, "recipe": self._recipe, "start": self._start, "kept": self._kept()}
         state |= {"history": [self.history.values, self.history.steps, self.history.seconds]}
         state |= {"random": torch.get_rng_state()}
         if torch.cuda.is_initialized():
@@ -207,16 +220,29 @@ class Steps(Generic[Batch]):
             return None
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            recipe, start, process = state["recipe"], state["start"], state["process"]
+            recipe, start = state["recipe"], dict(state["start"])
         except Exception as error:
             print(f"{self.title}: the checkpoint cannot be read ({type(error).__name__}); starting from step 0.")
             return None
         problem = "the code or the settings have changed since the checkpoint" if recipe != self._recipe else ""
-        if not problem and process != _PROCESS and start != fingerprint.of_values(self._kept()):
-            problem = "the checkpoint began with other values (another seed?)"
+        other = self._first_other(start)
+        if not problem and other:
+            problem = f"the checkpoint began with other values ({other} differs; another seed or setting?)"
         if problem:
             print(f"{self.title}: {problem}; starting from step 0.")
         return None if problem else state
+
+    def _first_other(self, start: dict[str, str]) -> str:
+        """What was first changed from outside: it is neither as at the run's start nor as the run's loop left it."""
+        assert self.checkpoint is not None
+        began, left = _LEFT.get(self.checkpoint, ({}, {}))
+        left = left if began == start else {}  # else that was another run with the same checkpoint
+        now = fingerprint.of_parts(self._kept())
+        return next((place for place, value in now.items() if value not in (start.get(place), left.get(place))), "")
+
+    def _remember(self) -> None:
+        if self.checkpoint is not None:
+            _LEFT[self.checkpoint] = self._start, fingerprint.of_parts(self._kept())
 
     def _restore(self, state: dict[str, Any]) -> None:
         for name, thing in self.keep.items():
@@ -224,7 +250,6 @@ class Steps(Generic[Batch]):
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["random_cuda"])
-        self._start = state["start"]
         self.history.values, self.history.steps, self.history.seconds = state["history"]
         self._finite = {name: numbers[-1] for name, numbers in self.history.values.items()}
         where = f"checkpoint {self.checkpoint.name}; delete it to start anew" if self.checkpoint else ""
@@ -234,7 +259,7 @@ class Steps(Generic[Batch]):
         return {name: _state(thing) for name, thing in self.keep.items()}
 
     def _describe(self) -> str:
-        """A fingerprint of what is trained and how: shapes, settings, seeds, batches, number of steps, the code."""
+        """A fingerprint of what is trained and how: shapes, seeds, batches, number of steps, the code with its settings."""
         seeds = [
             torch.initial_seed(),
             *(g.initial_seed() for g in self.keep.values() if isinstance(g, torch.Generator)),
@@ -258,9 +283,14 @@ def steps(
     training: modules, optimisers, schedulers (anything with `state_dict`), generators, and tensors that are
     updated in place. With `checkpoint` (a name or a path) that state is saved every `every` seconds; after an
     interrupt, run the same cell again and it goes on from there with the same final result. A run that ends
-    removes its checkpoint. A checkpoint of other code or other settings is passed over, and says so.
-    Raises ValueError for a bad `total` or for a checkpoint with nothing to keep.
+    removes its checkpoint. A checkpoint of other code, settings or starting values is passed over, and says so: whatever
+    is kept must be as it was when that run began or, in the same process, as the interrupt left it.
+    Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
     """
+    try:
+        total = operator.index(total)
+    except TypeError:
+        raise TypeError(f"total must be a whole number of steps, not {total!r}") from None
     if total < 1:
         raise ValueError(f"total must be at least 1 step, not {total}")
     if checkpoint is not None and not keep:
@@ -271,9 +301,6 @@ def steps(
         if path.parent == Path("."):
             path = runtime.cache_dir() / "checkpoints" / f"{checkpoint}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-    for thing in (keep or {}).values():
-        for group in getattr(thing, "param_groups", ()):
-            group.setdefault("initial_lr", group["lr"])  # a schedule changes "lr"; the recipe is where it began
     program = fingerprint.of_program(sys._getframe(1)) if path else []
     return Steps(batches, total, title, keep or {}, path, every, program)
 
@@ -324,12 +351,11 @@ def _restore(thing: Any, state: Any) -> None:
 
 
 def _signature(state: Any) -> Any:
-    """Shapes and settings, without the values that training changes."""
+    """Structure and shapes, without the values that training changes."""
     if isinstance(state, Tensor):
         return [str(state.dtype), list(state.shape)]
     if isinstance(state, dict) and "param_groups" in state:
-        settings = ("initial_lr", "momentum", "betas", "weight_decay", "eps", "nesterov")
-        return [{k: str(v) for k, v in group.items() if k in settings} for group in state["param_groups"]]
+        return [len(group["params"]) for group in state["param_groups"]]
     if isinstance(state, dict):
         return {str(name): _signature(part) for name, part in state.items() if name != "state"}
     if isinstance(state, (list, tuple)):

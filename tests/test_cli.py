@@ -20,7 +20,7 @@ from course_utils.cli import app
 from course_utils.notebook_files import Lesson
 from course_utils.runner import Run
 
-PROJECT = '[project]\nname = "a"\nrequires-python = ">=3.11"\ndependencies = ["rich>=13"]\n'
+PROJECT = '[project]\nname = "generative-networks-course"\nrequires-python = ">=3.11"\ndependencies = ["rich>=13"]\n'
 PROJECT += '[project.urls]\nrepository = "https://github.com/OWNER/NAME"\n'
 SESSION = """
 from IPython.display import display
@@ -228,6 +228,68 @@ def test_a_commit_with_changes_is_marked(root: Path, outcome_of_runs: Callable[.
     assert recorded() == head + "+changes"
 
 
+def test_outputs_go_to_the_repository_and_messages_follow_the_working_directory(
+    root: Path, monkeypatch: pytest.MonkeyPatch, outcome_of_runs: Callable[..., None]
+) -> None:
+    outcome_of_runs()
+    assert "see out/index.html" in course("run", "0").output
+    (root / "elsewhere").mkdir()
+    monkeypatch.chdir(root / "elsewhere")
+    assert f"see {root / 'out' / 'index.html'}" in course("run", "0").output
+    assert "see mine/index.html" in course("run", "0", "--out", "mine").output
+    assert f"Your copy is {root / 'work' / '00_zero.ipynb'}" in course("copy", "0").output
+
+
+def test_a_profile_from_the_environment_counts_as_if_it_were_given(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[str] = []
+    monkeypatch.setattr(runner, "run_lessons", lambda lessons, options, console: used.append(options.profile) or [])
+    for value in ("", "auto", "gpu"):
+        monkeypatch.setenv("COURSE_PROFILE", value)
+        assert course("run", "0").exit_code == 0
+    assert used == ["cpu", "cpu", "gpu"]
+    monkeypatch.setenv("COURSE_PROFILE", "huge")
+    result = course("run", "0")
+    assert (result.exit_code, "COURSE_PROFILE is 'huge'" in result.output) == (2, True)
+
+
+@pytest.fixture
+def outside(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of somebody who installed the package and has no repository."""
+    directory = tmp_path_factory.mktemp("outside")
+    monkeypatch.chdir(directory)
+    monkeypatch.setattr(notebook_files, "__file__", str(directory / "site-packages" / "course_utils" / "a.py"))
+    return directory
+
+
+def test_without_the_repository_a_notebook_is_run_by_its_path(
+    outside: Path, outcome_of_runs: Callable[..., None]
+) -> None:
+    outcome_of_runs()
+    write_lesson(outside, "mine.ipynb", ["1"])
+    result = course("run", "notebooks/mine.ipynb")
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 lessons passed" in result.output and "see out/index.html" in result.output
+    for arguments in (["notebooks/mine.ipynb", "--record"], ["1"], []):
+        result = course("run", *arguments)
+        assert (result.exit_code, "not inside the course's repository" in result.output) == (2, True)
+
+
+def test_without_the_repository_the_doctor_examines_the_rest(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("check_device", "check_kernel", "check_data", "check_disk"):
+        monkeypatch.setattr(doctor, name, lambda root: iter([doctor.Finding("x", "ok", "fine")]))
+    result = course("doctor", "--json")
+    assert result.exit_code == 0
+    assert [item["topic"] for item in json.loads(result.output)] == ["repository", "x", "x", "x", "x"]
+
+
+def test_record_refuses_a_notebook_that_is_no_lesson(root: Path, outcome_of_runs: Callable[..., None]) -> None:
+    outcome_of_runs()
+    result = course("run", str(write_lesson(root, "mine.ipynb", ["1"])), "--record")
+    assert result.exit_code == 1
+    assert "mine is not recorded: it is not a lesson of the course" in result.output
+    assert not (root / "results").exists()
+
+
 # --- refresh ----------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +372,16 @@ def test_solve_writes_a_notebook_and_does_not_overwrite_somebodys_own(
     result = course("solve", "2", "--out", "notebooks/00_zero.ipynb")
     assert result.exit_code == 2
     assert "was not made by `course solve`" in result.output
+    result = course("solve", "2", "--out", "notebooks")
+    assert result.exit_code == 2
+    assert "is a directory" in result.output
+
+
+def test_a_file_that_cannot_be_written_is_one_line(root: Path) -> None:
+    (root / "work").write_text("a file where the directory belongs")
+    result = course("copy", "0")
+    assert result.exit_code == 2
+    assert result.output.strip() == f"Error: {root / 'work'}: File exists"
 
 
 def test_copy_says_where_the_copy_is_and_keeps_an_older_one(root: Path) -> None:

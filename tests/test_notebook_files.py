@@ -15,7 +15,7 @@ from course_utils import notebook_files
 from course_utils.notebook_files import CourseError
 
 PROJECT = """[project]
-name = "a-course"
+name = "generative-networks-course"
 requires-python = ">=3.11"
 
 [project.urls]
@@ -105,6 +105,19 @@ def test_all_lessons_are_meant_when_none_is_named_and_none_is_taken_twice(root: 
 def test_the_repository_is_found_from_inside(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root / "notebooks")
     assert notebook_files.find_root() == root
+
+
+def test_another_project_with_notebooks_is_not_taken_for_the_course(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "inner" / "notebooks").mkdir(parents=True)
+    (root / "inner" / "pyproject.toml").write_text('[project]\nname = "mine"\n')
+    monkeypatch.chdir(root / "inner")
+    assert notebook_files.find_root() == root
+    (root / "pyproject.toml").write_text('[project]\nname = "another"\n')
+    monkeypatch.setattr(notebook_files, "__file__", str(root / "course_utils" / "a.py"))
+    with pytest.raises(CourseError, match="not inside the course's repository"):
+        notebook_files.find_root()
 
 
 # --- normalising ------------------------------------------------------------------------------------------------
@@ -324,12 +337,22 @@ def test_moving_to_a_fork_rewrites_everything_and_keeps_the_notebook_committable
 
 
 def test_moving_there_and_back_restores_every_byte(root: Path) -> None:
-    paths = [root / "README.md", root / "notebooks" / "01_one.ipynb"]
+    paths = [root / "README.md", root / "pyproject.toml", root / "notebooks" / "01_one.ipynb"]
     before = [path.read_bytes() for path in paths]
     notebook_files.move_repository("jane/gans", "v1", root)
     notebook_files.move_repository("OWNER/NAME", "main", root)
     assert [path.read_bytes() for path in paths] == before
     assert notebook_files.move_repository("OWNER/NAME", "main", root) == []
+
+
+def test_the_ref_keeps_the_company_that_it_has_in_its_table(root: Path) -> None:
+    project = root / "pyproject.toml"
+    project.write_text(PROJECT + '\n[tool.course]\nref = "v1"\nkept = 1\n\n[tool.last]\nref = "untouched"\n')
+    for ref, line in (("v2", 'ref = "v2"\n'), ("main", ""), ("v3", 'ref = "v3"\n')):
+        notebook_files.move_repository("OWNER/NAME", ref, root)
+        expected = f'\n[tool.course]\n{line}kept = 1\n\n[tool.last]\nref = "untouched"\n'
+        assert project.read_text() == PROJECT + expected
+        assert notebook_files.address(root)[1] == ref
 
 
 def test_moving_leaves_a_stale_hash_stale(root: Path) -> None:
@@ -339,7 +362,9 @@ def test_moving_leaves_a_stale_hash_stale(root: Path) -> None:
     assert "stale" in problems(root)
 
 
-@pytest.mark.parametrize("repository", ["gans", "a/b/c", "a b/c", "", "https://gitlab.com/a/b"])
+@pytest.mark.parametrize(
+    "repository", ["gans", "a/b/c", "a b/c", "", "https://gitlab.com/a/b", "-a/b", "_/b", "a/..", "a/.", "é/b"]
+)
 def test_an_address_that_is_none_is_refused(repository: str, root: Path) -> None:
     with pytest.raises(CourseError, match="OWNER/NAME"):
         notebook_files.move_repository(repository, "main", root)

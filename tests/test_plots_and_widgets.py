@@ -299,5 +299,5 @@ def test_nothing_is_shown_but_the_text_outside_a_notebook(capsys: pytest.Capture
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_words(draw: Any) -> None:
-    with pytest.raises(ValueError, match="must|need"):
+    with pytest.raises(ValueError, match=r"must|need"):
         draw()

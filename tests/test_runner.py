@@ -230,6 +230,21 @@ def test_the_index_links_every_notebook_and_shows_states_and_results(planted: di
     assert "ZeroDivisionError" in page
 
 
+def test_two_notebooks_of_one_name_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    paths = [make(tmp_path / part / "same.ipynb", ["1"]) for part in ("a", "b")]
+    lessons = [Lesson("same", path) for path in paths]
+    with pytest.raises(notebook_files.CourseError, match="have the same name") as caught:
+        runner.run_lessons(lessons, Options("smoke", out=tmp_path / "out"), Console(quiet=True))
+    assert all(str(path) in str(caught.value) for path in paths)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_index_links_a_name_with_special_characters(tmp_path: Path) -> None:
+    path = make(tmp_path / "50% #1 <a>.ipynb", ["1"])
+    page = runner.write_index([Run(Lesson("x", path), "passed", executed=path)], Options(out=tmp_path)).read_text()
+    assert 'href="50%25%20%231%20%3Ca%3E.ipynb"' in page
+
+
 def test_a_worker_that_dies_is_a_failure_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lesson = Lesson("x", make(tmp_path / "x.ipynb", ["1"]))
     monkeypatch.setattr(runner.sys, "executable", "/bin/false")
@@ -273,6 +288,19 @@ def test_unsolved_exercises_are_named() -> None:
 # --- recording --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the lessons 00 and 01, and the working directory in it."""
+    for number in ("00", "01"):
+        make(tmp_path / "notebooks" / f"{number}_x.ipynb", ["1"])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def its_lesson(number: str) -> Lesson:
+    return Lesson(number, Path(f"notebooks/{number}_x.ipynb"))
+
+
 def finished(number: str, value: float, profile: str = "cpu", real: bool = True, seconds: float = 2.0) -> Run:
     """A lesson's run as it is after passing, with one report."""
     data = [{"name": "MNIST", "source": "MNIST" if real else "stand-in: glyphs", "real": real}]
@@ -286,13 +314,13 @@ def finished(number: str, value: float, profile: str = "cpu", real: bool = True,
         "data": data,
     }
     session = {"profile": profile, "device": "cpu"}
-    return Run(Lesson(number, Path("x.ipynb")), "passed", seconds=seconds, reports=[report], session=session)
+    return Run(its_lesson(number), "passed", seconds=seconds, reports=[report], session=session)
 
 
-def test_results_are_merged_by_lesson_and_keep_seed_data_and_commit(tmp_path: Path) -> None:
-    results.record([finished("00", 0.5), finished("01", 0.7)], tmp_path)
-    written, refused = results.record([finished("01", 0.6)], tmp_path)
-    assert (written, refused) == ([tmp_path / "results" / "cpu-cpu.json"], [])
+def test_results_are_merged_by_lesson_and_keep_seed_data_and_commit(root: Path) -> None:
+    results.record([finished("00", 0.5), finished("01", 0.7)], root)
+    written, refused = results.record([finished("01", 0.6)], root)
+    assert (written, refused) == ([root / "results" / "cpu-cpu.json"], [])
     content = json.loads(written[0].read_text())
     assert [(r["lesson"], r["value"]) for r in content["results"]] == [("00", 0.5), ("01", 0.6)]
     expected = {"lesson": "01", "name": "loss", "value": 0.6, "unit": "nats", "goal": "<= 1", "met": True}
@@ -317,25 +345,39 @@ def test_a_result_from_another_machine_says_so() -> None:
     [
         (finished("00", 0.5, profile="smoke"), "smoke measures nothing"),
         (finished("00", 0.5, real=False), "stand-in: glyphs"),
-        (Run(Lesson("00", Path("x")), "failed"), "failed"),
-        (Run(Lesson("00", Path("x")), "passed"), "no session"),
+        (Run(its_lesson("00"), "failed"), "failed"),
+        (Run(its_lesson("00"), "passed"), "no session"),
+        (Run(Lesson("00", Path("work/00_x.ipynb")), "passed"), "not a lesson of the course"),
     ],
 )
-def test_what_is_no_measurement_is_not_recorded(run: Run, why: str, tmp_path: Path) -> None:
-    written, refused = results.record([run], tmp_path)
-    assert written == [] and not (tmp_path / "results").exists()
+def test_what_is_no_measurement_is_not_recorded(run: Run, why: str, root: Path) -> None:
+    written, refused = results.record([run], root)
+    assert written == [] and not (root / "results").exists()
     assert "lesson 00 is not recorded" in refused[0] and why in refused[0]
 
 
-def test_readme_shows_missed_goals_as_missed(tmp_path: Path) -> None:
-    results.record([finished("00", 1.5), finished("01", 0.25)], tmp_path)
-    (tmp_path / "README.md").write_text("# Course\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    assert results.write_readme(tmp_path)
-    text = (tmp_path / "README.md").read_text()
+@pytest.mark.parametrize("change", [{"results": [1]}, {"results": [{"lesson": 1}]}, {"machine": {}}, {"versions": []}])
+def test_a_results_file_of_another_structure_is_a_clear_error(change: dict, root: Path) -> None:
+    ((path,), _) = results.record([finished("00", 0.5)], root)
+    content = results.load(path)
+    for wrong in ([content], content | change):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(notebook_files.CourseError, match=r"cpu-cpu.json does not hold what"):
+            results.load(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(notebook_files.CourseError, match="not valid JSON"):
+        results.load(path)
+
+
+def test_readme_shows_missed_goals_as_missed(root: Path) -> None:
+    results.record([finished("00", 1.5), finished("01", 0.25)], root)
+    (root / "README.md").write_text("# Course\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    assert results.write_readme(root)
+    text = (root / "README.md").read_text()
     assert "| 00 | cpu-cpu | loss | 1.5 nats | ✘ <= 1 missed |" in text
     assert "| 01 | cpu-cpu | loss | 0.25 nats | ✔ <= 1 |" in text
     assert "old" not in text and text.endswith("<!-- /results -->\nafter\n")
-    assert not results.write_readme(tmp_path)
+    assert not results.write_readme(root)
 
 
 def test_readme_without_markers_is_left_alone_with_a_clear_error(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ def test_tensors_of_different_lengths_are_refused() -> None:
         training.batches(torch.arange(10), torch.arange(9), size=2)
 
 
+def test_batches_are_asked_for_by_one_step_from_0_on_or_run_through() -> None:
+    batches: Any = training.batches(torch.arange(10), size=3)
+    with pytest.raises(IndexError, match="at least 0, not -1"):
+        batches[-1]
+    with pytest.raises(TypeError, match="one step, not a slice"):
+        batches[:2]
+    assert not isinstance(batches, Sequence) and not hasattr(batches, "__len__")
+    assert [rows.tolist() for (rows,) in islice(batches, 7)] == [batches[step][0].tolist() for step in range(7)]
+
+
 def test_batches_that_end_early_are_an_error_that_says_when() -> None:
     with pytest.raises(ValueError, match="short: the batches ended after 2 of 5 steps"):
         for _ in training.steps([1, 2], 5, title="short"):
@@ -88,6 +99,12 @@ def test_the_history_holds_every_logged_number_with_its_step() -> None:
 def test_smoothing_is_the_mean_over_the_window() -> None:
     smooth = logged([1.0, 2.0, 6.0, 4.0]).smooth("loss", window=2)
     assert smooth.tolist() == [1.0, 1.5, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("window", [0, -3])
+def test_a_window_without_values_is_refused(window: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1 value, not {window}"):
+        logged([1.0, 2.0]).smooth("loss", window=window)
 
 
 def test_asking_for_what_was_never_logged_lists_what_was() -> None:
@@ -305,6 +322,11 @@ def test_schedules_can_be_kept(name: str, path: Path) -> None:
 # --- checkpoints that must not be used --------------------------------------------------------------------------
 
 
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fresh process does not know."""
+    monkeypatch.setattr(training, "_LEFT", {})
+
+
 def leave_a_checkpoint(path: Path, **named: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         Student(path, **named).train(Interrupts(5))
@@ -347,7 +369,7 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_never_runs(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = path.parent / "owned"
-    torch.save({"recipe": "", "start": "", "process": "", "done": 1, "kept": Bomb(str(target))}, path)
+    torch.save({"recipe": "", "start": {}, "done": 1, "kept": Bomb(str(target))}, path)
     Student(path).train(Interrupts())
     path.write_bytes(pickle.dumps(Bomb(str(target))))
     Student(path).train(Interrupts())
@@ -355,28 +377,177 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_never_runs(
     assert not target.exists()
 
 
-@pytest.mark.parametrize("change", [{"lr": 2e-2}, {"seed": 1}])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"lr": 2e-2}, "began with other values (optimizer.param_groups.0.lr differs; another seed or setting?)"),
+        ({"seed": 1}, "the code or the settings have changed since the checkpoint"),
+    ],
+)
 def test_other_settings_start_anew_and_say_so(
-    change: dict[str, Any], path: Path, capsys: pytest.CaptureFixture[str]
+    change: dict[str, Any], why: str, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = Student(None, **change)
     wanted = whole.result(whole.train(Interrupts()))
     leave_a_checkpoint(path)
     student = Student(path, **change)
     assert same(student.result(student.train(Interrupts())), wanted)
-    assert "settings have changed since the checkpoint; starting from step 0" in capsys.readouterr().out
+    assert f"{why}; starting from step 0" in capsys.readouterr().out
 
 
 def test_other_starting_values_start_anew_in_a_fresh_process(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     leave_a_checkpoint(path)
-    monkeypatch.setattr(training, "_PROCESS", "a fresh one")
+    forget(monkeypatch)
     student = Student(path)
     with torch.no_grad():
         student.model[0].weight[0, 0] += 1
     student.train(Interrupts())
     assert "began with other values" in capsys.readouterr().out
+
+
+def descend(
+    path: Path, optimizer: torch.optim.Optimizer, weight: Tensor, interrupt: Interrupts, schedule: Any = None
+) -> list[float]:
+    """Five steps in which `schedule`, a function of the step, sets the learning rate; returns the rates."""
+    keep = {"weight": weight, "optimizer": optimizer}
+    run = training.steps(range(5), 5, "descend", keep=keep, checkpoint=path, every=-1)
+    for step, _ in run:
+        if schedule:
+            optimizer.param_groups[0]["lr"] = schedule(step)
+        interrupt(step)
+        optimizer.zero_grad()
+        weight.square().sum().backward()
+        optimizer.step()
+        run.log(rate=optimizer.param_groups[0]["lr"])
+    return run.history["rate"]
+
+
+def weight_and_optimizer(value: float = 1.0, lr: float = 0.1) -> tuple[Tensor, torch.optim.Optimizer]:
+    weight = torch.full((2,), value, requires_grad=True)
+    return weight, torch.optim.Adam([weight], lr=lr)
+
+
+def test_values_drawn_anew_with_another_seed_start_anew_in_the_same_process(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def draw(seed: int) -> Tensor:  # in a notebook: an earlier cell
+        return torch.randn(3, generator=torch.Generator().manual_seed(seed))
+
+    def train(w: Tensor, interrupt: Interrupts) -> Tensor:
+        for step, _ in training.steps(range(5), 5, "cells", keep={"w": w}, checkpoint=path, every=-1):
+            interrupt(step)
+            w.mul_(0.5)
+        return w
+
+    with pytest.raises(KeyboardInterrupt):
+        train(draw(0), Interrupts(3))
+    assert torch.equal(train(draw(1), Interrupts()), draw(1) / 32)
+    assert "began with other values (w differs; another seed or setting?); starting from step 0" in (
+        capsys.readouterr().out
+    )
+
+
+def test_what_one_process_left_does_not_vouch_for_the_checkpoint_of_another(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, other = weight_and_optimizer(1.0), weight_and_optimizer(2.0)
+    with pytest.raises(KeyboardInterrupt):
+        descend(path, mine[1], mine[0], Interrupts(3))
+    with monkeypatch.context() as another_process, pytest.raises(KeyboardInterrupt):
+        forget(another_process)
+        descend(path, other[1], other[0], Interrupts(3))
+    capsys.readouterr()
+    descend(path, mine[1], mine[0], Interrupts())
+    assert "began with other values (weight differs" in capsys.readouterr().out
+
+
+def test_an_optimizer_and_schedule_made_anew_beside_trained_weights_go_on(path: Path) -> None:
+    def train(weight: Tensor, optimizer: Any, interrupt: Interrupts, checkpoint: Path | None) -> Tensor:
+        optimizer = optimizer or torch.optim.Adam([weight], lr=0.1)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+        keep = {"weight": weight, "optimizer": optimizer, "schedule": schedule}
+        for step, _ in training.steps(range(6), 6, "cell", keep=keep, checkpoint=checkpoint, every=-1):
+            interrupt(step)
+            optimizer.zero_grad()
+            weight.square().sum().backward()
+            optimizer.step()
+            schedule.step()
+        return weight.detach()
+
+    wanted = train(*weight_and_optimizer(), Interrupts(), None)
+    for make in (weight_and_optimizer, lambda: (weight_and_optimizer()[0], None)):
+        weight, optimizer = make()
+        with pytest.raises(KeyboardInterrupt):
+            train(weight, optimizer, Interrupts(4), path)
+        assert torch.equal(train(weight, optimizer, Interrupts(), path), wanted)
+
+
+def test_the_settings_of_an_optimizer_are_left_alone(path: Path) -> None:
+    weight, optimizer = weight_and_optimizer()
+    before = optimizer.state_dict()["param_groups"]
+    for checkpoint in (None, path):
+        training.steps([1], 1, "run", keep={"optimizer": optimizer}, checkpoint=checkpoint)
+    descend(path, optimizer, weight, Interrupts())
+    assert optimizer.state_dict()["param_groups"] == before
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_learning_rate_changed_after_an_interrupt_is_not_undone(
+    anew: bool, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weight, optimizer = weight_and_optimizer()
+    with pytest.raises(KeyboardInterrupt):
+        descend(path, optimizer, weight, Interrupts(3))
+    if anew:
+        weight, optimizer = weight_and_optimizer(lr=0.01)
+    optimizer.param_groups[0]["lr"] = 0.01
+    assert descend(path, optimizer, weight, Interrupts()) == [0.01] * 5
+    assert "(optimizer.param_groups.0.lr differs; another seed or setting?); starting from step 0" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_schedule_written_in_the_loop_goes_on_after_an_interrupt(
+    fresh: bool, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def schedule(step: int) -> float:
+        return 0.1 * 0.5**step
+
+    whole, optimizer = weight_and_optimizer()
+    wanted = descend(path, optimizer, whole, Interrupts(), schedule)
+    weight, optimizer = weight_and_optimizer()
+    with pytest.raises(KeyboardInterrupt):
+        descend(path, optimizer, weight, Interrupts(3), schedule)
+    if fresh:
+        forget(monkeypatch)
+        weight, optimizer = weight_and_optimizer()
+    assert descend(path, optimizer, weight, Interrupts(), schedule) == wanted
+    assert torch.equal(weight, whole)
+    assert "descend: going on from step 3 of 5" in capsys.readouterr().out
+
+
+def test_an_interrupt_while_values_are_brought_back_leaves_no_trace(
+    path: Path, uninterrupted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = Student(path)
+    with pytest.raises(KeyboardInterrupt):
+        student.train(Interrupts(12))
+    student = Student(path)
+
+    restore = training._restore
+
+    def interrupted(thing: Any, state: Any) -> None:
+        if thing is student.schedule:
+            raise KeyboardInterrupt
+        restore(thing, state)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_restore", interrupted)
+        student.train(Interrupts())
+    assert same(student.result(student.train(Interrupts())), uninterrupted)
 
 
 CELL = """
@@ -467,6 +638,8 @@ def test_a_named_checkpoint_lies_in_the_cache(tmp_path: Path, monkeypatch: pytes
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 step, not 0"):
         training.steps([], 0, title="none")
+    with pytest.raises(TypeError, match=r"a whole number of steps, not 5\.0"):
+        training.steps([], 5.0, title="none")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a checkpoint needs `keep`"):
         training.steps([1], 1, title="none", checkpoint="x")
 
