@@ -90,13 +90,16 @@ def run_lessons(lessons: list[Lesson], options: Options, console: Console) -> li
     """Run the lessons, `options.jobs` at a time, showing progress; returns their runs in the same order.
 
     Executed notebooks, their HTML and logs, and `index.html` are in `options.out` afterwards. Raises CourseError for
-    two notebooks of one name, whose output would go to the same file.
+    two notebooks of one name, whose output would go to the same file, and for a notebook that its own output would
+    replace.
     """
     paths: dict[str, Path] = {}
     for lesson in lessons:
         other = paths.setdefault(lesson.path.name, lesson.path)
         if other != lesson.path:
             raise CourseError(f"{other} and {lesson.path} have the same name: run them one after the other")
+        if lesson.path.resolve().parent == options.out.resolve():
+            raise CourseError(f"{lesson.path} lies where its own output would go: choose another directory with --out")
     options.out.mkdir(parents=True, exist_ok=True)
     runs = [Run(lesson) for lesson in lessons]
     shown = _live(runs, console) if console.is_terminal else _plain(runs, console)

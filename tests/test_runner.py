@@ -239,6 +239,16 @@ def test_two_notebooks_of_one_name_are_refused_before_anything_runs(tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_notebook_is_never_replaced_by_its_own_output(tmp_path: Path) -> None:
+    path = tmp_path / "mine.ipynb"
+    path.write_text("{}")
+    with pytest.raises(notebook_files.CourseError, match="where its own output would go"):
+        runner.run_lessons(
+            notebook_files.find_lessons([str(path)], tmp_path), Options("smoke", out=tmp_path), Console(quiet=True)
+        )
+    assert path.read_text() == "{}"
+
+
 def test_the_index_links_a_name_with_special_characters(tmp_path: Path) -> None:
     path = make(tmp_path / "50% #1 <a>.ipynb", ["1"])
     page = runner.write_index([Run(Lesson("x", path), "passed", executed=path)], Options(out=tmp_path)).read_text()
