@@ -942,3 +942,12 @@ def test_an_error_outside_the_answer_is_not_blamed_on_its_parameters() -> None:
     outcome = check("flop_ratio", cached)
     assert outcome.status == "error"
     assert "unhashable" in outcome.message and "parameters" not in outcome.message
+
+
+def test_what_torch_leaves_out_of_its_message_is_added() -> None:
+    def answer(x, grad_output):
+        return grad_output if x > 0 else 0 * grad_output
+
+    outcome = check("relu_backward", answer)
+    assert outcome.status == "error"
+    assert "ambiguous" in outcome.message and "multiply by a mask" in outcome.message

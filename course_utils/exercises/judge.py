@@ -290,7 +290,8 @@ def _exception(exercise: Definition, s: _Seen) -> str:
     text = f"{failure.kind}: {failure.message}" if failure.message else failure.kind
     asked = s.expected.failure
     instead = f" {asked.kind} is asked for here ({asked.message})." if asked else ""
-    return f"{text}{_when(s.trial)}{instead and '.' + instead}{where}"
+    advice = next((words for part, words in ADVICE.items() if part in failure.message), "")
+    return f"{text}{_when(s.trial)}{instead and '.' + instead}{where}{advice}"
 
 
 def _when(trial: Trial) -> str:
@@ -362,8 +363,9 @@ def _transformed(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | N
     for name in results or wrong:
         having = [s for s in seen if name in s.expected.outputs]
         pairs = [_pair(name, s) for s in having]
-        found = explain([p for p in pairs if p is not None]) if None not in pairs else None
-        found = _mistake_in(exercise, name, having) or found
+        found = _mistake_in(exercise, name, having)
+        if found is None and None not in pairs:
+            found = explain([p for p in pairs if p is not None])
         if found is None:
             return None
         explained.setdefault(found[0], []).append(name)
