@@ -77,6 +77,17 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def profile_named(profile: Profile) -> str:
+    """The profile that the option means. Raises CourseError for a COURSE_PROFILE that does not exist."""
+    from course_utils.conventions import resolve_profile
+    from course_utils.notebook_files import CourseError
+
+    try:
+        return resolve_profile(profile.value)
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+
+
 def say(text: str, style: str = "") -> None:
     """Print one line as it is: no markup, no wrapping."""
     console.print(escape(text), style=style, soft_wrap=True, highlight=False)
@@ -116,10 +127,10 @@ def run(
     The notebooks themselves are not changed; `course refresh` does that.
     """
     from course_utils.notebook_files import CourseError, find_lessons, find_root
-    from course_utils.runner import Options, resolve_profile, run_lessons
+    from course_utils.runner import Options, run_lessons
 
     with user_errors():
-        named, size = lessons or [], resolve_profile(profile.value)
+        named, size = lessons or [], profile_named(profile)
         only_paths = bool(named) and all(name.endswith(".ipynb") for name in named)
         root = root_if_any() if only_paths and not record else find_root()
         if record and (solved or size == "smoke"):

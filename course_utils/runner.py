@@ -76,16 +76,6 @@ class Options:
     html: bool = True
 
 
-def resolve_profile(profile: str) -> str:
-    """The profile that `profile` means: for "auto" that of COURSE_PROFILE if it is set, else "cpu"."""
-    if profile == "auto":
-        profile = os.environ.get("COURSE_PROFILE", "")
-        profile = "cpu" if profile in ("", "auto") else profile
-    if profile not in TIMEOUTS:
-        raise CourseError(f"COURSE_PROFILE is {profile!r}; it must be 'auto' or one of {', '.join(TIMEOUTS)}")
-    return profile
-
-
 def run_lessons(lessons: list[Lesson], options: Options, console: Console) -> list[Run]:
     """Run the lessons, `options.jobs` at a time, showing progress; returns their runs in the same order.
 

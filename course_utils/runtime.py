@@ -19,9 +19,8 @@ from typing import Any, TypeVar
 
 import torch
 
-PROFILES = ("smoke", "cpu", "gpu")
-REPORT_TYPE = "application/vnd.course.report+json"
-SESSION_TYPE = "application/vnd.course.session+json"
+from course_utils.conventions import REPORT_TYPE, SESSION_TYPE, checkout, resolve_profile
+
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 
 Choice = TypeVar("Choice")
@@ -78,13 +77,7 @@ def start(profile: str = "auto", seed: int = 0) -> Session:
     best device there is. COURSE_DEVICE (cpu, cuda, mps) overrides the device. Raises ValueError for an unknown
     profile and RuntimeError for a device that is not there.
     """
-    chosen = profile
-    if profile == "auto":
-        chosen = os.environ.get("COURSE_PROFILE") or "cpu"
-        chosen = "cpu" if chosen == "auto" else chosen
-    if chosen not in PROFILES:
-        origin = "COURSE_PROFILE" if profile == "auto" else "PROFILE"
-        raise ValueError(f"{origin} is {chosen!r}; it must be 'auto' or one of {', '.join(PROFILES)}")
+    chosen = resolve_profile(profile)
     device = pick_device()
     precision = "bf16" if multiplies_bf16_fast(device) else "fp32"
     session = Session(chosen, device, seed, precision, torch.Generator().manual_seed(seed))
@@ -115,11 +108,11 @@ def multiplies_bf16_fast(device: torch.device) -> bool:
 def cache_dir() -> Path:
     """A writable directory for what the course keeps: $COURSE_CACHE if that is set, else the first of the
     repository's `data/` and the user's cache directory. Raises OSError, saying what to do, when it cannot be written."""
-    here = Path(__file__).resolve().parent.parent
+    repository = checkout()
     if os.environ.get("COURSE_CACHE"):
         wanted = [Path(os.environ["COURSE_CACHE"]).expanduser()]
     else:
-        wanted = [here / "data"] if (here / "pyproject.toml").exists() else []
+        wanted = [repository / "data"] if repository else []
         wanted.append(Path.home() / ".cache" / "generative-networks-course")
     for directory in wanted:
         with contextlib.suppress(OSError):

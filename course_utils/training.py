@@ -126,9 +126,10 @@ class Steps(Generic[Batch]):
         checkpoint: Path | None,
         every: float,
         program: list[tuple[str, str]],
+        lead: bool,
     ) -> None:
         self.batches, self.total, self.title, self.keep = batches, total, title, dict(keep)
-        self.checkpoint, self.every, self._program = checkpoint, every, program
+        self.checkpoint, self.every, self._program, self.lead = checkpoint, every, program, lead
         self.history = History()
         self._recipe = ""
         self._start: dict[str, str] = {}
@@ -139,7 +140,7 @@ class Steps(Generic[Batch]):
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
         first, batches = self._begin()
         self._step = first - 1
-        self._bar = _bar(self.total, first, self.title)
+        self._bar = _bar(self.total, first, self.title, shown=self.lead)
         before, start = self.history.seconds, time.perf_counter()
         saved = start
         try:
@@ -157,9 +158,10 @@ class Steps(Generic[Batch]):
         if self._step + 1 < self.total:
             raise ValueError(f"{self.title}: the batches ended after {self._step + 1} of {self.total} steps")
         if self.checkpoint:
-            self.checkpoint.unlink(missing_ok=True)
             _LEFT.pop(self.checkpoint, None)
-        print(f"{self.title}: {self.total} steps in {self.history.seconds:.1f} s; {self.history.last()}")
+            if self.lead:
+                self.checkpoint.unlink(missing_ok=True)
+        self._say(f"{self.total} steps in {self.history.seconds:.1f} s; {self.history.last()}")
 
     def log(self, **values: float | Tensor) -> None:
         """Record numbers for this step. Raises `Diverged` when one of them is NaN or infinite."""
@@ -197,7 +199,7 @@ class Steps(Generic[Batch]):
 
     def _save(self, done: int) -> None:
         """Write the state after `done` steps; a crash half-way leaves the earlier checkpoint as it was."""
-        if self.checkpoint is None:
+        if self.checkpoint is None or not self.lead:
             return
         state = {"done": done, "recipe": self._recipe, "start": self._start, "kept": self._kept()}
         state |= {"history": [self.history.values, self.history.steps, self.history.seconds]}
@@ -209,7 +211,7 @@ class Steps(Generic[Batch]):
             torch.save(state, partial)
             os.replace(partial, self.checkpoint)
         except (OSError, RuntimeError) as error:  # a full disk: training is worth more than its checkpoint
-            print(f"{self.title}: no checkpoints from step {done} on; {self.checkpoint} cannot be written ({error})")
+            self._say(f"no checkpoints from step {done} on; {self.checkpoint} cannot be written ({error})")
             self.every = math.inf
         finally:
             partial.unlink(missing_ok=True)
@@ -222,14 +224,14 @@ class Steps(Generic[Batch]):
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             recipe, start = state["recipe"], dict(state["start"])
         except Exception as error:
-            print(f"{self.title}: the checkpoint cannot be read ({type(error).__name__}); starting from step 0.")
+            self._say(f"the checkpoint cannot be read ({type(error).__name__}); starting from step 0.")
             return None
         problem = "the code or the settings have changed since the checkpoint" if recipe != self._recipe else ""
         other = self._first_other(start)
         if not problem and other:
             problem = f"the checkpoint began with other values ({other} differs; another seed or setting?)"
         if problem:
-            print(f"{self.title}: {problem}; starting from step 0.")
+            self._say(f"{problem}; starting from step 0.")
         return None if problem else state
 
     def _first_other(self, start: dict[str, str]) -> str:
@@ -253,7 +255,11 @@ class Steps(Generic[Batch]):
         self.history.values, self.history.steps, self.history.seconds = state["history"]
         self._finite = {name: numbers[-1] for name, numbers in self.history.values.items()}
         where = f"checkpoint {self.checkpoint.name}; delete it to start anew" if self.checkpoint else ""
-        print(f"{self.title}: going on from step {state['done']} of {self.total} ({where}).")
+        self._say(f"going on from step {state['done']} of {self.total} ({where}).")
+
+    def _say(self, text: str) -> None:
+        if self.lead:
+            print(f"{self.title}: {text}")
 
     def _kept(self) -> dict[str, Any]:
         return {name: _state(thing) for name, thing in self.keep.items()}
@@ -276,6 +282,7 @@ def steps(
     keep: Mapping[str, Any] | None = None,
     checkpoint: str | Path | None = None,
     every: float = 10.0,
+    lead: bool = True,
 ) -> Steps[Batch]:
     """Iterate over (step, batch) for `total` steps with a progress bar, a history and, on request, checkpoints.
 
@@ -284,7 +291,8 @@ def steps(
     updated in place. With `checkpoint` (a name or a path) that state is saved every `every` seconds; after an
     interrupt, run the same cell again and it goes on from there with the same final result. A run that ends
     removes its checkpoint. A checkpoint of other code, settings or starting values is passed over, and says so: whatever
-    is kept must be as it was when that run began or, in the same process, as the interrupt left it.
+    is kept must be as it was when that run began or, in the same process, as the interrupt left it. When several
+    processes train together, one leads; with `lead` False the others read its checkpoints, and show and write nothing.
     Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
     """
     try:
@@ -302,7 +310,7 @@ def steps(
             path = runtime.cache_dir() / "checkpoints" / f"{checkpoint}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
     program = fingerprint.of_program(sys._getframe(1)) if path else []
-    return Steps(batches, total, title, keep or {}, path, every, program)
+    return Steps(batches, total, title, keep or {}, path, every, program, lead)
 
 
 def _from(batches: Iterable[Batch], first: int) -> Iterator[Batch]:
@@ -314,10 +322,10 @@ def _from(batches: Iterable[Batch], first: int) -> Iterator[Batch]:
     return iterator
 
 
-def _bar(total: int, first: int, title: str) -> Any:
+def _bar(total: int, first: int, title: str, shown: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, initial=first, desc=title, leave=False, mininterval=0.5)
+    return tqdm(total=total, initial=first, desc=title, leave=False, mininterval=0.5, disable=not shown)
 
 
 def _state(thing: Any) -> Any:

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from course_utils import failures, notebook_files
+from course_utils.conventions import REPORT_TYPE, SESSION_TYPE
 from course_utils.notebook_files import CourseError
-
-REPORT_TYPE = "application/vnd.course.report+json"
-SESSION_TYPE = "application/vnd.course.session+json"
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from course_utils import notebook_files
-from course_utils.runtime import REPORT_TYPE, SESSION_TYPE
+from course_utils.conventions import REPORT_TYPE, SESSION_TYPE
 
 ROOT = Path(__file__).parents[1]
 LESSONS = [lesson.path for lesson in notebook_files.lessons(ROOT)]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import data, evaluate, plots, runtime, training, widgets
+from course_utils import conventions, data, evaluate, plots, runtime, training, widgets
 
 NO_DATA: list[dict[str, Any]] = []
 
@@ -26,7 +26,7 @@ def session(shown: list[Any], monkeypatch: pytest.MonkeyPatch) -> runtime.Sessio
 
 
 def report_of(shown: list[Any]) -> dict[str, Any]:
-    return shown[-1].bundle[runtime.REPORT_TYPE]
+    return shown[-1].bundle[conventions.REPORT_TYPE]
 
 
 # --- start ------------------------------------------------------------------------------------------------------
@@ -65,7 +65,14 @@ def test_the_session_line_says_what_it_runs_on_and_carries_it_as_data(shown: lis
     (output,) = shown
     assert output.text.startswith(f"Profile smoke on {session.device.type} (")
     assert output.text.endswith("seed 3.") and "\n" not in output.text
-    assert set(output.bundle[runtime.SESSION_TYPE]) == {"profile", "device", "threads", "precision", "torch", "seed"}
+    assert set(output.bundle[conventions.SESSION_TYPE]) == {
+        "profile",
+        "device",
+        "threads",
+        "precision",
+        "torch",
+        "seed",
+    }
 
 
 def test_a_device_can_be_forced(monkeypatch: pytest.MonkeyPatch, shown: list[Any]) -> None:
@@ -249,7 +256,7 @@ def test_a_repository_that_cannot_be_written_gives_way_to_the_users_cache(
     for directory in ("checkout/course_utils", "checkout/data"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "checkout" / "pyproject.toml").write_text("")
-    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "checkout" / "course_utils" / "runtime.py"))
+    monkeypatch.setattr(conventions, "__file__", str(tmp_path / "checkout" / "course_utils" / "conventions.py"))
     assert runtime.cache_dir() == tmp_path / "checkout" / "data"
     (tmp_path / "checkout" / "data").rmdir()
     (tmp_path / "checkout" / "data").write_text("in the way")
