@@ -1,6 +1,6 @@
-"""The command line: `course run`, `refresh`, `solve`, `copy`, `results`, `data`, `doctor`, `colab`.
+"""The command line: `course run`, `refresh`, `solve`, `copy`, `train-gpt`, `results`, `data`, `doctor`, `colab`.
 
-This module only reads arguments and shows results; the work is in `runner`, `notebook_files`, `results`, `doctor`.
+This module only reads arguments and shows results; the work is in `runner`, `notebook_files`, `train_gpt`, `results`, `doctor`.
 They are imported inside the commands, so that `course --help` is quick.
 """
 
@@ -41,6 +41,14 @@ class Profile(enum.StrEnum):
     smoke = "smoke"
     cpu = "cpu"
     gpu = "gpu"
+
+
+class Precision(enum.StrEnum):
+    """The precision of matrix products in training."""
+
+    auto = "auto"
+    bf16 = "bf16"
+    fp32 = "fp32"
 
 
 Lessons = Annotated[
@@ -267,6 +275,35 @@ def copy(lesson: OneLesson) -> None:
         say(f"Your copy is {shown(target)}")
 
 
+@app.command("train-gpt")
+def train_gpt(
+    profile: Annotated[Profile, typer.Option(help="The recipe; auto means $COURSE_PROFILE, else cpu.")] = Profile.auto,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share each batch, on this machine: one for each GPU.")
+    ] = 1,
+    corpus: Annotated[Path | None, typer.Option(help="A text file (UTF-8) of your own. Default: Shakespeare.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps. Default: the recipe's.")] = None,
+    out: Annotated[Path, typer.Option(help="Where curve, weights and checkpoint go.", file_okay=False)] = Path(
+        "out/gpt"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the initial weights, the batches and the sample.")] = 0,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: bf16 where the hardware multiplies it fast.")
+    ] = Precision.auto,
+    save_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 10.0,
+) -> None:
+    """Train lesson 09's GPT, on one process or several (DistributedDataParallel).
+
+    A run that was interrupted goes on from its checkpoint when it is started again. On several machines, start it
+    with torchrun: `torchrun --nnodes 2 --nproc-per-node 8 … -m course_utils.cli train-gpt`.
+    """
+    from course_utils.train_gpt import Settings, launch
+
+    with user_errors():
+        settings = Settings(profile_named(profile), corpus, steps, out, seed, precision.value, save_every)
+        launch(settings, processes)
+
+
 @app.command()
 def results() -> None:
     """Put the table of recorded results (results/*.json) into README.md, between its markers."""
@@ -319,6 +356,7 @@ def list_data() -> None:
             size = sum(file.size for file in dataset.files) / 1e6
             say(f"{dataset.name}: {size:.1f} MB, {f'in {place}' if place else 'not here'}")
         say("In installed packages: digits (scikit-learn), temperature (statsmodels), glyphs (matplotlib's fonts)")
+        say("Generated: verse, Mackey-Glass")
 
 
 @data_app.command()

@@ -1,4 +1,4 @@
-"""The data of the course: MNIST, digits, glyphs, sea-surface temperatures and the Mackey-Glass series.
+"""The data of the course: MNIST, digits, glyphs, sea-surface temperatures, the Mackey-Glass series, and texts.
 
 Every call returns tensors on the CPU and leaves the global random generators alone. What is loaded from disk is kept in
 memory and handed out again: copy it before writing into it. Sources, licences and sums: `data/README.md`.
@@ -6,6 +6,7 @@ memory and handed out again: copy it before writing into it. Sources, licences a
 
 import math
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils import download
+from course_utils.texts import LEAST, Text, read_text_file, split_text
 
 PIXELS = 28  # height and width of MNIST's images and of the glyphs
 
@@ -119,17 +121,60 @@ def mnist() -> Images:
     stand in, with `real` False. Raises `download.StorageError` when they could be downloaded but not kept.
     Source: LeCun, Bottou, Bengio and Haffner, 1998, "Gradient-based learning applied to document recognition".
     """
-    key = "MNIST " + "|".join(os.environ.get(name, "") for name in ("COURSE_DATA", "COURSE_CACHE", "COURSE_OFFLINE"))
-    if key not in _loaded:
-        try:
-            _loaded[key] = _read_mnist(download.find_or_fetch(download.MNIST))
-        except download.UnavailableError as error:
-            download.say_once(
-                f"MNIST is not on this machine and could not be downloaded ({error}): using `glyphs`, digits drawn "
-                "from matplotlib's fonts, in its place. Set COURSE_DATA or connect to the internet, and restart."
-            )
-            _loaded[key] = _stand_in_for_mnist()
-    return _note("MNIST", _loaded[key])
+    fallback = "`glyphs`, digits drawn from matplotlib's fonts"
+    return _find(download.MNIST, _read_mnist, _stand_in_for_mnist, fallback)
+
+
+def shakespeare() -> Text:
+    """Tiny Shakespeare: 1 115 394 characters of his plays, 65 different ones; train 1 003 854, validation 111 540.
+
+    The file is looked for in $COURSE_DATA, then in `data/`, and downloaded otherwise. Where that cannot be, one line
+    says so and 500 000 characters of `verse` stand in, with `real` False. Raises `download.StorageError` when it could
+    be downloaded but not kept.
+    Source: Karpathy, 2015, https://github.com/karpathy/char-rnn, data/tinyshakespeare.
+    """
+    fallback = "`verse`, plays from the course's own grammar"
+    return _find(download.SHAKESPEARE, _read_shakespeare, _stand_in_for_shakespeare, fallback)
+
+
+def verse(n_characters: int, seed: int = 0) -> Text:
+    """`n_characters` of plays from the course's own random grammar (`course_utils/verse.py`), whose entropy is known.
+
+    The same seed gives the same text, and a longer one begins with a shorter one; the vocabulary is always that of the
+    grammar. Raises ValueError when `n_characters` is not a whole number of at least 1 000.
+    """
+    _whole("n_characters", n_characters, least=LEAST, example="data.verse(500_000)")
+    _whole("seed", seed)
+    result = _verse(n_characters, seed, "the course's own grammar", real=True)
+    return _note("verse", result)
+
+
+def verse_entropy() -> float:
+    """The entropy of `verse` in nats per character, exact: no model's expected loss on endless verse is lower."""
+    from course_utils import verse
+
+    return verse.entropy()
+
+
+def verse_surprise(text: str) -> torch.Tensor:
+    """-log p of each character of an excerpt of `verse`, given those before it in the excerpt: (T,) float64, nats.
+
+    It is the loss of a reader who knows the grammar, but not what came before: the least that a model can expect. Its
+    mean over a long text tends to `verse_entropy()`. Raises ValueError where no play could go on in this way.
+    """
+    from course_utils import verse
+
+    return verse.surprise(text)
+
+
+def corpus(path: str | Path) -> Text:
+    """A text file of your own, in UTF-8, of at least 1 000 characters; train and validation as for `shakespeare`.
+
+    Raises FileNotFoundError or IsADirectoryError when `path` is no file, and ValueError when the file is empty, too
+    short, or not UTF-8.
+    """
+    path = Path(path).expanduser()
+    return _note(path.name, read_text_file(path))
 
 
 def digits() -> Images:
@@ -201,6 +246,22 @@ def mackey_glass(length: int, tau: float = 17.0, every: float = 6.0, seed: int =
     return torch.from_numpy(x[(skipped + 1) * per_sample :: per_sample].copy())
 
 
+def _find(dataset: download.Dataset, read: Callable[[Path], Any], stand_in: Callable[[], Any], fallback: str) -> Any:
+    """A set that is a download: read it, or say once that it is out of reach and make its stand-in."""
+    name = dataset.name
+    key = f"{name} " + "|".join(os.environ.get(name, "") for name in ("COURSE_DATA", "COURSE_CACHE", "COURSE_OFFLINE"))
+    if key not in _loaded:
+        try:
+            _loaded[key] = read(download.find_or_fetch(dataset))
+        except download.UnavailableError as error:
+            download.say_once(
+                f"{name} is not on this machine and could not be downloaded ({error}): using {fallback}, in its place. "
+                "Set COURSE_DATA or connect to the internet, and restart."
+            )
+            _loaded[key] = stand_in()
+    return _note(name, _loaded[key])
+
+
 def _note(name: str, loaded: Any) -> Any:
     """Enter a loaded set among the `sources_in_use`, and hand it on."""
     _sources[name] = {"name": name, "source": loaded.source, "real": loaded.real}
@@ -238,6 +299,21 @@ def _read_mnist(root: Path) -> Images:
 def _stand_in_for_mnist() -> Images:
     drawn = _draw_glyphs(14_000, seed=0)
     return Images(*_three_parts(drawn.images, drawn.labels, 10_000, 2_000), "stand-in: glyphs", False)
+
+
+def _read_shakespeare(root: Path) -> Text:
+    text = (root / download.SHAKESPEARE.files[0].path).read_text(encoding="utf-8")
+    return split_text(text, "tiny Shakespeare", real=True)
+
+
+def _stand_in_for_shakespeare() -> Text:
+    return _verse(500_000, 0, "stand-in: verse", real=False)
+
+
+def _verse(n_characters: int, seed: int, source: str, real: bool) -> Text:
+    from course_utils import verse
+
+    return split_text(verse.generate(n_characters, seed), source, real, verse.vocabulary())
 
 
 def _three_parts(images: torch.Tensor, labels: torch.Tensor, train: int, validation: int) -> tuple[Split, Split, Split]:

@@ -1,13 +1,7 @@
 """Find a data set on this machine, or fetch it: $COURSE_DATA, then `data/`, then $COURSE_CACHE, then the internet.
 
 A `Dataset` lists its files with their SHA-256 sums and the mirrors that serve them. `find_or_fetch(dataset)` returns a
-directory in which every one of those files lies and has the right sum. Adding a data set is adding one `Dataset`:
-
-    SHAKESPEARE = Dataset(
-        name="tiny Shakespeare",
-        mirrors=("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",),
-        files=(File("shakespeare/input.txt", size=1_115_394, sha256="86c4e6aa…"),),
-    )
+directory in which every one of those files lies and has the right sum. Adding a data set is adding one `Dataset` here.
 """
 
 import contextlib
@@ -22,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from course_utils.conventions import checkout
 
 ANSWER_SECONDS = 5.0  # a mirror that does not answer within this is taken as out of reach
 STALL_SECONDS = 30.0  # a download that sends nothing for this long is taken as cut
@@ -98,6 +94,21 @@ MNIST = Dataset(
     ),
 )
 
+SHAKESPEARE = Dataset(
+    name="tiny Shakespeare",
+    mirrors=(
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
+        "https://cdn.jsdelivr.net/gh/karpathy/char-rnn@master/data/tinyshakespeare/",
+    ),
+    files=(
+        File(
+            "shakespeare/input.txt",
+            size=1_115_394,
+            sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        ),
+    ),
+)
+
 
 def find_or_fetch(dataset: Dataset) -> Path:
     """The directory that holds every file of `dataset`, each with the right SHA-256, downloading them if need be.
@@ -143,8 +154,8 @@ def _given_directory() -> Path | None:
 
 def _checkout_directory() -> Path | None:
     """The repository's `data/`, when this module runs from a checkout."""
-    repository = Path(__file__).resolve().parent.parent
-    return repository / "data" if (repository / "pyproject.toml").exists() else None
+    repository = checkout()
+    return repository / "data" if repository else None
 
 
 def _cache_directory() -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -49,3 +52,60 @@ def paired_bootstrap(
         gaps.append(squares_a[index].mean(1).sqrt() - squares_b[index].mean(1).sqrt())
     low, high = torch.quantile(torch.cat(gaps), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
+
+
+@torch.no_grad()
+def text_loss(
+    logits_of: Callable[[Tensor], Tensor], tokens: Tensor, window: int, warm_up: int = 0, batch_size: int = 64
+) -> float:
+    """Mean loss of a model of text, in nats per token, over consecutive windows of `window` inputs.
+
+    `logits_of` maps tokens (B, T) int64 to logits (B, T, V) for each next token; it gets `batch_size` windows at once.
+    With warm_up = 0 the windows do not overlap, the last one may be shorter, and each of the N - 1 targets in `tokens`
+    (N,) counts once, however short its context. With warm_up = k the windows overlap by k inputs, and each target with
+    more than k inputs of context counts once: N - 1 - k of them. The sum is in float64. Put the model into `eval` mode
+    and `tokens` on its device first. Raises ValueError for unsuitable sizes or shapes.
+    """
+    if not (window >= 1 and 0 <= warm_up < window and batch_size >= 1):
+        raise ValueError(
+            f"need window >= 1, batch_size >= 1 and 0 <= warm_up < window, not window = {window}, "
+            f"batch_size = {batch_size}, warm_up = {warm_up}"
+        )
+    if tokens.dim() != 1 or tokens.dtype != torch.int64 or len(tokens) < warm_up + 2:
+        raise ValueError(
+            f"need at least warm_up + 2 = {warm_up + 2} tokens (N,) int64, not {tuple(tokens.shape)} {tokens.dtype}"
+        )
+    total = 0.0
+    for inputs, targets in _text_windows(tokens, window, warm_up, batch_size):
+        logits = logits_of(inputs)
+        if logits.dim() != 3 or logits.shape[:2] != inputs.shape:
+            raise ValueError(f"logits_of gave {tuple(logits.shape)} for tokens {tuple(inputs.shape)}: need (B, T, V)")
+        counted = logits[:, warm_up:].flatten(0, 1)
+        counted = counted if counted.dtype == torch.float64 else counted.float()
+        losses = F.cross_entropy(counted, targets[:, warm_up:].flatten().to(logits.device), reduction="none")
+        total += losses.cpu().double().sum().item()
+    return total / (len(tokens) - 1 - warm_up)
+
+
+def _text_windows(tokens: Tensor, window: int, warm_up: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs (B, T) and their next tokens (B, T): the full windows in batches, then what is left, if it counts."""
+    stride = window - warm_up
+    full = max(0, (len(tokens) - 1 - warm_up) // stride)
+    if full:
+        windows = tokens[: (full - 1) * stride + window + 1].unfold(0, window + 1, stride)
+        for batch in windows.split(batch_size):
+            yield batch[:, :-1].contiguous(), batch[:, 1:]
+    rest = tokens[full * stride :].unsqueeze(0)
+    if rest.shape[1] > warm_up + 1:
+        yield rest[:, :-1], rest[:, 1:]
+
+
+def repeated_ngrams(text: str, n: int) -> float:
+    """Share of the n-grams (runs of n characters) of `text` that occurred in it before: 0 when no two are equal.
+
+    Raises ValueError when n < 1 or the text is shorter than n characters.
+    """
+    if not 1 <= n <= len(text):
+        raise ValueError(f"n must lie between 1 and the text's {len(text)} characters, not {n}")
+    count = len(text) - n + 1
+    return 1 - len({text[i : i + n] for i in range(count)}) / count

@@ -22,6 +22,8 @@ from course_utils import runtime
 # Okabe & Ito, "Color Universal Design" (2008): eight colours that most colour-blind readers can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 DPI = 80
+LINE = 1.9  # a line's height in `text`, in characters' widths
+ADVANCE = 0.602  # a character's width in DejaVu Sans Mono, in font sizes
 STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -199,6 +201,122 @@ def heatmap(
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.grid(False)
         axes.figure.colorbar(picture, ax=axes)
+
+
+def text(
+    text: str,
+    values: Tensor | Sequence[float],
+    *,
+    title: str,
+    alt: str,
+    columns: int = 72,
+    limits: tuple[float, float] | None = None,
+    label: str = "",
+    diverging: bool = False,
+    width: float = 8.0,
+) -> None:
+    """A text, each character on a background coloured by its value, with a colour bar called `label`.
+
+    The other arguments are those of `draw_text`; `width` is the figure's, in inches.
+    """
+    rows = max((row for row, _ in _places(text, columns)), default=0) + 1
+    body = rows * LINE * (width - 0.2) / (columns + 1)
+    with figure(title=title, alt=alt, width=width, height=body + 0.85) as axes:
+        picture = draw_text(axes, text, values, columns, limits, diverging)
+        bar = axes.inset_axes((0.0, -0.24 / body, 0.4, 0.12 / body))
+        axes.figure.colorbar(picture, cax=bar, orientation="horizontal")
+        bar.text(1.05, 0.5, label, transform=bar.transAxes, va="center")
+
+
+def draw_text(
+    axes: Any,
+    text: str,
+    values: Tensor | Sequence[float],
+    columns: int = 72,
+    limits: tuple[float, float] | None = None,
+    diverging: bool = False,
+) -> Any:
+    """The characters of `text` on Axes that exist, in lines of `columns`; returns the picture, for a colour bar.
+
+    `values` (len(text),) colour the characters' backgrounds from the lower to the upper of the `limits`, which are
+    the smallest and the largest value unless given; `diverging` centres them on zero. A value of NaN leaves its
+    character white. A newline is drawn as a faint ↵. Raises ValueError when there is not one value a character.
+    """
+    colours = torch.as_tensor(values).detach().cpu().double()
+    if not text or columns < 1 or colours.shape != (len(text),):
+        raise ValueError(
+            f"draw_text needs a text, one value for each of its {len(text)} characters, not {tuple(colours.shape)}, "
+            f"and at least 1 column, not {columns}"
+        )
+    places = _places(text, columns)
+    low, high = limits or _limits(colours, diverging)
+    grid = torch.full((places[-1][0] + 1, columns + 1), math.nan, dtype=torch.float64)
+    grid[tuple(torch.tensor(places).T)] = colours
+    picture = axes.imshow(
+        grid.numpy(),
+        cmap="RdBu_r" if diverging else "Blues",
+        vmin=low,
+        vmax=high,
+        extent=(0, columns + 1, LINE * len(grid), 0),
+    )
+    axes.axis("off")
+    backgrounds = torch.from_numpy(picture.to_rgba(colours.nan_to_num(nan=0.0).numpy()))[:, :3]
+    backgrounds[colours.isnan()] = 1.0
+    black = _luminance(backgrounds) > 0.179  # there the contrast with black is that with white: 4.6 to 1
+    for mark, opacity in ((False, 1.0), (True, 0.4)):
+        for dark in (True, False):
+            chosen = [i for i, a in enumerate(text) if a != " " and (a == "\n") == mark and black[i] == dark]
+            _letters(axes, [(text[i], *places[i]) for i in chosen], "black" if dark else "white", opacity)
+    return picture
+
+
+def _places(text: str, columns: int) -> list[tuple[int, int]]:
+    """Each character's row and column; a newline may stand in the column after the last."""
+    row, column, places = 0, 0, []
+    for letter in text:
+        if column == columns and letter != "\n":
+            row, column = row + 1, 0
+        places.append((row, column))
+        row, column = (row + 1, 0) if letter == "\n" else (row, column + 1)
+    return places
+
+
+def _limits(values: Tensor, diverging: bool) -> tuple[float, float]:
+    """The range of the values that are numbers, around zero if `diverging`; never empty."""
+    known = values[values.isfinite()]
+    if not known.numel():
+        return (-1.0, 1.0) if diverging else (0.0, 1.0)
+    low, high = known.min().item(), known.max().item()
+    if diverging:
+        high = max(abs(low), abs(high)) or 1.0
+        return -high, high
+    return low, high if high > low else low + 1.0
+
+
+def _luminance(colours: Tensor) -> Tensor:
+    """Relative luminance (N,) of sRGB colours (N, 3), as the Web Content Accessibility Guidelines 2.1 define it."""
+    linear = torch.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    return linear @ torch.tensor([0.2126, 0.7152, 0.0722], dtype=linear.dtype)
+
+
+def _letters(axes: Any, letters: Sequence[tuple[str, int, int]], colour: str, opacity: float) -> None:
+    """Letters, each with its row and column, as one shape: their outlines scale with the Axes, whatever its size."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family="DejaVu Sans Mono")
+    outlines: dict[str, Any] = {}
+    shapes = []
+    for letter, row, column in letters:
+        if letter not in outlines:
+            drawn = {"\n": "↵"}.get(letter, letter if letter.isprintable() else "·")
+            outlines[letter] = TextPath((0, 0), drawn, size=1 / ADVANCE, prop=font)
+        outline = outlines[letter]
+        shapes.append(Path(outline.vertices * (1, -1) + (column, (row + 0.72) * LINE), outline.codes))
+    if shapes:
+        axes.add_patch(PathPatch(Path.make_compound_path(*shapes), color=colour, alpha=opacity, linewidth=0))
 
 
 def bars(

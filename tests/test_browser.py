@@ -1,4 +1,4 @@
-"""A student opens lesson 00 in JupyterLab, runs it, solves an exercise wrongly, and moves a slider."""
+"""A student opens lesson 00 in JupyterLab, runs it, solves an exercise wrongly, moves a slider, and types into a box."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -34,6 +35,15 @@ pytestmark = [
 WRONG = """@exercise
 def linear_backward(x, weight, grad_output):
     return grad_output @ weight, grad_output.T @ x, grad_output.mean(0)
+"""
+BOX = """from course_utils import widgets
+
+def draw(axes, prompt):
+    if "é" in prompt:
+        raise ValueError("the prompt has characters outside the vocabulary: 'é'")
+    axes.text(0.1, 0.5, prompt)
+
+widgets.explore(draw, panels=[{"prompt": "O king"}], prompt="your words", title="A prompt", alt="The prompt, written.")
 """
 RUN_ALL = """async () => {
   const panel = jupyterapp.shell.currentWidget;
@@ -76,6 +86,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = tmp_path_factory.mktemp("lab")
     (place / "work").mkdir()
     shutil.copy(LESSON, place / "work")
+    box = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BOX)])
+    box.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}  # else JupyterLab asks for a kernel
+    nbformat.write(box, place / "work" / "box.ipynb")
     for name, text in SETTINGS.items():
         file = place / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -99,18 +112,28 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(lab: str) -> Iterator[Any]:
-    """The lesson, open in a browser, with every cell run."""
+def browser() -> Iterator[Any]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.set_default_timeout(SECONDS * 1000)
-        page.goto(lab)
-        page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
-        page.evaluate(RUN_ALL)
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(lab: str, browser: Any) -> Any:
+    """The lesson, open in a browser, with every cell run."""
+    return run_all(browser, lab)
+
+
+def run_all(browser: Any, address: str) -> Any:
+    """The notebook at `address`, open in a page of its own, with every cell run."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.set_default_timeout(SECONDS * 1000)
+    page.goto(address)
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
+    page.evaluate(RUN_ALL)
+    return page
 
 
 def cell_at(page: Any, index: int) -> Any:
@@ -156,3 +179,24 @@ def test_moving_a_slider_draws_the_figure_anew(page: Any) -> None:
     page.wait_for_function(IDLE)
     assert widget.locator("img").count() == 1
     page.screenshot(path=SCREENSHOTS / "slider.png")
+
+
+def test_a_text_box_redraws_and_shows_a_mistake_in_one_line(lab: str, browser: Any) -> None:
+    page = run_all(browser, lab.replace(LESSON.name, "box.ipynb"))
+    widget = page.locator(".jupyter-widgets.widget-vbox").first
+    box, figure = widget.locator("input[type=text]"), widget.locator("img")
+    sync_api.expect(box).to_have_value("O king")
+    before = figure.get_attribute("src")
+    box.fill("O queen")
+    box.press("Enter")
+    sync_api.expect(figure).not_to_have_attribute("src", before)
+    box.fill("café")
+    box.press("Enter")
+    message = "ValueError: the prompt has characters outside the vocabulary: 'é'"
+    sync_api.expect(widget.locator(".jp-OutputArea")).to_have_text(message)
+    assert widget.locator("img").count() == 0
+    page.screenshot(path=SCREENSHOTS / "box.png")
+    box.fill("cafe")
+    box.press("Enter")
+    sync_api.expect(figure).to_be_visible()
+    sync_api.expect(widget.get_by_text("ValueError")).to_have_count(0)

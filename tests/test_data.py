@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils import data, download
+from course_utils import data, download, texts
 from course_utils.download import Dataset, File, StorageError
 
 
@@ -133,6 +133,139 @@ def test_the_real_mnist_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPa
     ]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert test.images.mean().item() == pytest.approx(0.1325, abs=1e-4)
+
+
+# Texts
+
+
+@pytest.fixture
+def with_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Something in the place of Shakespeare's file."""
+    text = "".join(chr(97 + i * i % 23) + ("\n" if i % 40 == 0 else "") for i in range(3001))
+    path = tmp_path / "given" / "shakespeare" / "input.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    file = File("shakespeare/input.txt", len(text), hashlib.sha256(text.encode()).hexdigest())
+    monkeypatch.setattr(download, "SHAKESPEARE", Dataset("tiny Shakespeare", ("http://mirror.invalid/",), (file,)))
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "given"))
+    return text
+
+
+def test_shakespeare_is_read_whole_and_split_nine_to_one(with_text: str) -> None:
+    text = data.shakespeare()
+    n = len(with_text)
+    assert text.text == with_text and (len(text.train), len(text.validation)) == (int(0.9 * n), n - int(0.9 * n))
+    assert text.vocabulary == "".join(sorted(set(with_text))) and text.train.dtype == torch.int64
+    assert text.decode(torch.cat([text.train, text.validation])) == with_text
+    assert text.source == "tiny Shakespeare" and text.real is True
+    assert data.shakespeare() is text
+    assert data.sources_in_use() == [{"name": "tiny Shakespeare", "source": "tiny Shakespeare", "real": True}]
+
+
+def test_the_inner_split_is_the_last_twentieth_of_the_training_part(with_text: str) -> None:
+    text = data.shakespeare()
+    fit, tune = text.inner_split()
+    assert torch.equal(torch.cat([fit, tune]), text.train) and len(fit) == int(0.95 * len(text.train))
+
+
+def test_the_real_shakespeare_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    try:
+        download.find_or_fetch(download.SHAKESPEARE)
+    except download.UnavailableError:
+        pytest.skip("tiny Shakespeare is not on this machine")
+    text = data.shakespeare()
+    assert text.real and len(text.text) == 1_115_394
+    assert (len(text.train), len(text.validation), len(text.vocabulary)) == (1_003_854, 111_540, 65)
+    assert text.vocabulary.startswith("\n !$&',-.3:;?ABC") and text.text.startswith("First Citizen:\nBefore we proceed")
+    assert text.decode(text.encode(text.text)) == text.text
+
+
+def test_without_shakespeare_verse_stands_in_and_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    text = data.shakespeare()
+    data.shakespeare()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("tiny Shakespeare is not on this machine and could not be downloaded (COURSE_OFFLINE is")
+    assert "`verse`" in lines[0] and "COURSE_DATA" in lines[0] and "internet" in lines[0]
+    assert (len(text.train), len(text.validation)) == (450_000, 50_000)
+    assert text.text == data.verse(500_000).text
+    assert data.sources_in_use()[0] == {"name": "tiny Shakespeare", "source": "stand-in: verse", "real": False}
+
+
+def test_verse_is_real_when_asked_for_by_name() -> None:
+    text = data.verse(12_345, seed=2)
+    assert len(text.text) == 12_345 and (len(text.train), len(text.validation)) == (11_110, 1_235)
+    assert text.text.startswith(data.verse(1000, seed=2).text) and text.text != data.verse(12_345).text
+    assert text.decode(text.train) == text.text[:11_110]
+    (source,) = data.sources_in_use()
+    assert source["name"] == "verse" and source["real"] is True
+    assert 0.3 < data.verse_entropy() < 1
+    torch.testing.assert_close(data.verse_surprise(text.text).mean().item(), data.verse_entropy(), rtol=0.05, atol=0)
+
+
+def test_encoding_and_decoding_are_each_others_inverse() -> None:
+    text = data.verse(1000)
+    tokens = text.encode("The king,\n")
+    assert tokens.shape == (10,) and tokens.dtype == torch.int64
+    assert text.decode(tokens) == "The king,\n"
+    assert "".join(text.vocabulary[token] for token in tokens) == "The king,\n"
+    assert text.encode("").shape == (0,) and text.encode("").dtype == torch.int64
+    assert text.decode(text.encode("")) == text.decode(torch.tensor([])) == ""
+    assert text.decode(tokens.int()) == "The king,\n"
+
+
+def test_what_is_no_text_and_what_is_no_token_are_refused() -> None:
+    text = data.verse(1000)
+    with pytest.raises(ValueError, match=r"characters outside the vocabulary: '%', 'é'\. It knows "):
+        text.encode("a café at ten %%")
+    with pytest.raises(TypeError, match="encode needs a string, not list"):
+        text.encode(["a"])  # type: ignore[arg-type]
+    size = len(text.vocabulary)
+    with pytest.raises(ValueError, match=f"tokens lie between 0 and {size - 1}; these run from 3 to {size}"):
+        text.decode(torch.tensor([3, size]))
+    with pytest.raises(ValueError, match="these run from -1"):
+        text.decode(torch.tensor([-1]))
+    for wrong in (torch.zeros(3), torch.zeros(2, 2).long()):
+        with pytest.raises(ValueError, match=r"decode needs whole numbers \(T,\), not"):
+            text.decode(wrong)
+
+
+def test_a_corpus_is_your_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "tagebuch.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + ("Heute \u00fcber\U0001f600 \u4e2d\r\n" * 200).encode())
+    text = data.corpus(path)
+    assert text.text == "Heute über\U0001f600 中\n" * 200 and text.vocabulary == "\n Hbertuü中\U0001f600"
+    assert text.decode(text.encode("über 中\U0001f600")) == "über 中\U0001f600"
+    assert len(text.train) == int(0.9 * len(text.text)) and text.real is True
+    assert data.sources_in_use() == [{"name": "tagebuch.txt", "source": "your own file tagebuch.txt", "real": True}]
+    assert data.corpus(str(path)).text == text.text
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "advice"),
+    [
+        (b"", ValueError, r"own\.txt is empty \(0 bytes\): a text needs at least 1000, better a million"),
+        (b"short", ValueError, r"own\.txt has 5 characters: a text needs at least 1000"),
+        (b"a" * 1500 + "é".encode("latin1") + b"a", ValueError, r"own\.txt is not UTF-8: byte 0xe9 at offset 1500\."),
+        ("Ein Text".encode("utf-16") * 200, ValueError, r"not UTF-8: byte 0xff at offset 0\. Save it as UTF-8"),
+        (None, FileNotFoundError, r"there is no file .*own\.txt: check its name, or give the full path"),
+    ],
+)
+def test_a_corpus_that_cannot_be_read_is_refused_with_advice(
+    tmp_path: Path, content: bytes | None, error: type[Exception], advice: str
+) -> None:
+    if content is not None:
+        (tmp_path / "own.txt").write_bytes(content)
+    with pytest.raises(error, match=advice):
+        data.corpus(tmp_path / "own.txt")
+    assert data.sources_in_use() == []
+
+
+def test_a_directory_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a directory: give the path of a text file in it"):
+        data.corpus(tmp_path)
 
 
 # Glyphs
@@ -292,6 +425,11 @@ def test_mackey_glass_depends_on_the_seed_alone() -> None:
         (lambda: data.glyphs(-3), "not -3"),
         (lambda: data.glyphs(2.5), r"not 2\.5"),  # type: ignore[arg-type]
         (lambda: data.glyphs(5, seed=None), "seed must be a whole number, not None"),  # type: ignore[arg-type]
+        (
+            lambda: data.verse(999),
+            r"n_characters must be a whole number of at least 1000, not 999: for example data\.verse",
+        ),
+        (lambda: data.verse(1e6), "not 1000000.0"),  # type: ignore[arg-type]
         (lambda: data.mackey_glass(0), "length must be a whole number of at least 1, not 0"),
         (lambda: data.mackey_glass(5, tau=0), r"tau must be a number of at least 0\.1, not 0: for example 17\.0"),
         (lambda: data.mackey_glass(5, every=0), r"every must be a number of at least 0\.01, not 0: for example 6\.0"),
@@ -309,6 +447,7 @@ def test_bad_input_is_refused_with_advice(call: Callable[[], object], advice: st
 def test_the_global_generators_are_left_alone() -> None:
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     data.mnist(), data.digits(), data.temperature(), data.glyphs(20, seed=3), data.mackey_glass(20, seed=3)
+    data.shakespeare(), data.verse(1000, seed=3)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), before[1], strict=True))
     assert random.getstate() == before[2]
@@ -325,7 +464,9 @@ def test_the_sources_in_use_are_those_that_were_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "allowed"), [(data, {"numpy", "torch", "course_utils"}), (download, set())], ids=["data", "download"]
+    ("module", "allowed"),
+    [(data, {"numpy", "torch", "course_utils"}), (texts, {"numpy", "torch"}), (download, {"course_utils"})],
+    ids=["data", "texts", "download"],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(module: ModuleType, allowed: set[str]) -> None:
     imported: set[str] = set()

@@ -446,13 +446,34 @@ def test_what_a_killed_process_leaves_is_swept_away(
     assert files_below(places["data"]) == WHOLE and len(list((places["data"] / "tiny").iterdir())) == 2
 
 
-# MNIST's own entry
+# The course's own sets
 
 
-def test_the_sums_of_mnist_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dataset", [download.MNIST, download.SHAKESPEARE], ids=lambda dataset: dataset.name)
+def test_the_sums_are_those_of_the_files(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     for place in download.places():
-        if all((place / file.path).exists() for file in download.MNIST.files):
-            assert [download.find_fault(place / file.path, file) for file in download.MNIST.files] == [""] * 4
+        if all((place / file.path).exists() for file in dataset.files):
+            assert {download.find_fault(place / file.path, file) for file in dataset.files} == {""}
             return
-    pytest.skip("MNIST is not on this machine")
+    pytest.skip(f"{dataset.name} is not on this machine")
+
+
+@pytest.mark.parametrize("dataset", [download.MNIST, download.SHAKESPEARE], ids=lambda dataset: dataset.name)
+def test_each_set_has_two_hosts_and_whole_sums(dataset: Dataset) -> None:
+    assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in dataset.mirrors)
+    assert len({mirror.split("/")[2] for mirror in dataset.mirrors}) == 2
+    assert all(len(file.sha256) == 64 and len(file.archive_sha256) in (0, 64) for file in dataset.files)
+
+
+def test_shakespeare_is_downloaded_as_it_is_and_a_wrong_copy_is_not_kept(
+    mirror: Mirror, second_mirror: Mirror, places: dict[str, Path]
+) -> None:
+    content = b"First Citizen:\nSpeak.\n" * 50
+    mirror.contents = second_mirror.contents = {"input.txt": content}
+    mirror.faults["input.txt"] = "wrong"
+    file = File("shakespeare/input.txt", len(content), sha256(content))
+    dataset = Dataset("tiny Shakespeare", (mirror.address, second_mirror.address), (file,))
+    assert download.find_or_fetch(dataset) == places["data"]
+    assert files_below(places["data"]) == {"shakespeare/input.txt": content}
+    assert mirror.asked == second_mirror.asked == ["input.txt"]

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -105,3 +106,101 @@ def test_a_block_that_cannot_be_is_refused(block: int) -> None:
 def test_unequal_error_series_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="need two error series"):
         evaluate.paired_bootstrap(torch.ones(10), torch.ones(shape))
+
+
+# --- text -------------------------------------------------------------------------------------------------------
+
+
+def table_model(size: int, seed: int = 0) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+    """A bigram model: its table of log p(next | token), (size, size) float64, and what it computes."""
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(size, size, generator=generator, dtype=torch.float64).log_softmax(1)
+    return table, lambda tokens: table[tokens]
+
+
+def some_tokens(n: int, size: int = 5) -> torch.Tensor:
+    return torch.randint(size, (n,), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("n, window, batch_size", [(2, 1, 1), (10, 3, 2), (10, 9, 1), (10, 50, 4), (130, 16, 3)])
+def test_the_text_loss_of_a_bigram_model_is_the_mean_over_all_pairs(n: int, window: int, batch_size: int) -> None:
+    table, model = table_model(5)
+    tokens = some_tokens(n)
+    closed_form = -table[tokens[:-1], tokens[1:]].mean().item()
+    assert evaluate.text_loss(model, tokens, window, batch_size=batch_size) == pytest.approx(closed_form, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [12, 13, 14, 15, 16, 40])
+@pytest.mark.parametrize("warm_up", [0, 1, 3])
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_each_target_counts_once_with_the_context_that_it_should_have(n: int, warm_up: int, batch_size: int) -> None:
+    """The tokens are the numbers 0, 1, ...: an input tells which targets it counts for."""
+    window, seen = 6, []
+
+    def model(inputs: torch.Tensor) -> torch.Tensor:
+        assert inputs.shape[0] <= batch_size and inputs.shape[1] <= window and not torch.is_grad_enabled()
+        assert (inputs.diff(dim=1) == 1).all()
+        seen.append(inputs)
+        return torch.zeros(*inputs.shape, n)
+
+    loss = evaluate.text_loss(model, torch.arange(n), window, warm_up, batch_size)
+    assert loss == pytest.approx(math.log(n))
+    counted = [(row[i].item() + 1, i + 1) for inputs in seen for row in inputs for i in range(warm_up, len(row))]
+    assert [target for target, _ in counted] == list(range(warm_up + 1, n))
+    assert all(warm_up < context <= window for _, context in counted)
+
+
+def test_a_warm_up_leaves_out_the_cold_start() -> None:
+    """A model that is wrong by one nat more at each window's first two places, by hand: windows 0-3, 2-5, ..."""
+
+    def model(tokens: torch.Tensor) -> torch.Tensor:
+        probability = torch.full(tokens.shape, math.exp(-0.5))
+        probability[:, :2] = math.exp(-1.5)
+        return torch.stack([probability, 1 - probability], dim=-1).log()
+
+    zeros = torch.zeros(11, dtype=torch.int64)
+    assert evaluate.text_loss(model, zeros, 4) == pytest.approx((6 * 1.5 + 4 * 0.5) / 10)  # windows of 4, 4 and 2
+    assert evaluate.text_loss(model, zeros, 4, warm_up=2) == pytest.approx(0.5)
+    assert evaluate.text_loss(model, zeros, 4, warm_up=1) == pytest.approx((3 * 1.5 + 6 * 0.5) / 9)  # targets 2-4, ...
+
+
+def test_a_loss_in_half_precision_is_computed_in_single() -> None:
+    table, _ = table_model(5)
+    tokens = some_tokens(500)
+    rounded = table.bfloat16()
+    exact = -rounded.double().log_softmax(1)[tokens[:-1], tokens[1:]].mean().item()
+    assert evaluate.text_loss(lambda inputs: rounded[inputs], tokens, 10) == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"window": 0}, {"window": 4, "warm_up": 4}, {"warm_up": -1}, {"batch_size": 0}],
+)
+def test_impossible_windows_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="need window >= 1, batch_size >= 1 and 0 <= warm_up < window, not window ="):
+        evaluate.text_loss(table_model(5)[1], some_tokens(20), **{"window": 8, **changes})
+
+
+@pytest.mark.parametrize("tokens", [some_tokens(4), torch.zeros(2, 9).long(), torch.zeros(20)])
+def test_unsuitable_tokens_are_refused(tokens: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"need at least warm_up \+ 2 = 5 tokens \(N,\) int64, not"):
+        evaluate.text_loss(table_model(5)[1], tokens, 8, warm_up=3)
+
+
+def test_logits_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"gave \(2, 5\) for tokens \(2, 8\): need \(B, T, V\)"):
+        evaluate.text_loss(lambda inputs: torch.zeros(len(inputs), 5), some_tokens(17), 8)
+
+
+def test_repeated_ngrams_are_the_share_of_those_that_occurred_before() -> None:
+    assert evaluate.repeated_ngrams("abcdef", 2) == 0
+    assert evaluate.repeated_ngrams("abab", 2) == pytest.approx(1 / 3)  # ab, ba, ab
+    assert evaluate.repeated_ngrams("aaaaa", 1) == pytest.approx(4 / 5)
+    assert evaluate.repeated_ngrams("ab" * 500, 10) == pytest.approx(1 - 2 / 991)
+    assert evaluate.repeated_ngrams("abc", 3) == 0
+
+
+@pytest.mark.parametrize("text, n", [("abc", 4), ("abc", 0), ("", 1)])
+def test_ngrams_that_the_text_does_not_have_are_refused(text: str, n: int) -> None:
+    with pytest.raises(ValueError, match=f"n must lie between 1 and the text's {len(text)} characters, not {n}"):
+        evaluate.repeated_ngrams(text, n)

@@ -29,6 +29,11 @@ DRAWINGS: dict[str, Callable[..., None]] = {
     "heatmap of zeros": lambda **t: plots.heatmap(torch.zeros(3, 5), diverging=True, **t),
     "bars": lambda **t: plots.bars({"ours": 0.5, "theirs": (0.7, 0.1)}, ylabel="error (degC)", **t),
 }
+DRAWINGS |= {
+    "text": lambda **t: plots.text("To be,\nor not?", torch.rand(14), label="probability", limits=(0, 1), **t),
+    "diverging text": lambda **t: plots.text("abc " * 75, torch.randn(300).requires_grad_(), diverging=True, **t),
+    "text of one value": lambda **t: plots.text("$x$ 中\t\n\n", [0.5] * 8, **t),
+}
 every_drawing = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS.keys())
 
 
@@ -166,6 +171,76 @@ def test_a_diverging_heatmap_is_centred_on_zero(shown: list[Any], monkeypatch: p
     assert (seen["vmin"], seen["vmax"]) == (-3.0, 3.0)
 
 
+# --- text -------------------------------------------------------------------------------------------------------
+
+
+def drawn_text(text: str, values: Any, **settings: Any) -> tuple[Any, torch.Tensor]:
+    """The picture that `draw_text` makes, and the values of its cells (rows, columns + 1), NaN where there is none."""
+    from matplotlib.figure import Figure
+
+    axes: Any = Figure().subplots()
+    picture = plots.draw_text(axes, text, values, **settings)
+    assert picture.axes is axes
+    return picture, torch.tensor(picture.get_array().filled(float("nan")))
+
+
+def test_characters_stand_in_lines_that_break_at_newlines_and_at_the_last_column() -> None:
+    _, cells = drawn_text("abcde\nf\n\nghij\nk", range(15), columns=4)
+    nan = float("nan")
+    rows = [[0, 1, 2, 3, nan], [4, 5, nan, nan, nan], [6, 7, nan, nan, nan], [8, nan, nan, nan, nan]]
+    rows += [[9, 10, 11, 12, 13], [14, nan, nan, nan, nan]]
+    torch.testing.assert_close(cells, torch.tensor(rows).double(), equal_nan=True)
+
+
+def test_limits_are_the_values_range_or_symmetric_or_given() -> None:
+    nan = float("nan")
+    for values, settings, limits in [
+        ([2.0, 5.0, nan], {}, (2, 5)),
+        ([2.0, -5.0, 1.0], {"diverging": True}, (-5, 5)),
+        ([2.0, 5.0, 3.0], {"limits": (0.0, 1.0)}, (0, 1)),
+        ([3.0, 3.0, 3.0], {}, (3, 4)),
+        ([0.0, 0.0, 0.0], {"diverging": True}, (-1, 1)),
+        ([nan, nan, nan], {}, (0, 1)),
+    ]:
+        picture, _ = drawn_text("abc", values, **settings)
+        assert picture.get_clim() == limits
+
+
+def test_letters_stand_out_from_their_background_at_every_value() -> None:
+    """By at least 4.5 to 1, as the Web Content Accessibility Guidelines ask for text."""
+    for diverging in (False, True):
+        picture, _ = drawn_text("x" * 101, torch.linspace(-1, 1, 101), columns=101, diverging=diverging)
+        backgrounds = torch.from_numpy(picture.to_rgba(torch.linspace(-1, 1, 101).numpy()))[:, :3]
+        light = torch.tensor(
+            [
+                sum(w * linear(c) for w, c in zip((0.2126, 0.7152, 0.0722), rgb, strict=True))
+                for rgb in backgrounds.tolist()
+            ]
+        )
+        ink = torch.full((101,), -1.0)
+        for patch in picture.axes.patches:
+            level = sum(w * linear(c) for w, c in zip((0.2126, 0.7152, 0.0722), patch.get_facecolor()[:3], strict=True))
+            ink[torch.from_numpy(patch.get_path().vertices[:, 0]).floor().long().unique()] = level
+        contrast = (torch.maximum(light, ink) + 0.05) / (torch.minimum(light, ink) + 0.05)
+        assert ink.min() == 0 and ink.max() == 1 and contrast.min() > 4.5
+
+
+def test_a_value_that_is_not_a_number_leaves_its_character_on_white(shown: list[Any]) -> None:
+    picture, cells = drawn_text("ab", [float("nan"), 1.0])
+    assert cells[0, 0].isnan() and cells[0, 1] == 1
+    (ink,) = [patch for patch in picture.axes.patches if patch.get_path().vertices[:, 0].min() < 1]
+    assert ink.get_facecolor()[:3] == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "text, values, columns", [("", [], 72), ("abc", [1.0, 2.0], 72), ("ab", [[1.0, 2.0]], 72), ("ab", [1.0, 2.0], 0)]
+)
+def test_a_text_that_cannot_be_drawn_is_refused(text: str, values: Any, columns: int, shown: list[Any]) -> None:
+    with pytest.raises(ValueError, match=f"one value for each of its {len(text)} characters, not .* not {columns}$"):
+        plots.text(text, values, columns=columns, **TEXT)
+    assert shown == []
+
+
 # --- widgets ----------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +297,53 @@ def test_an_error_in_draw_stops_the_cell() -> None:
         explore(broken)
 
 
+def ask(draw: Callable[..., None], panels: list[str], control: str = "ROMEO") -> None:
+    widgets.explore(
+        draw, panels=[{"prompt": text, "heat": 1} for text in panels], prompt=control, heat=(0, 2, 1), **TEXT
+    )
+
+
+def test_a_string_becomes_a_text_box_that_starts_with_the_first_panels_text(shown: list[Any], views: list[Any]) -> None:
+    draw = Draw()
+    ask(draw, ["any text, $5 or $6", ""])
+    box = views[0].children[0]
+    assert type(box).__name__ == "Text" and (box.value, box.placeholder) == ("any text, $5 or $6", "ROMEO")
+    assert box.continuous_update is False and box.description == "prompt"
+    assert [call["prompt"] for call in draw.calls] == ["any text, $5 or $6", "", "any text, $5 or $6"]
+    box.value = "x" * 50
+    assert draw.calls[-1] == {"prompt": "x" * 50, "heat": 1}
+    assert shown[-1].metadata["image/png"]["alt"].endswith(f"Here: prompt = '{'x' * 39}…', heat = 1.")
+
+
+@pytest.mark.parametrize("panel, control", [("ROMEO:\n", ""), ("", "ROMEO:\n")])
+def test_a_text_with_newlines_gets_a_box_of_several_lines(
+    panel: str, control: str, shown: list[Any], views: list[Any]
+) -> None:
+    ask(Draw(), [panel], control)
+    assert type(views[0].children[0]).__name__ == "Textarea" and views[0].children[0].value == panel
+
+
+def test_an_error_that_a_students_text_causes_is_one_line_below_the_box(shown: list[Any], views: list[Any]) -> None:
+    def draw(axes: Any, prompt: str, heat: int) -> None:
+        if "é" in prompt:
+            raise ValueError("prompt has characters\nthat the model does not know: 'é'")
+
+    ask(draw, ["a"])
+    views[0].children[0].value = "café"
+    assert shown[-1].bundle == {"text/plain": "ValueError: prompt has characters that the model does not know: 'é'"}
+    before = len(shown)
+    views[0].children[0].value = "cafe"
+    assert len(shown) == before + 1 and shown[-1].png
+    with pytest.raises(ValueError, match="characters"):
+        ask(draw, ["é"])
+
+
+def test_a_text_box_shows_strings_only(shown: list[Any], views: list[Any]) -> None:
+    with pytest.raises(ValueError, match="prompt = 3, which its control ROMEO cannot show"):
+        ask(Draw(), [3])  # type: ignore[list-item]
+    assert shown == views == []
+
+
 @pytest.mark.parametrize(
     "changes, why",
     [
@@ -269,8 +391,9 @@ def test_only_what_ipywidgets_7_knows_is_used(
         "style",
         "continuous_update",
         "readout_format",
+        "placeholder",
     }
-    for name in ("IntSlider", "FloatSlider", "SelectionSlider"):
+    for name in ("IntSlider", "FloatSlider", "SelectionSlider", "Text", "Textarea"):
         kind = getattr(ipywidgets, name)
 
         def checked(kind: Any = kind, **arguments: Any) -> Any:
@@ -279,7 +402,9 @@ def test_only_what_ipywidgets_7_knows_is_used(
 
         monkeypatch.setattr(ipywidgets, name, checked)
     explore(Draw())
-    assert len(views) == 1
+    ask(Draw(), ["a"])
+    ask(Draw(), ["a\n"])
+    assert len(views) == 3
 
 
 def test_nothing_is_shown_but_the_text_outside_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
