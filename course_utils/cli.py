@@ -190,11 +190,13 @@ def _record(runs: list[Run], root: Path) -> bool:
 def refresh(
     lessons: Annotated[list[str], typer.Argument(help="The lessons to refresh, by number.")],
     stand_in: Annotated[bool, typer.Option("--stand-in", help="Accept outputs that come from stand-in data.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Merge the results into results/cpu-DEVICE.json.")] = False,
     timeout: Seconds = None,
 ) -> None:
     """Run lessons at profile cpu and write their cleaned outputs back into the notebooks.
 
-    A notebook is only written when its run succeeds and its outputs hold no path of this machine.
+    A notebook is only written when its run succeeds and its outputs hold no path of this machine. With --record the
+    recorded results are those that the notebook shows.
     """
     import tempfile
 
@@ -203,7 +205,8 @@ def refresh(
 
     failed = False
     with user_errors(), tempfile.TemporaryDirectory() as directory:
-        found = find_lessons(lessons, find_root())
+        root = find_root()
+        found, refreshed = find_lessons(lessons, root), []
         before = {lesson: lesson.path.read_bytes() for lesson in found}
         options = Options("cpu", out=Path(directory), timeout=timeout, html=False)
         for result in run_lessons(found, options, console):
@@ -215,6 +218,9 @@ def refresh(
             )
             for reason in reasons:
                 say(f"  • {reason}")
+            refreshed += [] if reasons else [result]
+        if record and refreshed:
+            failed |= _record(refreshed, root)
     raise typer.Exit(1 if failed else 0)
 
 

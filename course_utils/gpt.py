@@ -67,7 +67,7 @@ class Recipe:
 
 RECIPES = {  # settings of "cpu" chosen on Text.inner_split; those of "gpu" by analogy, not measured
     "smoke": Recipe(context=32, n_layers=2, n_heads=2, width=32, batch_size=16, steps=40),
-    "cpu": Recipe(batch_size=12, steps=1600, weight_decay=0.1),
+    "cpu": Recipe(batch_size=12, steps=1600, other_rate=0.003, weight_decay=0.1),
     "gpu": Recipe(
         context=256,
         n_layers=6,
@@ -146,7 +146,7 @@ class Attention(nn.Module):
         self.layer, self.n_heads, self.context = layer, recipe.n_heads, recipe.context
         self.qkv = _linear(recipe.width, 3 * recipe.width, generator)
         self.out = _zero_linear(recipe.width, recipe.width)
-        d = recipe.width // recipe.n_heads  # q . k = gain * d * cos(angle between them): scores within [-10, 10]
+        d = recipe.width // recipe.n_heads  # q . k = gain * d * cos(angle between them): at first within [-10, 10]
         self.gain = nn.Parameter(torch.full((recipe.n_heads, 1, 1), 10 / d))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None) -> Tensor:

@@ -294,8 +294,10 @@ def test_record_refuses_a_notebook_that_is_no_lesson(root: Path, outcome_of_runs
 
 
 def test_refresh_writes_a_normalised_notebook_with_its_outputs_and_hash(root: Path) -> None:
-    result = course("refresh", "0")
+    result = course("refresh", "0", "--record")
     assert result.exit_code == 0, result.output
+    (recorded,) = json.loads((root / "results" / "cpu-cpu.json").read_text())["results"]
+    assert recorded["lesson"] == "00"
     notebook = notebook_files.read(root / "notebooks" / "00_zero.ipynb")
     assert notebook_files.is_normalised(notebook) == []
     assert notebook.cells[-1].outputs[0].text == "done\n"
@@ -304,11 +306,12 @@ def test_refresh_writes_a_normalised_notebook_with_its_outputs_and_hash(root: Pa
 
 
 def refreshed_badly(root: Path, name: str) -> str:
-    """What `course refresh` says about a notebook that it must not write; checks that it did not."""
+    """What `course refresh` says about a notebook that it must not write; checks that it did not, nor recorded."""
     path = root / "notebooks" / name
     before = path.read_bytes()
-    result = course("refresh", name[:2])
+    result = course("refresh", name[:2], "--record")
     assert result.exit_code == 1
+    assert not (root / "results").exists()
     assert "is left as it was" in result.output
     assert path.read_bytes() == before
     return result.output

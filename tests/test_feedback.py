@@ -132,6 +132,11 @@ def noisy(level, generator):
     return level + torch.randn(2000, generator=generator, dtype=level.dtype)
 
 
+def tossed(n, generator):
+    """n fair coins."""
+    return torch.randint(2, (n,), generator=generator)
+
+
 def make_toys() -> None:
     """Define the toys in whatever registry is in place."""
     for function, outputs in ((total, "total"), (running, "running"), (column, "column"), (bounds, ("low", "high"))):
@@ -170,6 +175,7 @@ def make_toys() -> None:
     mistake = define.definition("total").mistake("you subtract where you should add.")
     mistake(types.FunctionType((lambda x: -x.sum(0)).__code__, {}, "subtracted"))
     make_random_toy()
+    make_toy_with_a_claim_across_trials()
 
 
 def make_random_toy() -> None:
@@ -208,6 +214,24 @@ def make_random_toy() -> None:
     @toy.mistake("you draw from a uniform distribution; normal numbers are asked for.")
     def uniform(level, generator):
         return level - 0.5 + torch.rand(2000, generator=generator, dtype=level.dtype)
+
+
+def make_toy_with_a_claim_across_trials() -> None:
+    toy = defined(tossed, "coins")
+
+    @toy.cases
+    def _(generator):
+        for seed in (11, 11, 12):
+            yield dict(n=60, generator=Fixture("generator", seed))
+
+    @toy.claim("the same generator must give the same coins.", across=True)
+    def repeatable(arguments, results):
+        first = {a["generator"]: coins for a, coins in zip(arguments, results, strict=True)}
+        return all(torch.equal(first[a["generator"]], c) for a, c in zip(arguments, results, strict=True))
+
+    @toy.claim("another generator must give other coins.", across=True)
+    def no_two_alike(arguments, results):
+        return len({tuple(coins.tolist()) for coins in results}) == len({a["generator"] for a in arguments})
 
 
 def defined(function: Callable, outputs: Any, **options: Any) -> Definition:
@@ -830,6 +854,13 @@ def test_a_random_answer_written_differently_is_told_all_the_same() -> None:
 )
 def test_a_random_answer_of_the_wrong_form_is_told(answer: Callable, status: str, words: list[str]) -> None:
     expect(check("noisy", answer), status, *words)
+
+
+def test_a_claim_may_compare_the_trials_with_one_another() -> None:
+    expect(check("tossed", tossed), "right")
+    expect(check("tossed", lambda n, generator: torch.randint(2, (n,))), "wrong", "the same generator")
+    expect(check("tossed", lambda n, generator: torch.ones(n, dtype=torch.int64)), "wrong", "another generator")
+    expect(check("tossed", lambda n, generator: 1 / 0), "error", "ZeroDivisionError")
 
 
 # -- the check itself ----------------------------------------------------------------------------------------------

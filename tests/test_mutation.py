@@ -10,6 +10,8 @@ from course_utils.exercises import names
 
 CANCELS = "the ratio divides it away: the factor is common to every product"
 SAME_LENGTH = "both have the same length"
+NO_HISTORY = "it has none to lose"
+EXCHANGED = "exchanging two dimensions has no direction"
 
 # Changes that leave a right answer right, and why. An entry that no longer holds fails.
 EQUIVALENT = {
@@ -39,6 +41,25 @@ EQUIVALENT = {
     "clip_by_global_norm": {
         "for grad in grads → for grad in list(grads)[::-1]": "the order does not matter to the norm of all of them",
     },
+    "open_forget_gate": {
+        "len(bias) → len(bias) + 1": "rounded down, a quarter of it is the same",
+        "2 * hidden → -(2 * hidden)": "the middle, counted from the end",
+        "2 * hidden → -2 * hidden": "the middle, counted from the end",
+    },
+    "next_token_loss": {"tokens → tokens.detach()": NO_HISTORY},
+    "causal_attention": {
+        "q → k (place 2)": SAME_LENGTH,
+        "q → v (place 2)": SAME_LENGTH,
+        "q → q.detach() (place 2)": "a shape has no history",
+        "scores → scores.detach()": "only their shape is used there",
+        "future → future.detach()": NO_HISTORY,
+    },
+    "split_heads": {
+        "x.unflatten(-1, (n_heads, -1)).transpose(1, 2) → x.unflatten(-1, (n_heads, -1)).transpose(2, 1)": EXCHANGED,
+    },
+    "merge_heads": {"y.transpose(1, 2) → y.transpose(2, 1)": EXCHANGED},
+    "top_k_filter": {"min(k, logits.shape[-1]) → min(logits.shape[-1], k)": "the smaller of two, in either order"},
+    "top_p_filter": {"before >= p → before > p": "no sum of random probabilities is exactly p"},
 }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from course_utils.exercises.observe import Trial
 
 # The modules that hold the exercises of each lesson; they are imported on first use.
-LESSONS = {"00": "backpropagation", "01": "recurrent"}
+LESSONS = {"00": "backpropagation", "01": "recurrent", "02": "gates", "09": "attention"}
 
 MINIMUM_TRIALS = 25
 _registry: dict[str, Definition] = {}
@@ -36,11 +36,15 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Claim:
-    """A property that a random result must have; `holds(arguments, result)` false-alarms below 1e-9."""
+    """A property that a random result must have; `holds(arguments, result)` false-alarms below 1e-9.
+
+    `across`: `holds` compares trials, and gets the lists of the arguments and of the results of all of them.
+    """
 
     key: str
     sentence: str
-    holds: Callable[[dict[str, Any], Any], bool]
+    holds: Callable[[Any, Any], bool]
+    across: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,11 @@ class Definition:
 
         return register
 
-    def claim(self, sentence: str) -> Callable[[Callable], Callable]:
-        """Decorator: `claim(arguments, result) -> bool`, for exercises whose result is random."""
+    def claim(self, sentence: str, across: bool = False) -> Callable[[Callable], Callable]:
+        """Decorator: `claim(arguments, result) -> bool`, for exercises whose result is random. See `Claim`."""
 
         def register(function: Callable) -> Callable:
-            self.claims[function.__name__] = Claim(function.__name__, sentence, function)
+            self.claims[function.__name__] = Claim(function.__name__, sentence, function, across)
             return function
 
         return register

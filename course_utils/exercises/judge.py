@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.exercises.define import Definition, Mistake, definition
+from course_utils.exercises.define import Claim, Definition, Mistake, definition
 from course_utils.exercises.diagnose import Pair, close, explain, not_finite
 from course_utils.exercises.observe import GRADIENT, TIME_LIMIT, Fixture, Observation, Trial, describe, observe
 
@@ -30,6 +30,9 @@ ADVICE = {
     ),
     "does not require grad and does not have a grad_fn": (
         "\n    The arguments carry no graph here: compute the gradient yourself, or build a graph from copies."
+    ),
+    "Expected target size": (
+        "\n    `cross_entropy` wants the classes in dimension 1: flatten batch and time into one dimension first."
     ),
 }
 
@@ -221,18 +224,21 @@ def _behaves_alike(exercise: Definition, mistake: Observation, actual: Observati
 
 
 def _broken_claims(exercise: Definition, observed: list[tuple[Trial, Observation]]) -> list[str]:
-    """The keys of the claims that some trial breaks; a claim that cannot be evaluated counts as broken."""
-    broken = []
-    for key, claim in exercise.claims.items():
-        for trial, observation in observed:
-            try:
-                holds = observation.event != "returned" or claim.holds(trial.arguments, _result(trial, observation))
-            except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
-                holds = False
-            if not holds:
-                broken.append(key)
-                break
-    return broken
+    """The keys of the claims that do not hold; a claim that cannot be evaluated counts as broken."""
+    returned = [(trial, observation) for trial, observation in observed if observation.event == "returned"]
+    return [key for key, claim in exercise.claims.items() if not _holds(claim, returned)]
+
+
+def _holds(claim: Claim, returned: list[tuple[Trial, Observation]]) -> bool:
+    """Whether a claim holds on every trial, or across all of them."""
+    try:
+        results = [_result(trial, observation) for trial, observation in returned]
+        arguments = [trial.arguments for trial, _ in returned]
+        if claim.across:
+            return claim.holds(arguments, results)
+        return all(claim.holds(a, r) for a, r in zip(arguments, results, strict=True))
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+        return False
 
 
 def _result(trial: Trial, observation: Observation) -> Any:
@@ -407,7 +413,7 @@ def _edge_only(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | Non
     label = labels.pop()
     wrong = [s for s in seen if not s.right]
     found = _everywhere(exercise, wrong)
-    text = found[1] if found else _slip_text(exercise, wrong[0]) or _compare(wrong[0])
+    text = found[1] if found else _slip_text(exercise, wrong[0]) or _overflow(wrong[0], seen) or _compare(wrong[0])
     return f"edge:{label}", f"right on ordinary cases, but not when {label}: {text}"
 
 
@@ -416,13 +422,24 @@ def _edge_only(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | Non
 
 def _slip(exercise: Definition, seen: list[_Seen]) -> Outcome | None:
     """Wrong in form: None, a wrong number of results, wrong type, shape, dtype, device; NaN; changed arguments."""
-    for s in seen:
+    for s in sorted(seen, key=lambda s: bool(s.trial.label)):  # ordinary cases first: they are easier to imagine
         if s.right:
             continue
-        text = _slip_text(exercise, s)
+        text = _slip_text(exercise, s) or _overflow(s, seen)
         if text:
             return Outcome("wrong", text + (f" (This is the case where {s.trial.label}.)" if s.trial.label else ""))
     return None
+
+
+def _overflow(s: _Seen, seen: list[_Seen]) -> str:
+    """NaN or inf in an output that is finite in every case."""
+    for name, expected in s.expected.outputs.items():
+        actual = s.actual.outputs.get(name)
+        if isinstance(expected, Tensor) and isinstance(actual, Tensor) and not actual.isfinite().all():
+            others = (other.expected.outputs.get(name) for other in seen)
+            if all(value.isfinite().all() for value in others if isinstance(value, Tensor)):
+                return not_finite(name, actual)
+    return ""
 
 
 def _slip_text(exercise: Definition, s: _Seen) -> str:
@@ -437,8 +454,11 @@ def _slip_text(exercise: Definition, s: _Seen) -> str:
         return "returned a generator: use `return` instead of `yield`."
     if actual.outputs.keys() != expected.outputs.keys():
         return f"should return {_ask(s.trial.outputs, expected)}; yours returned {actual.structure}."
+    values_right = all(_fine(name, s) for name in s.trial.outputs)
     for name, value in expected.outputs.items():
-        text = _leaf_slip(name, value, actual.outputs.get(name))
+        if name.startswith(GRADIENT) and not values_right:
+            continue  # first the values, then what follows from them
+        text = _leaf_slip(name, value, actual.outputs.get(name), s.trial)
         if text:
             return text
     if actual.changed:
@@ -459,7 +479,7 @@ def _ask(names: tuple[str, ...], expected: Observation) -> str:
     return f"{len(names)} results, ({', '.join(names)}), of type {expected.structure}"
 
 
-def _leaf_slip(name: str, expected: Any, actual: Any) -> str:
+def _leaf_slip(name: str, expected: Any, actual: Any, trial: Trial) -> str:
     if isinstance(expected, Tensor):
         if not isinstance(actual, Tensor):
             return f"`{name}` should be a tensor of shape {tuple(expected.shape)}; yours is {_a(actual)}."
@@ -468,11 +488,11 @@ def _leaf_slip(name: str, expected: Any, actual: Any) -> str:
         if actual.shape != expected.shape:
             return f"`{name}` should have shape {tuple(expected.shape)}; yours has {tuple(actual.shape)}."
         if actual.dtype != expected.dtype:
-            return f"`{name}` should have dtype {expected.dtype}, like the arguments; yours has {actual.dtype}."
+            given = any(isinstance(a, Tensor) and a.dtype == expected.dtype for a in trial.arguments.values())
+            like = ", like the arguments" if given else ""
+            return f"`{name}` should have dtype {expected.dtype}{like}; yours has {actual.dtype}."
         if actual.device != expected.device:
             return f"`{name}` should be on {expected.device}, where the arguments are; yours is on {actual.device}."
-        if expected.isfinite().all() and not actual.isfinite().all():
-            return not_finite(name, actual)
     elif not _same_kind(expected, actual):
         return f"`{name}` should be {_a(expected)}; yours is {_a(actual)}."
     return ""
@@ -515,19 +535,45 @@ def _compare(s: _Seen) -> str:
             got = f"has shape {tuple(actual.shape)}" if isinstance(actual, Tensor) else f"is {_number(actual)}"
             want = f"shape {tuple(expected.shape)}" if isinstance(expected, Tensor) else _number(expected)
             return f"`{name}` {got}; {want} was expected{_asked(s.trial)}."
-        gap = (actual.double() - expected.double()).abs().nan_to_num(float("inf"))
+        infinite = _infinite(name, expected, actual)
+        if infinite:
+            return infinite
+        gap = (actual.double() - expected.double()).abs()
+        gap = gap.nan_to_num(float("inf")).masked_fill(actual == expected, 0.0)  # inf - inf is no difference
         place = [int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape)]
         at = f" at {place}" if place else ""
         kind = f"shape {tuple(expected.shape)}, {expected.dtype}"
+        yours, asked = _apart(actual[tuple(place)].item(), expected[tuple(place)].item())
         return (
             f"`{name}` differs from the expected value (largest difference {gap.max().item():.3g}{at}: "
-            f"yours {_number(actual[tuple(place)].item())}, expected {_number(expected[tuple(place)].item())}; {kind})."
+            f"yours {yours}, expected {asked}; {kind})."
         )
     return "the result is right, but not the way it is made."
 
 
-def _number(value: Any) -> str:
-    return f"{value + 0.0:.4g}" if isinstance(value, float) else repr(value)  # adding 0 turns -0 into 0
+def _infinite(name: str, expected: Tensor, actual: Tensor) -> str:
+    """What to say when infinities are part of the right result and stand in other places."""
+    should, does = expected.isinf(), actual.isinf()
+    missing, surplus = int((should & ~does).sum()), int((does & ~should).sum())
+    if not should.any() or not missing + surplus:
+        return ""
+    value = f"{expected[should][0].item():g}".replace("-", "−")
+    found = [f"{missing} that should be {value} are not"] * bool(missing)
+    found += [f"{surplus} that should be finite are infinite"] * bool(surplus)
+    first = [int(i) for i in (should != does).nonzero()[0]]
+    return (
+        f"`{name}` has other entries at {value}: of {expected.numel()}, {' and '.join(found)} (the first at {first})."
+    )
+
+
+def _apart(yours: Any, expected: Any) -> tuple[str, str]:
+    """Two different values with as many digits as it takes to see the difference."""
+    digits = next((d for d in (4, 6, 9) if f"{yours:.{d}g}" != f"{expected:.{d}g}"), 17)
+    return _number(yours, digits), _number(expected, digits)
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    return f"{value + 0.0:.{digits}g}" if isinstance(value, float) else repr(value)  # adding 0 turns -0 into 0
 
 
 def _asked(trial: Trial) -> str:

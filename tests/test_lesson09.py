@@ -1,0 +1,208 @@
+"""Lesson 09's exercises meet answers that students really write: right ones in other words, and the usual slips."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from course_utils.exercises import check
+
+
+def merged_on_a_stack(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        merged.append(token)
+        if tuple(merged[-2:]) == pair:
+            merged[-2:] = [new_id]
+    return merged
+
+
+def loss_in_two_loops(logits, tokens):
+    log_p, (batch, time) = torch.log_softmax(logits, -1), tokens.shape
+    total = sum(log_p[b, t, tokens[b, t + 1]] for b in range(batch) for t in range(time - 1))
+    return -total / (batch * (time - 1))
+
+
+def the_library_s_attention(q, k, v):
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def masked_with_a_large_number(q, k, v):
+    time = q.size(-2)
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+    return torch.softmax(scores.masked_fill(torch.tril(torch.ones(time, time)) == 0, -1e9), -1) @ v
+
+
+def infinities_added(q, k, v):
+    time = q.size(-2)
+    future = torch.full((time, time), -math.inf, dtype=q.dtype).triu(1)
+    return torch.softmax(q @ k.mT * q.shape[-1] ** -0.5 + future, -1) @ v
+
+
+def heads_by_chunks(x, n_heads):
+    return torch.stack(x.chunk(n_heads, -1), 1)
+
+
+def heads_by_concatenation(y):
+    return torch.cat(y.unbind(1), -1)
+
+
+def top_k_on_a_copy(logits, k):
+    filtered = logits.clone()
+    filtered[filtered < torch.topk(logits, min(k, logits.size(-1))).values[..., [-1]]] = -math.inf
+    return filtered
+
+
+def top_p_by_shifting_the_mask(logits, p):
+    ordered, order = logits.sort(descending=True)
+    outside = ordered.softmax(-1).cumsum(-1) > p
+    outside[..., 1:] = outside[..., :-1].clone()
+    outside[..., 0] = False
+    return logits.masked_fill(outside.scatter(-1, order, outside) & (p < 1), -math.inf)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("merge_pair", merged_on_a_stack),
+        ("next_token_loss", loss_in_two_loops),
+        ("causal_attention", the_library_s_attention),
+        ("causal_attention", masked_with_a_large_number),
+        ("causal_attention", infinities_added),
+        ("split_heads", heads_by_chunks),
+        ("merge_heads", heads_by_concatenation),
+        ("top_k_filter", top_k_on_a_copy),
+        ("top_p_filter", top_p_by_shifting_the_mask),
+    ],
+)
+def test_right_answers_in_other_words_are_right(name, answer) -> None:
+    for seed in range(5):
+        outcome = check(name, answer, seed)
+        assert outcome.status == "right", outcome.message
+
+
+def merged_in_a_for_loop(ids, pair, new_id):
+    merged = []
+    for i in range(len(ids) - 1):
+        if (ids[i], ids[i + 1]) == pair:
+            merged.append(new_id)
+            i += 1
+        else:
+            merged.append(ids[i])
+    return merged
+
+
+def deleted_from_the_argument(ids, pair, new_id):
+    i = 0
+    while i < len(ids) - 1:
+        if (ids[i], ids[i + 1]) == pair:
+            ids[i] = new_id
+            del ids[i + 1]
+        i += 1
+    return ids
+
+
+def merged_with_the_token_before(ids, pair, new_id):
+    merged = []
+    for i in range(len(ids)):
+        if i > 0 and (ids[i - 1], ids[i]) == pair:
+            merged = [*merged[:-1], new_id]
+        else:
+            merged.append(ids[i])
+    return merged
+
+
+def neither_scaled_nor_masked(q, k, v):
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)
+
+
+def turned_with_capital_t(q, k, v):
+    future = torch.ones(q.size(-2), q.size(-2)).triu(1).bool()
+    scores = q @ k.permute(*range(k.ndim)[::-1]) / q.size(-1) ** 0.5
+    return scores.masked_fill(future, -math.inf).softmax(-1) @ v
+
+
+def time_and_channels_exchanged(x, n_heads):
+    batch, time, channels = x.shape
+    return x.mT.reshape(batch, n_heads, time, -1)
+
+
+def last_two_exchanged(y):
+    batch, heads, time, d = y.shape
+    return y.mT.reshape(batch, time, -1)
+
+
+def logits_times_the_mask(logits, k):
+    return logits * (logits >= logits.topk(min(k, logits.shape[-1])).values[..., -1:])
+
+
+def a_billion_below(logits, p):
+    ordered, order = logits.sort(descending=True)
+    probabilities = ordered.softmax(-1)
+    outside = (probabilities.cumsum(-1) - probabilities >= p) & (p < 1)
+    return logits.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), -1e9)
+
+
+def summed_without_sorting(logits, p):
+    probabilities = logits.softmax(-1)
+    return torch.where((probabilities.cumsum(-1) - probabilities < p) | (p >= 1), logits, -math.inf)
+
+
+def scores_times_the_mask(q, k, v):
+    time = q.size(-2)
+    return torch.softmax(q @ k.mT / q.size(-1) ** 0.5 * torch.ones(time, time).tril(), -1) @ v
+
+
+def softmax_over_dimension_2(q, k, v):
+    future = torch.ones(q.shape[2], q.shape[2]).triu(1).bool()
+    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(future, -math.inf).softmax(2) @ v
+
+
+def transposed_too_far(y):
+    batch, heads, time, d = y.shape
+    return y.permute(0, 2, 3, 1).reshape(batch, time, heads * d)
+
+
+def sorted_upwards_from_the_wrong_end(logits, k):
+    return logits.masked_fill(logits < logits.sort(descending=True).values[..., k : k + 1], -math.inf)
+
+
+def running_sum_above_p_dropped(logits, p):
+    ordered, order = logits.sort(descending=True)
+    outside = ordered.softmax(-1).cumsum(-1) > p
+    return logits.masked_fill(outside.scatter(-1, order, outside), -math.inf)
+
+
+def mask_in_sorted_order(logits, p):
+    probabilities = logits.sort(descending=True).values.softmax(-1)
+    return logits.masked_fill(probabilities.cumsum(-1) - probabilities >= p, -math.inf)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("merge_pair", merged_in_a_for_loop, "for_loop"),
+        ("merge_pair", deleted_from_the_argument, "merged_in_place"),
+        ("merge_pair", merged_with_the_token_before, "used_twice"),
+        ("next_token_loss", lambda logits, tokens: F.cross_entropy(logits.mT, tokens), "the_token_just_read"),
+        ("causal_attention", scores_times_the_mask, "filled_with_zero"),
+        ("causal_attention", softmax_over_dimension_2, "softmax_over_queries"),
+        ("causal_attention", neither_scaled_nor_masked, "unscaled_and_unmasked"),
+        ("causal_attention", turned_with_capital_t, "all_dimensions_turned"),
+        ("split_heads", time_and_channels_exchanged, "transposed_before_cutting"),
+        ("split_heads", lambda x, n_heads: torch.stack(x.split(n_heads, -1), 1), "number_for_size"),
+        ("merge_heads", transposed_too_far, "shuffled_like_cards"),
+        ("merge_heads", last_two_exchanged, "wrong_pair_transposed"),
+        ("top_k_filter", logits_times_the_mask, "zeroed"),
+        ("top_k_filter", sorted_upwards_from_the_wrong_end, "one_too_many"),
+        ("top_p_filter", running_sum_above_p_dropped, "stops_short"),
+        ("top_p_filter", mask_in_sorted_order, "mask_left_sorted"),
+        ("top_p_filter", a_billion_below, "very_small_outside"),
+        ("top_p_filter", summed_without_sorting, "summed_unsorted"),
+    ],
+)
+def test_the_usual_slips_are_told_by_name(name, answer, mistake) -> None:
+    for seed in range(5):
+        outcome = check(name, answer, seed)
+        assert (outcome.status, outcome.mistake) == ("diagnosed", mistake), outcome.message
