@@ -26,9 +26,7 @@ from course_utils import data, evaluate, gpt, runtime
 
 TURNS = 50
 SPRINT = gpt.Recipe(context=64, n_heads=3, width=96, batch_size=12, steps=200, other_rate=0.02, momentum=0.9)
-MARATHON = gpt.Recipe(
-    context=128, batch_size=12, weight_decay=0.1
-)  # its number of steps is what the plain training's time buys
+MARATHON = gpt.RECIPES["cpu"]  # the lesson's; its number of steps is what the plain training's time buys
 
 CONTEXT, LAYERS, HEADS, WIDTH, BATCH, STEPS = 64, 4, 4, 128, 12, 2000  # nanoGPT's recipe for CPUs
 PEAK, LAST, WARM_UP = 1e-3, 1e-4, 100

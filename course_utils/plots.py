@@ -221,7 +221,7 @@ def text(
     """
     rows = max((row for row, _ in _places(text, columns)), default=0) + 1
     body = rows * LINE * (width - 0.2) / (columns + 1)
-    with figure(title=title, alt=alt, width=width, height=body + 0.85) as axes:
+    with figure(title=title, alt=alt, width=width, height=body + 0.95) as axes:
         picture = draw_text(axes, text, values, columns, limits, diverging)
         bar = axes.inset_axes((0.0, -0.24 / body, 0.4, 0.12 / body))
         axes.figure.colorbar(picture, cax=bar, orientation="horizontal")

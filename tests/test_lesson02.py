@@ -1,6 +1,7 @@
 """Lesson 02: its loops agree, and its random exercises accept every right way and tell wrong ones written differently."""
 
 import importlib
+import random
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +106,38 @@ def biased(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor,
     return torch.stack([values, marks], 2), (values * marks).sum(1)
 
 
+def places_by_python(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    dice, half = random.Random(generator.initial_seed()), length // 2
+    values, marks = torch.rand(batch, length, generator=generator), torch.zeros(batch, length)
+    for row in marks:
+        row[dice.randrange(half)] = row[dice.randrange(half, length)] = 1
+    return torch.stack([values, marks], 2), (values * marks).sum(1)
+
+
+def only_marked_values(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    x, y = adding_row_by_row(batch, length, generator)
+    return x * x[..., 1:], y
+
+
+def one_value_a_row(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    x, _ = adding_row_by_row(batch, length, generator)
+    x[..., 0] = x[:, :1, 0]
+    return x, (x[..., 0] * x[..., 1]).sum(1)
+
+
+def reseeded_globally(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    if temperature == 0:
+        return logits.argmax(1)
+    torch.manual_seed(generator.initial_seed())
+    return torch.multinomial(torch.softmax(logits / temperature, 1), 1)[:, 0]
+
+
+def squashed_by_a_sigmoid(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    if temperature == 0:
+        return logits.argmax(1)
+    return torch.multinomial(torch.sigmoid(logits / temperature), 1, generator=generator)[:, 0]
+
+
 def without_dividing(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
     if temperature == 0:
         return logits.argmax(1)
@@ -121,6 +154,11 @@ def squared(logits: Tensor, temperature: float, generator: torch.Generator) -> T
     ("name", "answer", "status", "words"),
     [
         ("adding_problem", biased, "wrong", "equally likely"),
+        ("adding_problem", places_by_python, "diagnosed", "first seed"),
+        ("adding_problem", only_marked_values, "wrong", "yours are 0 where there is no mark"),
+        ("adding_problem", one_value_a_row, "wrong", "a value of its own"),
+        ("next_character", reseeded_globally, "diagnosed", "first seed"),
+        ("next_character", squashed_by_a_sigmoid, "diagnosed", "a sigmoid makes nearly the same"),
         ("next_character", without_dividing, "diagnosed", "the temperature has no effect"),
         ("next_character", squared, "wrong", "softmax(logits / temperature)"),
     ],

@@ -124,12 +124,12 @@ def turned_with_capital_t(q, k, v):
 
 
 def time_and_channels_exchanged(x, n_heads):
-    batch, time, channels = x.shape
+    batch, time, _ = x.shape
     return x.mT.reshape(batch, n_heads, time, -1)
 
 
 def last_two_exchanged(y):
-    batch, heads, time, d = y.shape
+    batch, _, time, _ = y.shape
     return y.mT.reshape(batch, time, -1)
 
 

@@ -1,5 +1,6 @@
 """The notebooks as they are committed. `make test` runs them, too: under nbval, and with papermill, also solved."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ def outputs(path: Path) -> list[tuple[int, Any]]:
     return [(number, output) for number, cell in enumerate(cells, 1) for output in cell.outputs]
 
 
-def test_there_are_lessons() -> None:
-    assert [path.name[:2] for path in LESSONS] == [f"{number:02d}" for number in range(len(LESSONS))] != []
+def test_the_readme_lists_every_lesson_once_in_order() -> None:
+    listed = re.findall(
+        r"^\| \d\d \| \[.*?\]\((notebooks/.*?)\)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert listed == sorted(str(path.relative_to(ROOT)) for path in LESSONS) != []
+    assert len({path.name[:2] for path in LESSONS}) == len(LESSONS)
 
 
 @every_lesson

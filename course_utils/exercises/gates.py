@@ -71,8 +71,8 @@ def candidate_as_a_door(x, h, weight_ih, weight_hh, bias):
 
 
 @lstm_gates.mistake(
-    "every part goes through tanh. A door stands between shut and open, 0 and 1; a gate of −1 would turn the memory's sign "
-    "at every step. Only the candidate `g` is squashed with tanh, the three gates with a sigmoid."
+    "a gate goes through tanh. A door stands between shut and open, 0 and 1; a gate of −1 would turn the memory's sign at "
+    "every step. Only the candidate `g` is squashed with tanh, the three gates with a sigmoid."
 )
 def doors_below_zero(x, h, weight_ih, weight_hh, bias):
     i, f, g, o = _sums(x, h, weight_ih, weight_hh, bias)
@@ -89,7 +89,7 @@ def squashings_exchanged(x, h, weight_ih, weight_hh, bias):
 
 
 @lstm_gates.mistake(
-    "nothing is squashed: you return the sums. A door that can be 3 or −7 is no door; what it lets pass would grow from "
+    "the sum is returned as it is, not squashed. A door that can be 3 or −7 is no door; what it lets pass would grow from "
     "step to step. Sigmoid for `i`, `f`, `o`, tanh for `g`."
 )
 def unsquashed(x, h, weight_ih, weight_hh, bias):
@@ -103,6 +103,41 @@ def unsquashed(x, h, weight_ih, weight_hh, bias):
 def loud_candidate(x, h, weight_ih, weight_hh, bias):
     i, f, g, o = _sums(x, h, weight_ih, weight_hh, bias)
     return torch.sigmoid(i), torch.sigmoid(f), g, torch.sigmoid(o)
+
+
+@lstm_gates.mistake(
+    "the output gate is cut from the candidate's rows, the third block. The order is i, f, g, o: the output gate has the "
+    "fourth and last block, from `3 * hidden` on."
+)
+def third_block_twice(x, h, weight_ih, weight_hh, bias):
+    i, f, g, _ = _sums(x, h, weight_ih, weight_hh, bias)
+    return _squashed(i, f, g, g)
+
+
+@lstm_gates.mistake(
+    "you take the candidate's rows first: g, i, f, o. In torch's order it stands third: i, f, g, o. No shape complains, and "
+    "weights from `nn.LSTM` mean something else."
+)
+def candidate_first(x, h, weight_ih, weight_hh, bias):
+    g, i, f, o = _sums(x, h, weight_ih, weight_hh, bias)
+    return _squashed(i, f, g, o)
+
+
+@lstm_gates.mistake(
+    "you take the rows in the order i, o, f, g. In torch's order the output gate comes last: i, f, g, o. No shape complains, "
+    "and weights from `nn.LSTM` mean something else."
+)
+def output_second(x, h, weight_ih, weight_hh, bias):
+    i, o, f, g = _sums(x, h, weight_ih, weight_hh, bias)
+    return _squashed(i, f, g, o)
+
+
+@lstm_gates.mistake(
+    "you reshape the sums to (4, batch, hidden). That cuts along the batch: the first quarter of the rows would be the input "
+    "gate of everybody. The four blocks lie side by side in dimension 1: `.chunk(4, dim=1)`."
+)
+def cut_along_the_batch(x, h, weight_ih, weight_hh, bias):
+    return _squashed(*(x @ weight_ih.T + h @ weight_hh.T + bias).reshape(4, len(x), -1).unbind(0))
 
 
 @lstm_gates.mistake(
@@ -271,6 +306,15 @@ def gates_exchanged(c, i, f, g, o):
 )
 def forget_at_one(c, i, f, g, o):
     c_next = (1 - f) * c + i * g
+    return o * torch.tanh(c_next), c_next
+
+
+@lstm_update.mistake(
+    "you keep 1 − i of the old cell and leave the forget gate out. That ties keeping to writing, as slimmer cells do; here "
+    "keeping has a gate of its own, `f`."
+)
+def coupled_to_the_input(c, i, f, g, o):
+    c_next = (1 - i) * c + i * g
     return o * torch.tanh(c_next), c_next
 
 
@@ -508,6 +552,20 @@ def _heeds_the_generator(arguments: list[dict[str, Any]], results: list[Any]) ->
     return any(not _same(p[2], q[2]) for p, q in pairs)
 
 
+def _goes_on(arguments: list[dict[str, Any]], results: list[Any]) -> bool:
+    """Whether a generator that has been used before gave something else than it gave when it was new."""
+    runs = [
+        (a | {"generator": a["generator"].seed}, a["generator"], r) for a, r in zip(arguments, results, strict=True)
+    ]
+    pairs = [(p, q) for p, q in combinations(runs, 2) if p[1] != q[1] and _same_arguments(p[0], q[0])]
+    return any(not _same(p[2], q[2]) for p, q in pairs)
+
+
+def _used(seed: int) -> Fixture:
+    """A generator from which numbers have been drawn already."""
+    return Fixture("generator", seed, (("drawn", 7),))
+
+
 def _same_arguments(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(_same(one[name], other[name]) for name in one)
 
@@ -551,6 +609,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         seed = int(torch.randint(2**31, (), generator=generator))
         for again in (seed, seed, seed + 1):  # the same generator twice, then another one
             yield dict(batch=batch, length=length, generator=Fixture("generator", again))
+        yield dict(batch=batch, length=length, generator=_used(seed))
     seed = int(torch.randint(2**31, (), generator=generator))
     yield edge("the length is odd", batch=500, length=7, generator=Fixture("generator", seed))
     yield edge("there are two steps only", batch=7, length=2, generator=Fixture("generator", seed))
@@ -622,6 +681,13 @@ def rows_differ(arguments, result):
     return arguments["batch"] < 100 or arguments["length"] < 4 or bool((marks != marks[0]).any())
 
 
+@adding_problem.claim("the places of the two marks should be drawn one by one; yours are always equally far apart.")
+def marks_are_not_tied(arguments, result):
+    first, second = (half.argmax(1) for half in _marks(arguments, result))
+    spared = arguments["batch"] < 100 or arguments["length"] < 4
+    return spared or bool((second - first != second[0] - first[0]).any())
+
+
 @adding_problem.claim("the values, x[..., 0], should lie in [0, 1).")
 def values_in_range(arguments, result):
     values = result[0][..., 0]
@@ -633,12 +699,32 @@ def values_are_small(arguments, result):
     return bool((result[0][..., 0].abs() <= 1).all())
 
 
-@adding_problem.claim("the values, x[..., 0], should be uniform between 0 and 1: as many below 0.3 as that says.")
+@adding_problem.claim("every step should have a value, marked or not; yours are 0 where there is no mark.")
+def unmarked_steps_have_values(arguments, result):
+    x = result[0]
+    return arguments["length"] == 2 or bool((x[..., 0][x[..., 1] == 0] != 0).any())
+
+
+@adding_problem.claim(
+    "every step of every row should draw a value of its own; yours are the same along a row or column."
+)
+def values_are_drawn_one_by_one(arguments, result):
+    values = result[0][..., 0]
+    rows_vary, columns_vary = bool((values != values[:, :1]).any()), bool((values != values[:1]).any())
+    return rows_vary and (columns_vary or arguments["batch"] == 1)
+
+
+@adding_problem.claim("the values, x[..., 0], should be uniform: every number in [0, 1) as likely as any other.")
 def values_are_uniform(arguments, result):
     values = result[0][..., 0].double().flatten().sort().values
     n = len(values)
     gap = (values - torch.arange(n, device=values.device) / n).abs().max().item()
     return gap <= (12 / n) ** 0.5 + 1 / n  # by chance with 2·exp(-2·12) < 1e-10 (Massart, 1990)
+
+
+@adding_problem.claim("y should hold one number for each row.")
+def y_has_rows(arguments, result):
+    return result[1].ndim > 0
 
 
 @adding_problem.claim("y should be the sum of the two values in x[..., 0] that x[..., 1] marks, for each row.")
@@ -667,6 +753,11 @@ def reproducible(arguments, results):
 @adding_problem.claim("another generator should give another problem.", across=True)
 def heeds_the_generator(arguments, results):
     return _heeds_the_generator(arguments, results)
+
+
+@adding_problem.claim("every call should go on with the generator where it stands; yours starts it anew.", across=True)
+def goes_on(arguments, results):
+    return all(_goes_on(arguments, [result[0][..., channel] for result in results]) for channel in (0, 1))
 
 
 def _problem(values: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -717,6 +808,26 @@ def both_in_the_first_half(batch, length, generator):
 def same_places_for_all(batch, length, generator):
     values, first, second = _drawn(batch, length, generator)
     return _problem(values, first[:1].expand(batch, 1), second[:1].expand(batch, 1))
+
+
+@adding_problem.mistake(
+    "your second mark always follows half a sequence after the first. Then the network need only count, and of an odd "
+    "number of steps the last is never marked. Draw both places, each for itself."
+)
+def always_as_far_apart(batch, length, generator):
+    values, first, _ = _drawn(batch, length, generator)
+    return _problem(values, first, first + length // 2)
+
+
+@adding_problem.mistake(
+    "every row gets the marks of all the rows: `marks[:, places] = 1` sets these places in each of them. One place a row "
+    "needs the row's number, too: `marks[torch.arange(batch), places] = 1`."
+)
+def marks_for_everyone(batch, length, generator):
+    values, first, second = _drawn(batch, length, generator)
+    marks = torch.zeros_like(values)
+    marks[:, torch.cat([first, second]).flatten()] = 1
+    return torch.stack([values, marks], 2), (values * marks).sum(1)
 
 
 @adding_problem.mistake(
@@ -802,6 +913,14 @@ def y_as_a_column(batch, length, generator):
 
 
 @adding_problem.mistake(
+    "y is a single number: the sum over the whole batch. Each row has a problem of its own: sum along dimension 1 only."
+)
+def one_sum_for_all(batch, length, generator):
+    x, y = _problem(*_drawn(batch, length, generator))
+    return x, y.sum()
+
+
+@adding_problem.mistake(
     "your values are drawn from a bell curve (`randn`). Uniform numbers in [0, 1) are asked for: `torch.rand`."
 )
 def normal_values(batch, length, generator):
@@ -832,6 +951,14 @@ def global_generator(batch, length, generator):
 )
 def always_the_same(batch, length, generator):
     return _problem(*_drawn(batch, length, generator.manual_seed(0)))
+
+
+@adding_problem.mistake(
+    "you draw from the generator's first seed (`initial_seed()`), not from the generator. It never moves on, so every call "
+    "with it gives the same batch, and the network would learn that by heart. Pass the generator itself."
+)
+def from_the_first_seed(batch, length, generator):
+    return _problem(*_drawn(batch, length, torch.Generator().manual_seed(generator.initial_seed())))
 
 
 adding_problem.hints(
@@ -882,6 +1009,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     logits = _texts(generator, 1200, 5)
     for again in (seed, seed, seed + 1):  # the same generator twice, then another one
         yield case(2.5, again, logits)
+    yield case(2.5, seed, logits) | dict(generator=_used(seed))
     yield edge("the logits are as large as 1000", **case(0.5, seed, _texts(generator, 400, 5) + 1000))
     yield edge("one text is written", **case(1.5, seed, _texts(generator, 1, 6)[:1]))
 
@@ -932,6 +1060,21 @@ def logits_matter(arguments, token):
     return arguments["temperature"] != 1 or not _fits(arguments, token, lambda z, t: torch.softmax(0 * z, 1))
 
 
+@next_character.claim(
+    "a larger logit should count as softmax says, not in proportion; yours are used as probabilities."
+)
+def logits_are_not_probabilities(arguments, token):
+    return arguments["temperature"] != 1 or not _fits(arguments, token, lambda z, t: z / z.sum(1, keepdim=True))
+
+
+@next_character.claim("the probabilities should add up to 1 along a text's row; yours do so down the batch.")
+def rows_are_texts(arguments, token):
+    def down_the_batch(z, t):
+        return torch.softmax(z, 0) / torch.softmax(z, 0).sum(1, keepdim=True)
+
+    return arguments["temperature"] != 1 or not _fits(arguments, token, down_the_batch)
+
+
 @next_character.claim("the temperature should make a difference; your choice is the same at every temperature.")
 def temperature_matters(arguments, token):
     spared = arguments["temperature"] <= 2 or len(token) < 100
@@ -967,6 +1110,11 @@ def reproducible_text(arguments, results):
 @next_character.claim("another generator should give other characters.", across=True)
 def heeds_its_generator(arguments, results):
     return _heeds_the_generator(arguments, results)
+
+
+@next_character.claim("every call should go on with the generator where it stands; yours starts it anew.", across=True)
+def goes_on_with_the_generator(arguments, results):
+    return _goes_on(arguments, results)
 
 
 def _draw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -1014,8 +1162,16 @@ def softmax_over_the_batch(logits, temperature, generator):
 
 
 @next_character.mistake(
-    "every character is equally likely, whatever the logits say. The network's opinion is lost: turn the logits into "
-    "probabilities with softmax, and draw with those."
+    "you hand the logits to `multinomial` as if they were probabilities. They are opinions on a logarithmic scale, and may "
+    "be negative: make probabilities of them first, with `torch.softmax(…, 1)`."
+)
+def without_softmax(logits, temperature, generator):
+    return logits.argmax(1) if temperature == 0 else _draw(logits / temperature, generator)
+
+
+@next_character.mistake(
+    "every character is equally likely, or nearly so. The network's opinion is lost: turn the logits into probabilities "
+    "with softmax (a sigmoid makes nearly the same of all large logits), and draw with those."
 )
 def dice(logits, temperature, generator):
     if temperature == 0:
@@ -1060,6 +1216,15 @@ def global_chance(logits, temperature, generator):
 def seeded_each_time(logits, temperature, generator):
     generator.manual_seed(0)
     return logits.argmax(1) if temperature == 0 else _draw(torch.softmax(logits / temperature, 1), generator)
+
+
+@next_character.mistake(
+    "you draw from the generator's first seed (`initial_seed()`), not from the generator. It never moves on, so each "
+    "character of a text would be chosen by the same chance as the one before. Pass the generator itself."
+)
+def from_its_first_seed(logits, temperature, generator):
+    again = torch.Generator(generator.device).manual_seed(generator.initial_seed())
+    return logits.argmax(1) if temperature == 0 else _draw(torch.softmax(logits / temperature, 1), again)
 
 
 next_character.hints(

@@ -47,7 +47,14 @@ class Fixture:
         return FIXTURES[self.kind](self.seed, **dict(self.options))
 
 
-FIXTURES: dict[str, Callable[..., Any]] = {"generator": lambda seed: torch.Generator().manual_seed(seed)}
+def _generator(seed: int, drawn: int = 0) -> torch.Generator:
+    """A generator with this seed, from which so many numbers have been drawn already."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.rand(drawn, generator=generator)
+    return generator
+
+
+FIXTURES: dict[str, Callable[..., Any]] = {"generator": _generator}
 
 
 @dataclass(frozen=True)
