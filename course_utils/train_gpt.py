@@ -31,6 +31,8 @@ from torch.nn.parallel import DistributedDataParallel
 from course_utils import data, evaluate, gpt, runtime, training
 from course_utils.notebook_files import CourseError
 
+MOST_FOR_PAIRS = 256  # characters: their pairs then have 65 536 vectors
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -55,8 +57,9 @@ class Settings:
         return [f"--{name.replace('_', '-')}={value}" for name, value in given if value is not None]
 
     def recipe(self, text: data.Text) -> gpt.Recipe:
-        """The recipe for `text`."""
-        recipe = dataclasses.replace(gpt.RECIPES[self.profile], vocabulary_size=len(text.vocabulary))
+        """The recipe for `text`; the table of character pairs, which grows with the square, only for small alphabets."""
+        size, recipe = len(text.vocabulary), gpt.RECIPES[self.profile]
+        recipe = dataclasses.replace(recipe, vocabulary_size=size, bigram=recipe.bigram and size <= MOST_FOR_PAIRS)
         return dataclasses.replace(recipe, steps=self.steps) if self.steps else recipe
 
     def autocast(self, device: torch.device) -> torch.autocast:

@@ -123,6 +123,14 @@ def test_a_process_that_fails_is_reported(corpus: Path, tmp_path: Path, monkeypa
         launch(settings(corpus, tmp_path), processes=2)
 
 
+def test_a_text_of_many_characters_gets_no_table_of_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "many.txt"
+    path.write_text("".join(map(chr, range(0x4E00, 0x4E00 + 2000))), encoding="utf-8")
+    many, few = Settings("smoke", path), Settings("smoke")
+    assert not many.recipe(many.text()).bigram
+    assert few.recipe(data.verse(1000)).bigram
+
+
 def test_settings_survive_the_way_to_another_process() -> None:
     run = Settings("smoke", Path("a b.txt"), None, Path("o"), 3, "bf16", 0.5)
     given = dict(argument.removeprefix("--").split("=", 1) for argument in run.arguments())
