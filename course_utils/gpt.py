@@ -60,9 +60,9 @@ class Recipe:
                 f"rotary positions turn pairs of channels: width / n_heads = {self.width} / {self.n_heads} = "
                 f"{self.width // self.n_heads} must be even"
             )
-        for name, most in (("dropout", 1), ("warm_down", 1)):
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie between 0 and {most}, not {getattr(self, name)}")
+        for name in ("dropout", "warm_down"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
 
 
 RECIPES = {  # settings of "cpu" chosen on Text.inner_split; those of "gpu" by analogy, not measured

@@ -83,11 +83,10 @@ def launch(settings: Settings, processes: int) -> None:
     Raises, before anything is started, CourseError for a corpus that cannot be read, a batch that cannot be shared
     equally and more processes than GPUs, and OSError for a directory that cannot be made.
     """
-    _check_share(settings.recipe(settings.text()).batch_size, processes)
-    settings.out.mkdir(parents=True, exist_ok=True)
     if "RANK" in os.environ or processes == 1:
         train(settings)
         return
+    _prepare(settings, processes)
     if runtime.pick_device().type == "cuda" and processes > torch.cuda.device_count():
         raise CourseError(f"--processes {processes}: this machine has {torch.cuda.device_count()} GPUs, one a process.")
     threads = max(1, (os.cpu_count() or 1) // processes)
@@ -101,9 +100,7 @@ def launch(settings: Settings, processes: int) -> None:
 def train(settings: Settings) -> None:
     """Train in this process, together with those that torchrun started beside it; the first one shows and writes."""
     with _group() as (rank, world, device):
-        text = settings.text()
-        recipe = settings.recipe(text)
-        _check_share(recipe.batch_size, world)
+        text, recipe = _prepare(settings, world)
         torch.manual_seed(settings.seed)
         model = gpt.GPT(recipe, torch.Generator().manual_seed(settings.seed)).to(device)
         history = _train(model, recipe, text.train, settings, rank, world)
@@ -185,6 +182,11 @@ def _mean(loss: Tensor, world: int) -> Tensor:
     return loss / world
 
 
-def _check_share(batch_size: int, processes: int) -> None:
-    if batch_size % processes:
-        raise CourseError(f"a batch of {batch_size} windows cannot be shared equally by {processes} processes.")
+def _prepare(settings: Settings, processes: int) -> tuple[data.Text, gpt.Recipe]:
+    """The text and the recipe, checked for that many processes, and the directory for what is written."""
+    text = settings.text()
+    recipe = settings.recipe(text)
+    if recipe.batch_size % processes:
+        raise CourseError(f"a batch of {recipe.batch_size} windows cannot be shared equally by {processes} processes.")
+    settings.out.mkdir(parents=True, exist_ok=True)
+    return text, recipe
