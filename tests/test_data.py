@@ -119,13 +119,18 @@ def test_mnist_is_read_as_torchvision_reads_it(planted: tuple[Path, Dataset], mo
     assert torch.equal(ours.test.labels, test.targets)
 
 
-def test_the_real_mnist_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def only_where_there_is(dataset: download.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the test on a machine without the real files; else let it look where everybody looks."""
     monkeypatch.undo()
     monkeypatch.setenv("COURSE_OFFLINE", "1")
     try:
-        download.find_or_fetch(download.MNIST)
+        download.find_or_fetch(dataset)
     except download.UnavailableError:
-        pytest.skip("MNIST is not on this machine")
+        pytest.skip(f"{dataset.name} is not on this machine")
+
+
+def test_the_real_mnist_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_where_there_is(download.MNIST, monkeypatch)
     train, validation, test, source, real = data.mnist()
     assert real and source == "MNIST"
     assert torch.bincount(torch.cat([train.labels, validation.labels])).tolist() == [
@@ -169,12 +174,7 @@ def test_the_inner_split_is_the_last_twentieth_of_the_training_part(with_text: s
 
 
 def test_the_real_shakespeare_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    monkeypatch.setenv("COURSE_OFFLINE", "1")
-    try:
-        download.find_or_fetch(download.SHAKESPEARE)
-    except download.UnavailableError:
-        pytest.skip("tiny Shakespeare is not on this machine")
+    only_where_there_is(download.SHAKESPEARE, monkeypatch)
     text = data.shakespeare()
     assert text.real and len(text.text) == 1_115_394
     assert (len(text.train), len(text.validation), len(text.vocabulary)) == (1_003_854, 111_540, 65)
