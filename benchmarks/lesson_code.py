@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from course_utils import exercises, notebook_files
 from course_utils.exercises.define import definition
@@ -12,10 +13,11 @@ from course_utils.exercises.define import definition
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def load(lesson: str, *wanted: str) -> SimpleNamespace:
+def load(lesson: str, *wanted: str, **given: Any) -> SimpleNamespace:
     """The functions and classes with these names from the notebook of a lesson ("02").
 
-    The lesson's imports are run, and the `wanted` definitions; its exercises mean their references. Nothing else runs.
+    The lesson's imports are run, and the `wanted` definitions; its exercises mean their references, and names that other
+    cells would have bound are `given` by value (session=...). Nothing else runs.
     Raises LookupError for a lesson that is not there, or a name that it does not define at the top of a cell.
     """
     paths = [found.path for found in notebook_files.lessons(ROOT) if found.number == lesson]
@@ -23,7 +25,7 @@ def load(lesson: str, *wanted: str) -> SimpleNamespace:
         raise LookupError(f"there is no lesson {lesson!r}")
     cells = notebook_files.code_cells(notebook_files.read(paths[0]))
     nodes = [node for cell in cells if "colab" not in notebook_files.tags(cell) for node in ast.parse(cell.source).body]
-    scope: dict = {name: definition(name).reference for name in exercises.names(lesson)}
+    scope: dict = {name: definition(name).reference for name in exercises.names(lesson)} | given
     missing = set(wanted) - {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     if missing:
         raise LookupError(f"{paths[0].stem} defines no {', '.join(sorted(missing))}")

@@ -17,26 +17,13 @@ import torch
 import torch.nn.functional as F
 
 from course_utils import download
+from course_utils.images import Images, Split, binarise
+from course_utils.images import check_images as check_images
+from course_utils.images import select as select
 from course_utils.texts import LEAST, Text, read_text_file, split_text
 
 PIXELS = 28  # height and width of MNIST's images and of the glyphs
-
-
-class Split(NamedTuple):
-    """Images (N, H, W), float32 in [0, 1], and their labels (N,), int64 in 0..9."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-
-
-class Images(NamedTuple):
-    """Three `Split`s, a short text that says where they come from, and False for `real` when that is a stand-in."""
-
-    train: Split
-    validation: Split
-    test: Split
-    source: str
-    real: bool
+BINARISATION_SEED = 2008  # of the generator that makes MNIST's validation and test images black and white
 
 
 class Series(NamedTuple):
@@ -121,8 +108,23 @@ def mnist() -> Images:
     stand in, with `real` False. Raises `download.StorageError` when they could be downloaded but not kept.
     Source: LeCun, Bottou, Bengio and Haffner, 1998, "Gradient-based learning applied to document recognition".
     """
-    fallback = "`glyphs`, digits drawn from matplotlib's fonts"
-    return _find(download.MNIST, _read_mnist, _stand_in_for_mnist, fallback)
+    return _note("MNIST", _find_mnist())
+
+
+def binarised_mnist() -> Images:
+    """MNIST in black and white: validation and test images are zeros and ones, drawn once ("static binarisation").
+
+    Each pixel is 1 with probability equal to its grey level, drawn for the validation images and then for the test
+    images by one generator with the seed `BINARISATION_SEED`: everybody scores the same pixels. The training images
+    stay grey; `binarise` draws them anew for every batch ("dynamic binarisation"). All else is as in `mnist`.
+    """
+    key = _key("binarised MNIST")
+    if key not in _loaded:
+        grey, generator = _find_mnist(), torch.Generator().manual_seed(BINARISATION_SEED)
+        validation, test = (Split(binarise(p.images, generator), p.labels) for p in (grey.validation, grey.test))
+        source = f"{grey.source}, validation and test binarised once, seed {BINARISATION_SEED}"
+        _loaded[key] = Images(grey.train, validation, test, source, grey.real)
+    return _note("binarised MNIST", _loaded[key])
 
 
 def shakespeare() -> Text:
@@ -134,7 +136,8 @@ def shakespeare() -> Text:
     Source: Karpathy, 2015, https://github.com/karpathy/char-rnn, data/tinyshakespeare.
     """
     fallback = "`verse`, plays from the course's own grammar"
-    return _find(download.SHAKESPEARE, _read_shakespeare, _stand_in_for_shakespeare, fallback)
+    found = _find(download.SHAKESPEARE, _read_shakespeare, _stand_in_for_shakespeare, fallback)
+    return _note("tiny Shakespeare", found)
 
 
 def verse(n_characters: int, seed: int = 0) -> Text:
@@ -246,10 +249,15 @@ def mackey_glass(length: int, tau: float = 17.0, every: float = 6.0, seed: int =
     return torch.from_numpy(x[(skipped + 1) * per_sample :: per_sample].copy())
 
 
+def _find_mnist() -> Images:
+    fallback = "`glyphs`, digits drawn from matplotlib's fonts"
+    return _find(download.MNIST, _read_mnist, _stand_in_for_mnist, fallback)
+
+
 def _find(dataset: download.Dataset, read: Callable[[Path], Any], stand_in: Callable[[], Any], fallback: str) -> Any:
     """A set that is a download: read it, or say once that it is out of reach and make its stand-in."""
     name = dataset.name
-    key = f"{name} " + "|".join(os.environ.get(name, "") for name in ("COURSE_DATA", "COURSE_CACHE", "COURSE_OFFLINE"))
+    key = _key(name)
     if key not in _loaded:
         try:
             _loaded[key] = read(download.find_or_fetch(dataset))
@@ -259,7 +267,13 @@ def _find(dataset: download.Dataset, read: Callable[[Path], Any], stand_in: Call
                 "Set COURSE_DATA or connect to the internet, and restart."
             )
             _loaded[key] = stand_in()
-    return _note(name, _loaded[key])
+    return _loaded[key]
+
+
+def _key(name: str) -> str:
+    """Under which a set is kept in memory: other places to look for it may hold other data."""
+    places = "COURSE_DATA", "COURSE_CACHE", "COURSE_OFFLINE"
+    return f"{name} " + "|".join(os.environ.get(place, "") for place in places)
 
 
 def _note(name: str, loaded: Any) -> Any:

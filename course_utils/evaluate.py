@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -16,7 +17,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     """
     if logits.dim() != 2 or labels.shape != logits.shape[:1] or not len(labels):
         raise ValueError(f"need logits (N, classes) and labels (N,), got {tuple(logits.shape)}, {tuple(labels.shape)}")
-    return (logits.argmax(1) == labels).double().mean().item()
+    return (logits.argmax(1) == labels).cpu().double().mean().item()
 
 
 def rmse(prediction: Tensor, target: Tensor) -> float:
@@ -25,7 +26,35 @@ def rmse(prediction: Tensor, target: Tensor) -> float:
         raise ValueError(
             f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must be equal in shape"
         )
-    return (prediction.double() - target.double()).square().mean().sqrt().item()
+    return (prediction.cpu().double() - target.cpu().double()).square().mean().sqrt().item()
+
+
+def psnr(reconstruction: Tensor, clean: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB, for a peak of 1: 10 log10(1 / mean squared error), infinite for equal images.
+
+    The error is averaged over all images and pixels first. Raises ValueError when the shapes differ.
+    """
+    error = rmse(reconstruction, clean)
+    return math.inf if error == 0 else -20 * math.log10(error)
+
+
+def auroc(normal: Tensor, strange: Tensor) -> float:
+    """Area under the ROC curve of two groups of scores (N,), (M,), where higher means stranger. Between 0 and 1.
+
+    It is the probability that a strange one scores higher than a normal one, ties counting half: 0.5 is guessing.
+    Raises ValueError when a group is empty, has another shape, or holds a score that is not finite.
+    """
+    for name, scores in (("normal", normal), ("strange", strange)):
+        if scores.dim() != 1 or not len(scores) or not scores.isfinite().all():
+            raise ValueError(
+                f"the {name} scores must be finite numbers (N,), N >= 1, not {tuple(scores.shape)} with "
+                f"{int((~scores.isfinite()).sum())} that are not finite"
+            )
+    from sklearn.metrics import roc_auc_score
+
+    scores = torch.cat([normal, strange]).detach().cpu().double()
+    is_strange = torch.arange(len(scores)) >= len(normal)
+    return float(roc_auc_score(is_strange.numpy(), scores.numpy()))
 
 
 def paired_bootstrap(

@@ -21,8 +21,11 @@ from course_utils import runtime
 
 # Okabe & Ito, "Color Universal Design" (2008): eight colours that most colour-blind readers can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
+# Petroff, "Accessible Color Sequences for Data Visualization" (2021): for points of up to ten classes.
+CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 DPI = 80
 LINE = 1.9  # a line's height in `text`, in characters' widths
+BLACK_ABOVE = 0.179  # a background's luminance; there the contrast with black is that with white: 4.6 to 1
 ADVANCE = 0.602  # a character's width in DejaVu Sans Mono, in font sizes
 STYLE: dict[str, Any] = {
     "axes.spines.right": False,
@@ -179,6 +182,62 @@ def _mosaic(pictures: Tensor, columns: int, gap: float) -> tuple[Tensor, list[tu
     return mosaic[0] if channels == 1 else mosaic.permute(1, 2, 0), corners
 
 
+def scatter(
+    points: Tensor,
+    labels: Tensor,
+    *,
+    title: str,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    names: Sequence[str] | None = None,
+    label: str = "",
+    width: float = 6.0,
+    height: float = 4.8,
+) -> None:
+    """Points (N, 2), coloured by class or by value, as `draw_scatter` does; values get a colour bar called `label`."""
+    with figure(title=title, alt=alt, width=width, height=height) as axes:
+        picture = draw_scatter(axes, points, labels, names)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        if labels.is_floating_point():
+            axes.figure.colorbar(picture, ax=axes, label=label)
+
+
+def draw_scatter(axes: Any, points: Tensor, labels: Tensor, names: Sequence[str] | None = None) -> Any:
+    """A cloud of points (N, 2) on Axes that exist; returns the picture, for a colour bar.
+
+    Whole `labels` (N,) are up to ten classes, 0 to 9: each has its colour, and its name (`names`, else its number)
+    written at the median of its points. Other `labels` are values, from dark to light. Raises ValueError for shapes
+    that do not fit, points or values that are not finite, and a class outside 0 to 9 or without a name.
+    """
+    points, labels = points.detach().cpu().double(), labels.detach().cpu()
+    if points.dim() != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
+        raise ValueError(f"need points (N, 2) and labels (N,), not {tuple(points.shape)} and {tuple(labels.shape)}")
+    if not (points.isfinite().all() and labels.isfinite().all()):
+        raise ValueError("there are points or values that are not finite: look where they come from")
+    x, y = points.T.numpy()
+    size = min(25.0, max(4.0, 20_000 / len(points)))
+    if labels.is_floating_point():
+        return axes.scatter(x, y, s=size, c=labels.double().numpy(), linewidths=0)
+    words = names or [str(digit) for digit in range(len(CLASSES))]
+    known = min(len(CLASSES), len(words))
+    if labels.min() < 0 or labels.max() >= known:
+        raise ValueError(f"classes lie between 0 and {known - 1}; these run from {labels.min()} to {labels.max()}")
+    picture = axes.scatter(x, y, s=size, c=[CLASSES[label] for label in labels.tolist()], linewidths=0)
+    for label in map(int, labels.unique()):
+        _write_on_points(axes, points[labels == label].quantile(0.5, dim=0).tolist(), words[label], CLASSES[label])
+    return picture
+
+
+def _write_on_points(axes: Any, place: Sequence[float], text: str, colour: str) -> None:
+    """A word at (x, y) on a box of its class's colour, with a white edge that sets it off from the points."""
+    from matplotlib.colors import to_rgb
+
+    black = _luminance(torch.tensor([to_rgb(colour)], dtype=torch.float64)) > BLACK_ABOVE
+    box = {"boxstyle": "round,pad=0.2", "facecolor": colour, "edgecolor": "white"}
+    axes.text(*place, text, color="black" if black else "white", fontweight="bold", ha="center", va="center", bbox=box)
+
+
 def heatmap(
     matrix: Tensor,
     *,
@@ -262,7 +321,7 @@ def draw_text(
     axes.axis("off")
     backgrounds = torch.from_numpy(picture.to_rgba(colours.nan_to_num(nan=0.0).numpy()))[:, :3]
     backgrounds[colours.isnan()] = 1.0
-    black = _luminance(backgrounds) > 0.179  # there the contrast with black is that with white: 4.6 to 1
+    black = _luminance(backgrounds) > BLACK_ABOVE
     for mark, opacity in ((False, 1.0), (True, 0.4)):
         for dark in (True, False):
             chosen = [i for i, a in enumerate(text) if a != " " and (a == "\n") == mark and black[i] == dark]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils import data, download, texts
+from course_utils import data, download, images, texts
 from course_utils.download import Dataset, File, StorageError
 
 
@@ -138,6 +138,155 @@ def test_the_real_mnist_is_read_where_it_is_at_hand(monkeypatch: pytest.MonkeyPa
     ]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert test.images.mean().item() == pytest.approx(0.1325, abs=1e-4)
+
+
+# Black and white
+
+
+def test_binarised_mnist_scores_everybody_on_the_same_zeros_and_ones(with_planted: None) -> None:
+    grey, images = data.mnist(), data.binarised_mnist()
+    assert images.train is grey.train and images.real is True
+    for part, static in ((grey.validation, images.validation), (grey.test, images.test)):
+        assert static.images.dtype == torch.float32 and static.images.shape == part.images.shape
+        assert torch.equal(static.images.unique(), torch.tensor([0.0, 1.0])) and static.labels is part.labels
+        assert torch.equal(static.images[part.images == 0].unique(), torch.tensor([0.0]))  # and certain ones are 1:
+        assert torch.equal(static.images[part.images == 1].unique(), torch.tensor([1.0]))
+    expected = grey.validation.images.double().sum().item()
+    assert images.validation.images.sum().item() == pytest.approx(expected, abs=5 * (expected / 4 + 1) ** 0.5 + 1)
+    assert data.binarised_mnist() is images
+
+
+def test_a_report_names_the_binarisation(with_planted: None) -> None:
+    source = f"MNIST, validation and test binarised once, seed {data.BINARISATION_SEED}"
+    assert data.binarised_mnist().source == source
+    assert data.sources_in_use() == [{"name": "binarised MNIST", "source": source, "real": True}]
+    data.mnist()
+    assert [source["name"] for source in data.sources_in_use()] == ["binarised MNIST", "MNIST"]
+
+
+def test_without_mnist_the_stand_in_is_binarised_and_still_says_that_it_is_one(
+    planted: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = data.binarised_mnist()
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert images.real is False and images.source.startswith("stand-in: glyphs, validation and test binarised once")
+    # 2 000 images of 784 pixels whose mean is 0.126: the standard error is below 0.0003
+    assert images.test.images.mean().item() == pytest.approx(data.mnist().test.images.mean().item(), abs=0.001)
+    monkeypatch.setattr(download, "MNIST", planted[1])
+    monkeypatch.setenv("COURSE_DATA", str(planted[0]))
+    assert data.binarised_mnist().real is True
+
+
+def test_the_real_static_binarisation_never_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_where_there_is(download.MNIST, monkeypatch)
+    images = data.binarised_mnist()
+    assert (int(images.validation.images.sum()), int(images.test.images.sum())) == (1_013_171, 1_039_090)
+    for part, start in ((images.validation, "d36336eaf66c4cfb"), (images.test, "5f00d4b67ac8befe")):
+        assert hashlib.sha256(part.images.bool().numpy().tobytes()).hexdigest().startswith(start)
+
+
+def test_a_pixel_is_one_as_often_as_it_is_bright() -> None:
+    levels = torch.linspace(0, 1, 11).expand(20_000, 11)
+    drawn = data.binarise(levels, torch.Generator().manual_seed(0))
+    assert drawn.dtype == torch.float32 and drawn.shape == levels.shape
+    share = drawn.mean(0)
+    assert share[0] == 0 and share[-1] == 1
+    torch.testing.assert_close(share, levels[0], rtol=0, atol=5 * 0.5 / 20_000**0.5)  # five standard errors
+
+
+def test_binarising_draws_anew_from_the_generator_and_repeats_with_its_seed() -> None:
+    generator, grey = torch.Generator().manual_seed(3), torch.full((4, 28, 28), 0.5)
+    first, second = data.binarise(grey, generator), data.binarise(grey, generator)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, data.binarise(grey, torch.Generator().manual_seed(3)))
+    assert torch.equal(grey, torch.full((4, 28, 28), 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_drawn_numbers_do_not_depend_on_the_precision_of_the_levels(dtype: torch.dtype) -> None:
+    grey = torch.full((50, 8, 8), 0.25)
+    expected = data.binarise(grey, torch.Generator().manual_seed(1))
+    assert torch.equal(data.binarise(grey.to(dtype), torch.Generator().manual_seed(1)), expected)
+
+
+# Choosing and refusing images
+
+
+def some_images(labels: list[int]) -> data.Split:
+    return data.Split(torch.arange(len(labels)).view(-1, 1, 1).expand(-1, 28, 28) / 100, torch.tensor(labels))
+
+
+def test_select_keeps_the_wanted_digits_in_their_order() -> None:
+    chosen = data.select(some_images([3, 1, 4, 1, 5, 9, 2, 6]), [1, 9, 9, 3])
+    assert isinstance(chosen, data.Split) and chosen.labels.tolist() == [3, 1, 1, 9]
+    assert (chosen.images[:, 0, 0] * 100).round().tolist() == [0, 1, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("digits", "advice"),
+    [
+        ([3, 10], r"digits must name some of the labels 0 to 9, not \[10\]: for example \[3, 5\]"),
+        ([-1], r"not \[-1\]"),
+        ([2.5], r"not \[2\.5\]"),
+        ([], r"not \[\]"),
+        ([1, 7, 8], "these 4 images have none of 7, 8: take another part of the data"),
+    ],
+)
+def test_an_impossible_or_empty_class_is_refused(digits: list[int], advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        data.select(some_images([3, 1, 4, 1]), digits)
+
+
+def test_sound_images_pass_the_check() -> None:
+    for sound in (torch.rand(3, 1, 28, 28), torch.zeros(1, 1, 5, 9), torch.ones(2, 1, 4, 4).bfloat16()):
+        data.check_images(sound)
+    data.check_images(torch.rand(2, 3, 8, 8), channels=3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "channels", "advice"),
+    [
+        (torch.rand(5, 28, 28), 1, r"shape \(5, 28, 28\), not \(N, 1, H, W\): add the channel with .*unsqueeze\(1\)"),
+        (torch.rand(28, 28), 1, r"shape \(28, 28\), not \(N, 1, H, W\): one row an image"),
+        (torch.rand(5, 28, 28), 3, r"shape \(5, 28, 28\), not \(N, 3, H, W\): one row an image"),
+        (
+            torch.rand(5, 3, 8, 8),
+            1,
+            r"have 3 channels in shape \(5, 3, 8, 8\), not 1: .*images\.mean\(1, keepdim=True\)",
+        ),
+        (torch.rand(5, 8, 8, 1), 1, r"have 8 channels in shape \(5, 8, 8, 1\), not 1: .*movedim\(-1, 1\)"),
+        (torch.rand(5, 1, 8, 8), 3, r"have 1 channels in shape \(5, 1, 8, 8\), not 3"),
+        (torch.rand(0, 1, 8, 8), 1, r"no images in shape \(0, 1, 8, 8\): is the class .* empty\?"),
+        (
+            torch.full((2, 1, 8, 8), 200, dtype=torch.uint8),
+            1,
+            r"torch\.uint8, not floats in \[0, 1\]: .*float\(\) / 255",
+        ),
+        (torch.full((2, 1, 8, 8), 255.0), 1, r"run from 255 to 255, outside \[0, 1\]: divide them by 255"),
+        (torch.linspace(-1, 1, 64).view(1, 1, 8, 8), 1, r"run from -1 to 1, outside \[0, 1\]: .*\(images \+ 1\) / 2"),
+        (
+            torch.linspace(-0.1, 1.2, 64).view(1, 1, 8, 8),
+            1,
+            r"run from -0\.1 to 1\.2, outside \[0, 1\]: .*clamp\(0, 1\)",
+        ),
+        (torch.tensor([0.5, float("nan")]).view(1, 1, 1, 2), 1, "NaN: look for a division by zero"),
+        (torch.tensor([0.5, float("inf")]).view(1, 1, 1, 2), 1, "run from 0.5 to inf, outside"),
+    ],
+)
+def test_images_that_a_model_would_misread_are_refused_with_advice(
+    wrong: torch.Tensor, channels: int, advice: str
+) -> None:
+    with pytest.raises(ValueError, match=advice):
+        data.check_images(wrong, channels)
+
+
+@pytest.mark.parametrize("wrong", [255.0, -0.01, float("nan")])
+def test_levels_that_are_no_probabilities_are_not_binarised(wrong: float) -> None:
+    with pytest.raises(ValueError, match=r"outside|NaN"):
+        data.binarise(torch.tensor([0.5, wrong]), torch.Generator())
+    with pytest.raises(ValueError, match=r"torch\.int64, not floats"):
+        data.binarise(torch.ones(3, dtype=torch.int64), torch.Generator())
+    assert data.binarise(torch.rand(0, 28, 28), torch.Generator()).shape == (0, 28, 28)
 
 
 # Texts
@@ -447,7 +596,7 @@ def test_bad_input_is_refused_with_advice(call: Callable[[], object], advice: st
 def test_the_global_generators_are_left_alone() -> None:
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     data.mnist(), data.digits(), data.temperature(), data.glyphs(20, seed=3), data.mackey_glass(20, seed=3)
-    data.shakespeare(), data.verse(1000, seed=3)
+    data.shakespeare(), data.verse(1000, seed=3), data.binarised_mnist()
     assert torch.equal(torch.get_rng_state(), before[0])
     assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), before[1], strict=True))
     assert random.getstate() == before[2]
@@ -465,8 +614,13 @@ def test_the_sources_in_use_are_those_that_were_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("module", "allowed"),
-    [(data, {"numpy", "torch", "course_utils"}), (texts, {"numpy", "torch"}), (download, {"course_utils"})],
-    ids=["data", "texts", "download"],
+    [
+        (data, {"numpy", "torch", "course_utils"}),
+        (images, {"torch"}),
+        (texts, {"numpy", "torch"}),
+        (download, {"course_utils"}),
+    ],
+    ids=["data", "images", "texts", "download"],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(module: ModuleType, allowed: set[str]) -> None:
     imported: set[str] = set()

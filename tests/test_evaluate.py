@@ -39,6 +39,59 @@ def test_rmse_refuses_shapes_that_would_broadcast() -> None:
         evaluate.rmse(torch.zeros(5, 1), torch.zeros(5))
 
 
+def test_psnr_of_a_known_error_is_its_size_in_decibels() -> None:
+    clean = torch.full((3, 1, 4, 4), 0.5)
+    for error, decibels in ((0.1, 20.0), (0.01, 40.0), (1.0, 0.0)):
+        assert evaluate.psnr(clean + error, clean) == pytest.approx(decibels, abs=1e-4)
+        assert evaluate.psnr(clean - error, clean) == pytest.approx(decibels, abs=1e-4)
+    assert evaluate.psnr(clean, clean.clone()) == math.inf
+
+
+def test_psnr_averages_the_error_and_not_the_decibels() -> None:
+    clean = torch.zeros(2, 28, 28, dtype=torch.float64)
+    two = torch.stack([torch.full((28, 28), 0.3), torch.full((28, 28), 0.1)]).double()  # mean squared error 0.05
+    assert evaluate.psnr(two, clean) == pytest.approx(10 * math.log10(1 / 0.05))
+    noisy = clean + normal(2 * 784, 0.2, 0).view(2, 28, 28)
+    assert evaluate.psnr(noisy, clean) == pytest.approx(-20 * math.log10(0.2), abs=0.5)
+    assert evaluate.psnr(two.bfloat16(), clean.bfloat16()) == pytest.approx(10 * math.log10(1 / 0.05), abs=0.05)
+
+
+def test_psnr_refuses_shapes_that_would_broadcast() -> None:
+    with pytest.raises(ValueError, match=r"\(5, 1, 28, 28\) and target \(5, 28, 28\) must be equal in shape"):
+        evaluate.psnr(torch.zeros(5, 1, 28, 28), torch.zeros(5, 28, 28))
+
+
+def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
+    normal_scores, strange = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0])
+    assert evaluate.auroc(normal_scores, strange) == pytest.approx((3 + 1.5) / 6)  # 1.0 ties with 1.0
+    assert evaluate.auroc(strange, normal_scores) == pytest.approx(1.5 / 6)
+    assert evaluate.auroc(normal_scores, normal_scores + 5) == 1.0
+    assert evaluate.auroc(torch.ones(4), torch.ones(2)) == 0.5
+
+
+def test_auroc_of_shifted_normal_scores_is_the_closed_form() -> None:
+    a, b = normal(20_000, 1.0, 0), normal(5_000, 1.0, 1) + 1.0
+    closed_form = 0.5 * (1 + math.erf(1.0 / 2))  # P(b > a): their difference is N(1, 2)
+    assert evaluate.auroc(a, b) == pytest.approx(closed_form, abs=0.015)
+    assert evaluate.auroc(a.exp().float(), b.exp().float()) == pytest.approx(evaluate.auroc(a, b), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "normal_scores, strange, name",
+    [
+        (torch.ones(0), torch.ones(3), r"the normal scores must be finite numbers \(N,\), N >= 1, not \(0,\)"),
+        (torch.ones(3), torch.ones(0), r"the strange scores .* not \(0,\)"),
+        (torch.tensor([0.0, math.nan, math.inf]), torch.ones(3), "the normal scores .* with 2 that are not finite"),
+        (torch.ones(3), torch.ones(3, 1), r"the strange scores .* not \(3, 1\)"),
+    ],
+)
+def test_scores_that_cannot_be_ranked_are_refused(
+    normal_scores: torch.Tensor, strange: torch.Tensor, name: str
+) -> None:
+    with pytest.raises(ValueError, match=name):
+        evaluate.auroc(normal_scores, strange)
+
+
 def test_the_interval_covers_a_known_difference_about_95_times_in_100() -> None:
     covered = 0
     for seed in range(200):

@@ -30,6 +30,11 @@ DRAWINGS: dict[str, Callable[..., None]] = {
     "bars": lambda **t: plots.bars({"ours": 0.5, "theirs": (0.7, 0.1)}, ylabel="error (degC)", **t),
 }
 DRAWINGS |= {
+    "points of ten classes": lambda **t: plots.scatter(torch.randn(2000, 2), torch.arange(2000) % 10, **t),
+    "points of one class": lambda **t: plots.scatter(torch.zeros(1, 2), torch.tensor([3]), xlabel="z1", **t),
+    "named points": lambda **t: plots.scatter(torch.randn(9, 2), torch.arange(9) % 2, names=["thin", "thick"], **t),
+    "points with values": lambda **t: plots.scatter(torch.randn(500, 2), torch.randn(500), label="slant", **t),
+    "tracked points": lambda **t: plots.scatter(torch.randn(9, 2, requires_grad=True), torch.zeros(9).bfloat16(), **t),
     "text": lambda **t: plots.text("To be,\nor not?", torch.rand(14), label="probability", limits=(0, 1), **t),
     "diverging text": lambda **t: plots.text("abc " * 75, torch.randn(300).requires_grad_(), diverging=True, **t),
     "text of one value": lambda **t: plots.text("$x$ 中\t\n\n", [0.5] * 8, **t),
@@ -121,10 +126,11 @@ DICHROMATS = {
 }
 
 
+@pytest.mark.parametrize("palette", [plots.COLOURS[:6], plots.CLASSES], ids=["lines", "classes"])
 @pytest.mark.parametrize("eye", DICHROMATS)
-def test_the_first_six_colours_differ_for_colour_blind_readers(eye: str) -> None:
+def test_the_colours_differ_for_colour_blind_readers(eye: str, palette: list[str]) -> None:
     seen = []
-    for colour in plots.COLOURS[:6]:
+    for colour in palette:
         light = torch.tensor([linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)])
         seen.append((torch.tensor(DICHROMATS[eye]) @ light).clamp(0, 1) ** (1 / 2.2))
     distances = torch.pdist(torch.stack(seen))
@@ -169,6 +175,76 @@ def test_a_diverging_heatmap_is_centred_on_zero(shown: list[Any], monkeypatch: p
     monkeypatch.setattr(Axes, "imshow", lambda self, x, **named: seen.update(named) or original(self, x, **named))
     plots.heatmap(torch.tensor([[-1.0, 3.0]]), diverging=True, **TEXT)
     assert (seen["vmin"], seen["vmax"]) == (-3.0, 3.0)
+
+
+# --- points -----------------------------------------------------------------------------------------------------
+
+
+def drawn_points(points: torch.Tensor, labels: torch.Tensor, **settings: Any) -> Any:
+    """The picture that `draw_scatter` makes."""
+    from matplotlib.figure import Figure
+
+    axes: Any = Figure().subplots()
+    picture = plots.draw_scatter(axes, points, labels, **settings)
+    assert picture.axes is axes
+    return picture
+
+
+def test_each_class_has_its_colour_and_its_name_at_the_median_of_its_points() -> None:
+    from matplotlib.colors import to_hex
+
+    points = torch.tensor([[0.0, 0.0], [1.0, 5.0], [9.0, 1.0], [2.0, -3.0], [-4.0, 2.0]])
+    picture = drawn_points(points, torch.tensor([7, 7, 7, 0, 7]))
+    assert picture.get_offsets().tolist() == points.tolist()
+    colours = [to_hex(colour) for colour in picture.get_facecolors()]
+    assert colours == [plots.CLASSES[i] for i in (7, 7, 7, 0, 7)] and len(set(plots.CLASSES)) == 10
+    written = {text.get_text(): text.get_position() for text in picture.axes.texts}
+    assert written == {"7": (0.5, 1.5), "0": (2.0, -3.0)}
+    named = drawn_points(points, torch.tensor([1, 1, 0, 0, 1]), names=["thin", "thick"])
+    assert [text.get_text() for text in named.axes.texts] == ["thin", "thick"]
+
+
+def test_a_classes_name_can_be_read_on_its_colour() -> None:
+    from matplotlib.colors import to_rgb
+
+    for text in drawn_points(torch.zeros(10, 2), torch.arange(10)).axes.texts:
+        light, dark = sorted(
+            (
+                sum(w * linear(c) for w, c in zip((0.2126, 0.7152, 0.0722), to_rgb(colour), strict=True))
+                for colour in (text.get_color(), plots.CLASSES[int(text.get_text())])
+            ),
+            reverse=True,
+        )
+        assert (light + 0.05) / (dark + 0.05) > 4.5
+
+
+def test_values_are_colours_of_a_scale_and_get_a_bar(shown: list[Any]) -> None:
+    values = torch.tensor([0.5, -1.0, 3.0])
+    picture = drawn_points(torch.zeros(3, 2), values)
+    assert picture.get_array().tolist() == values.tolist() and not picture.axes.texts
+    plots.scatter(torch.rand(3, 2), values, width=4, height=3, **TEXT)
+    assert shown[-1].size == (320, 240)
+
+
+@pytest.mark.parametrize(
+    "points, labels, names, why",
+    [
+        (torch.zeros(3, 3), torch.zeros(3), None, r"need points \(N, 2\) and labels \(N,\), not \(3, 3\) and \(3,\)"),
+        (torch.zeros(3, 2), torch.zeros(4), None, r"not \(3, 2\) and \(4,\)"),
+        (torch.zeros(0, 2), torch.zeros(0), None, r"not \(0, 2\)"),
+        (torch.full((3, 2), float("nan")), torch.zeros(3), None, "points or values that are not finite"),
+        (torch.zeros(3, 2), torch.tensor([0, float("inf"), 1]), None, "points or values that are not finite"),
+        (torch.zeros(3, 2), torch.tensor([0, 10, 1]), None, "classes lie between 0 and 9; these run from 0 to 10"),
+        (torch.zeros(3, 2), torch.tensor([0, -1, 1]), None, "these run from -1 to 1"),
+        (torch.zeros(3, 2), torch.tensor([0, 2, 1]), ["a", "b"], "classes lie between 0 and 1; these run from 0 to 2"),
+    ],
+)
+def test_points_that_cannot_be_drawn_are_refused(
+    points: torch.Tensor, labels: torch.Tensor, names: Any, why: str, shown: list[Any]
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        plots.scatter(points, labels, names=names, **TEXT)
+    assert shown == []
 
 
 # --- text -------------------------------------------------------------------------------------------------------

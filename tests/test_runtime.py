@@ -123,6 +123,34 @@ def test_the_processors_flags_decide_about_bf16(flags: str, fast: bool, monkeypa
     assert runtime.multiplies_bf16_fast(torch.device("cpu")) is fast
 
 
+@pytest.mark.parametrize(
+    "device, precision, onednn, layout",
+    [
+        ("cpu", "fp32", True, torch.channels_last),
+        ("cpu", "bf16", True, torch.channels_last),
+        ("cpu", "fp32", False, torch.contiguous_format),
+        ("cuda", "bf16", True, torch.channels_last),
+        ("cuda", "fp32", True, torch.contiguous_format),
+        ("mps", "fp32", True, torch.contiguous_format),
+    ],
+)
+def test_device_and_precision_decide_about_the_layout_of_images(
+    device: str, precision: str, onednn: bool, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: onednn)
+    session = runtime.Session("cpu", torch.device(device), 0, precision, torch.Generator())
+    assert session.memory_format == layout
+
+
+def test_a_model_and_its_input_take_the_sessions_layout(shown: list[Any]) -> None:
+    session = runtime.start("smoke")
+    net = nn.Conv2d(2, 4, 3).to(memory_format=session.memory_format)
+    x = torch.rand(3, 2, 8, 8, generator=session.generator)
+    laid_out = x.contiguous(memory_format=session.memory_format)
+    assert net.weight.is_contiguous(memory_format=session.memory_format)
+    torch.testing.assert_close(net(laid_out), nn.functional.conv2d(x, net.weight.contiguous(), net.bias))
+
+
 def test_the_sessions_generator_follows_its_seed(shown: list[Any]) -> None:
     draws = [torch.rand(3, generator=runtime.start("cpu", seed).generator).tolist() for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
@@ -290,6 +318,7 @@ def use_plots() -> None:
     plots.images(torch.zeros(3, 4, 4), title="t", alt="a")
     plots.heatmap(torch.ones(2, 3), title="t", alt="a")
     plots.bars({"a": 1.0}, title="t", alt="a")
+    plots.scatter(torch.rand(9, 2, generator=torch.Generator()), torch.arange(9), title="t", alt="a")
 
 
 def use_widgets() -> None:
@@ -298,6 +327,8 @@ def use_widgets() -> None:
 
 def use_evaluate() -> None:
     evaluate.paired_bootstrap(torch.ones(9), torch.zeros(9), resamples=10, seed=1, block=3)
+    evaluate.auroc(torch.ones(9), torch.zeros(9))
+    evaluate.psnr(torch.ones(9), torch.zeros(9))
 
 
 def use_data() -> None:
@@ -305,6 +336,7 @@ def use_data() -> None:
     data.glyphs(4, seed=1)
     data.mackey_glass(20, seed=1)
     data.temperature()
+    data.binarise(torch.full((3, 4), 0.5), torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from course_utils.exercises import chance
 from course_utils.exercises.define import Case, define, edge
 from course_utils.exercises.observe import Fixture
 
@@ -536,53 +536,6 @@ open_forget_gate.hints(
     "`hidden = len(bias) // 4`, and the slice is `bias[hidden : 2 * hidden]`.",
 )
 
-# -- random results: what both exercises below can be held to --------------------------------------------------------
-
-
-def _reproducible(arguments: list[dict[str, Any]], results: list[Any]) -> bool:
-    """Whether equal arguments, generators included, gave equal results."""
-    runs = list(zip(arguments, results, strict=True))
-    return all(_same(one, other) for (a, one), (b, other) in combinations(runs, 2) if _same_arguments(a, b))
-
-
-def _heeds_the_generator(arguments: list[dict[str, Any]], results: list[Any]) -> bool:
-    """Whether generators with other seeds gave other results. Needs two runs that differ in nothing else."""
-    runs = [(a | {"generator": None}, a["generator"], r) for a, r in zip(arguments, results, strict=True)]
-    pairs = [(p, q) for p, q in combinations(runs, 2) if p[1] != q[1] and _same_arguments(p[0], q[0])]
-    return any(not _same(p[2], q[2]) for p, q in pairs)
-
-
-def _goes_on(arguments: list[dict[str, Any]], results: list[Any]) -> bool:
-    """Whether a generator that has been used before gave something else than it gave when it was new."""
-    runs = [
-        (a | {"generator": a["generator"].seed}, a["generator"], r) for a, r in zip(arguments, results, strict=True)
-    ]
-    pairs = [(p, q) for p, q in combinations(runs, 2) if p[1] != q[1] and _same_arguments(p[0], q[0])]
-    return any(not _same(p[2], q[2]) for p, q in pairs)
-
-
-def _used(seed: int) -> Fixture:
-    """A generator from which numbers have been drawn already."""
-    return Fixture("generator", seed, (("drawn", 7),))
-
-
-def _same_arguments(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(_same(one[name], other[name]) for name in one)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, tuple):
-        return all(_same(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    return one == other
-
-
-def _likely(share: Tensor, probability: Tensor, n: int) -> bool:
-    """Whether observed shares of n draws fit. Each fails by chance with 2·exp(-2·14) < 2e-12 (Hoeffding, 1963)."""
-    return bool(((share - probability).abs() <= (14 / n) ** 0.5).all())
-
-
 # -- 2.4 -----------------------------------------------------------------------------------------------------------
 
 
@@ -609,7 +562,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         seed = int(torch.randint(2**31, (), generator=generator))
         for again in (seed, seed, seed + 1):  # the same generator twice, then another one
             yield dict(batch=batch, length=length, generator=Fixture("generator", again))
-        yield dict(batch=batch, length=length, generator=_used(seed))
+        yield dict(batch=batch, length=length, generator=chance.used(seed))
     seed = int(torch.randint(2**31, (), generator=generator))
     yield edge("the length is odd", batch=500, length=7, generator=Fixture("generator", seed))
     yield edge("there are two steps only", batch=7, length=2, generator=Fixture("generator", seed))
@@ -647,7 +600,7 @@ def one_in_each_half(arguments, result):
 def places_are_equally_likely(arguments, result):
     n = arguments["batch"]
     shares = [half.double().mean(0) for half in _marks(arguments, result)]
-    return all(_likely(share, torch.full_like(share, 1 / len(share)), n) for share in shares)
+    return all(chance.likely(share, torch.full_like(share, 1 / len(share)), n) for share in shares)
 
 
 @adding_problem.claim("of an even number of steps, one mark belongs to each half, in every row.")
@@ -716,10 +669,7 @@ def values_are_drawn_one_by_one(arguments, result):
 
 @adding_problem.claim("the values, x[..., 0], should be uniform: every number in [0, 1) as likely as any other.")
 def values_are_uniform(arguments, result):
-    values = result[0][..., 0].double().flatten().sort().values
-    n = len(values)
-    gap = (values - torch.arange(n, device=values.device) / n).abs().max().item()
-    return gap <= (12 / n) ** 0.5 + 1 / n  # by chance with 2·exp(-2·12) < 1e-10 (Massart, 1990)
+    return chance.distributed(result[0][..., 0])
 
 
 @adding_problem.claim("y should hold one number for each row.")
@@ -747,17 +697,17 @@ def y_is_not_the_mean(arguments, result):
 
 @adding_problem.claim("the same generator should give the same problem: all chance must come from it.", across=True)
 def reproducible(arguments, results):
-    return _reproducible(arguments, results)
+    return chance.reproducible(arguments, results)
 
 
 @adding_problem.claim("another generator should give another problem.", across=True)
 def heeds_the_generator(arguments, results):
-    return _heeds_the_generator(arguments, results)
+    return chance.heeds_the_generator(arguments, results)
 
 
 @adding_problem.claim("every call should go on with the generator where it stands; yours starts it anew.", across=True)
 def goes_on(arguments, results):
-    return all(_goes_on(arguments, [result[0][..., channel] for result in results]) for channel in (0, 1))
+    return all(chance.goes_on(arguments, [result[0][..., channel] for result in results]) for channel in (0, 1))
 
 
 def _problem(values: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -1009,7 +959,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     logits = _texts(generator, 1200, 5)
     for again in (seed, seed, seed + 1):  # the same generator twice, then another one
         yield case(2.5, again, logits)
-    yield case(2.5, seed, logits) | dict(generator=_used(seed))
+    yield case(2.5, seed, logits) | dict(generator=chance.used(seed))
     yield edge("the logits are as large as 1000", **case(0.5, seed, _texts(generator, 400, 5) + 1000))
     yield edge("one text is written", **case(1.5, seed, _texts(generator, 1, 6)[:1]))
 
@@ -1032,7 +982,7 @@ def _fits(arguments: dict, token: Tensor, expected: Callable[[Tensor, float], Te
     if len(token) < 100:
         return True
     shares, logits, n = _shares(arguments, token)
-    return _likely(shares, expected(logits, arguments["temperature"]), n)
+    return chance.likely(shares, expected(logits, arguments["temperature"]), n)
 
 
 @next_character.claim("every token should be the number of a character, from 0 to V − 1.")
@@ -1104,17 +1054,17 @@ def texts_are_independent(arguments, token):
 
 @next_character.claim("the same generator should give the same characters: all chance must come from it.", across=True)
 def reproducible_text(arguments, results):
-    return _reproducible(arguments, results)
+    return chance.reproducible(arguments, results)
 
 
 @next_character.claim("another generator should give other characters.", across=True)
 def heeds_its_generator(arguments, results):
-    return _heeds_the_generator(arguments, results)
+    return chance.heeds_the_generator(arguments, results)
 
 
 @next_character.claim("every call should go on with the generator where it stands; yours starts it anew.", across=True)
 def goes_on_with_the_generator(arguments, results):
-    return _goes_on(arguments, results)
+    return chance.goes_on(arguments, results)
 
 
 def _draw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
