@@ -11,7 +11,12 @@ from course_utils.exercises import names
 CANCELS = "the ratio divides it away: the factor is common to every product"
 SAME_LENGTH = "both have the same length"
 NO_HISTORY = "it has none to lose"
+SQUARED = "a square has no sign"
+ON_THE_CPU = "the check's generators are on the CPU"
+EITHER_SIGN = "noise is as likely with the other sign"
 EXCHANGED = "exchanging two dimensions has no direction"
+SQUARE = "the kernel is as high as it is wide"
+SAME_KIND = "both have the same dtype and device"
 
 # Changes that leave a right answer right, and why. An entry that no longer holds fails.
 EQUIVALENT = {
@@ -35,7 +40,7 @@ EQUIVALENT = {
         "(grad_weight_ih, grad_weight_hh, grad_bias) → (grad_weight_hh, grad_weight_ih, grad_bias)": "all start at 0",
         "(grad_weight_ih, grad_weight_hh, grad_bias) → (grad_weight_ih, grad_bias, grad_weight_hh)": "all start at 0",
         "inputs → grad_hiddens": SAME_LENGTH,
-        "hiddens[t + 1] ** 2 → (-hiddens[t + 1]) ** 2": "a square has no sign",
+        "hiddens[t + 1] ** 2 → (-hiddens[t + 1]) ** 2": SQUARED,
     },
     "truncate": {"h → h.detach()": "detached twice is detached"},
     "clip_by_global_norm": {
@@ -45,6 +50,60 @@ EQUIVALENT = {
         "len(bias) → len(bias) + 1": "rounded down, a quarter of it is the same",
         "2 * hidden → -(2 * hidden)": "the middle, counted from the end",
         "2 * hidden → -2 * hidden": "the middle, counted from the end",
+    },
+    "reparameterise": {"noise → noise.detach()": NO_HISTORY},
+    "negative_elbo": {"x → x.detach()": NO_HISTORY},
+    "importance_bound": {"log_weights → log_weights.detach() (place 2)": "a length has no history"},
+    "stamp": {
+        "(_, c_out, k, _) → (_, c_out, _, k)": SQUARE,
+        "x → weight (place 2)": SAME_KIND,
+        "for row in range(height): → for row in list(range(height))[::-1]:": "stamps add in any order",
+        "for column in range(width): → for column in list(range(width))[::-1]:": "stamps add in any order",
+    },
+    "transposed_convolution": {
+        "x → x.detach()": "a shape has no history",
+        "x → weight (place 2)": SAME_KIND,
+        "x → x.detach() (place 2)": "zeros have no history",
+        "weight → weight.detach()": "a shape has no history",
+        "2 → 3": SQUARE,
+        "weight.flip(2, 3).transpose(0, 1) → weight.flip(2, 3).transpose(1, 0)": EXCHANGED,
+        "weight.flip(2, 3) → weight.flip(3, 2)": "both are flipped, in either order",
+    },
+    "pca_reconstruct": {
+        "train - mean → mean - train": SQUARED,
+        "train - mean → -(train - mean)": SQUARED,
+    },
+    "corrupt": {
+        "torch.randn(x.shape, generator=generator, device=generator.device) → "
+        "torch.randn(x.shape, generator=generator)": ON_THE_CPU,
+        "torch.rand(x.shape, generator=generator, device=generator.device) → "
+        "torch.rand(x.shape, generator=generator)": ON_THE_CPU,
+        "torch.randn(x.shape, generator=generator, device=generator.device).to(x) → "
+        "torch.randn(x.shape, generator=generator, device=generator.device).to()": "x makes a float32 number its like",
+        "generator → x (place 2)": ON_THE_CPU,
+        "generator → x (place 4)": ON_THE_CPU,
+        "torch.rand(x.shape, generator=generator, device=generator.device) >= missing → "
+        "torch.rand(x.shape, generator=generator, device=generator.device) > missing": "a tie has no probability",
+        "x + noise_std * noise → x - noise_std * noise": EITHER_SIGN,
+        "noise_std * noise → -(noise_std * noise)": EITHER_SIGN,
+        "noise_std * noise → -noise_std * noise": EITHER_SIGN,
+        "kept.to(x) → kept.to()": "a truth counts as 0 or 1",
+        "kept.to(x) → kept": "a truth counts as 0 or 1",
+    },
+    "denoising_loss": {
+        "reconstruction - clean → clean - reconstruction": SQUARED,
+        "reconstruction - clean → -(reconstruction - clean)": SQUARED,
+        "clean → clean.detach()": NO_HISTORY,
+        "clean → reconstruction (place 2)": SAME_LENGTH,
+        "clean → noisy (place 2)": SAME_LENGTH,
+        "clean → clean.detach() (place 2)": NO_HISTORY,
+    },
+    "anomaly_score": {
+        "x - reconstruction → reconstruction - x": SQUARED,
+        "x - reconstruction → -(x - reconstruction)": SQUARED,
+    },
+    "entropy_bits": {
+        "for column in symbols.T: → for column in list(symbols.T)[::-1]:": "a sum has no order",
     },
     "next_token_loss": {"tokens → tokens.detach()": NO_HISTORY},
     "causal_attention": {

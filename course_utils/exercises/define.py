@@ -19,7 +19,15 @@ from torch import Tensor
 from course_utils.exercises.observe import Trial
 
 # The modules that hold the exercises of each lesson; they are imported on first use.
-LESSONS = {"00": "backpropagation", "01": "recurrent", "02": "gates", "09": "attention"}
+LESSONS = {
+    "00": "backpropagation",
+    "01": "recurrent",
+    "02": "gates",
+    "03": "autoencoders",
+    "04": "upsampling",
+    "05": "variational",
+    "09": "attention",
+}
 
 MINIMUM_TRIALS = 25
 _registry: dict[str, Definition] = {}

@@ -82,13 +82,6 @@ def turned_stamp(x, weight, stride):
 
 
 @stamp.mistake(
-    "your kernel is transposed: rows and columns have changed places. The print keeps the kernel's rows as rows."
-)
-def lying_stamp(x, weight, stride):
-    return _stamped(x, weight.transpose(2, 3), stride)
-
-
-@stamp.mistake(
     "you reshape the weights to (C_out, C_in, k, k). That deals the kernels to the wrong pairs of channels. The weights "
     "come as (C_in, C_out, k, k): `weight[i, o]` leads from input channel i to output channel o."
 )
@@ -103,11 +96,6 @@ def channels_dealt_anew(x, weight, stride):
 )
 def one_channel_prints(x, weight, stride):
     return _stamped(x[:1], weight[:1], stride)
-
-
-@stamp.mistake("you take the mean over the input channels. Their prints add, like overlapping stamps: sum over C_in.")
-def channels_averaged(x, weight, stride):
-    return _stamped(x, weight, stride) / len(x)
 
 
 @stamp.mistake(
@@ -327,13 +315,6 @@ def mathematicians_convolution(kernel, height, width, stride):
 
 
 @convolution_matrix.mistake(
-    "your kernel is transposed: rows and columns have changed places in each print. Put `kernel` into the image as it is."
-)
-def kernel_lying(kernel, height, width, stride):
-    return _matrix(kernel.T, height, width, stride)
-
-
-@convolution_matrix.mistake(
     "you return the transpose. C maps the image to the smaller output, so it has one *row* for each output pixel and one "
     "column for each input pixel. The transpose is what this lesson is about, but it comes next."
 )
@@ -471,14 +452,6 @@ def pixels_repeated(x, stride):
 
 
 @insert_zeros.mistake(
-    "you repeat the pixels, as far as the last one. The gaps stay empty here, zeros: filling them is the kernel's work."
-)
-def gaps_filled(x, stride):
-    _, height, width = x.shape
-    return pixels_repeated(x, stride)[:, : (height - 1) * stride + 1, : (width - 1) * stride + 1]
-
-
-@insert_zeros.mistake(
     "the zeros stand between rows only. Columns are spread out as well: `y[:, ::stride, ::stride] = x`."
 )
 def rows_only(x, stride):
@@ -494,26 +467,6 @@ def columns_only(x, stride):
     y = x.new_zeros(x.shape[0], x.shape[1], (x.shape[2] - 1) * stride + 1)
     y[:, :, ::stride] = x
     return y
-
-
-@insert_zeros.mistake(
-    "the channels are spread out as well. A channel is not a place: zeros go between rows and between columns, and every "
-    "channel keeps its index."
-)
-def channels_spread_too(x, stride):
-    channels, height, width = x.shape
-    y = x.new_zeros((channels - 1) * stride + 1, (height - 1) * stride + 1, (width - 1) * stride + 1)
-    y[::stride, ::stride, ::stride] = x
-    return y
-
-
-@insert_zeros.mistake(
-    "the pixels are there, but not spread out: they fill the upper left corner, and all the zeros follow. Pixel (row, "
-    "column) goes to (row * stride, column * stride)."
-)
-def zeros_at_the_end(x, stride):
-    _, height, width = x.shape
-    return F.pad(x, (0, (width - 1) * (stride - 1), 0, (height - 1) * (stride - 1)))
 
 
 @insert_zeros.mistake(
@@ -610,19 +563,6 @@ def mirrored_sideways(x, weight, stride, padding, output_padding):
     return _transposed(x, weight.flip(2), stride, padding, output_padding)
 
 
-@transposed_convolution.mistake("the kernel is flipped upside down only. Turn it by 180°: columns, too, are reversed.")
-def mirrored_upside_down(x, weight, stride, padding, output_padding):
-    return _transposed(x, weight.flip(3), stride, padding, output_padding)
-
-
-@transposed_convolution.mistake(
-    "you flip the channels along with the kernel: `weight.flip(...)` over all dimensions. Only the kernel's rows and columns "
-    "are turned: dimensions 2 and 3."
-)
-def everything_flipped(x, weight, stride, padding, output_padding):
-    return _transposed(x, weight.flip(0, 1), stride, padding, output_padding)
-
-
 @transposed_convolution.mistake(
     "you reshape the weights to (C_out, C_in, k, k). Reshaping keeps the order of the numbers and so deals kernels to the wrong "
     "pairs of channels. `weight.transpose(0, 1)` exchanges the two dimensions."
@@ -630,11 +570,6 @@ def everything_flipped(x, weight, stride, padding, output_padding):
 def channels_reshaped(x, weight, stride, padding, output_padding):
     c_in, c_out, k, _ = weight.shape
     return _transposed(x, weight.reshape(c_out, c_in, k, k).transpose(0, 1), stride, padding, output_padding)
-
-
-@transposed_convolution.mistake("overlapping stamps wipe each other out. They add: `+=` instead of `=`.")
-def stamps_overwrite(x, weight, stride, padding, output_padding):
-    return _cropped(overwriting(x, weight, stride), padding, padding - output_padding)
 
 
 @transposed_convolution.mistake(
@@ -678,11 +613,6 @@ def slice_beyond_the_canvas(x, weight, stride, padding, output_padding):
 )
 def padding_adds(x, weight, stride, padding, output_padding):
     return _cropped(F.conv_transpose2d(x, weight, stride=stride), -padding, -padding - output_padding)
-
-
-@transposed_convolution.mistake("padding is cut at the top and the left only. It is cut from all four sides.")
-def cut_at_the_near_ends(x, weight, stride, padding, output_padding):
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride), padding, -output_padding)
 
 
 @transposed_convolution.mistake("padding is ignored: nothing is cut off. Cut `padding` pixels from every side.")
@@ -735,22 +665,6 @@ def output_padding_ignored(x, weight, stride, padding, output_padding):
 )
 def zeros_where_ink_was(x, weight, stride, padding, output_padding):
     return F.pad(_transposed(x, weight, stride, padding, 0), (0, output_padding, 0, output_padding))
-
-
-@transposed_convolution.mistake(
-    "your pixels stand stride + 1 apart: one zero too many between neighbours. There is room for stride − 1 zeros."
-)
-def spread_too_far(x, weight, stride, padding, output_padding):
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride + 1), padding, padding - output_padding)
-
-
-@transposed_convolution.mistake(
-    "there are zeros behind the last pixel, too, so that the result is stride − 1 too large. Zeros stand between pixels only: "
-    "(H − 1) * stride + 1."
-)
-def zeros_behind(x, weight, stride, padding, output_padding):
-    far = padding - output_padding - (stride - 1)
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride), padding, far)
 
 
 transposed_convolution.hints(
