@@ -55,6 +55,13 @@ def test_tags_mean_something(path: Path) -> None:
 
 
 @every_lesson
+def test_widgets_are_not_compared_with_their_static_pictures(path: Path) -> None:
+    cells = notebook_files.code_cells(notebook_files.read(path))
+    widgets = [number for number, cell in enumerate(cells, 1) if "widgets.explore(" in cell.source]
+    assert [n for n in widgets if "nbval-ignore-output" not in notebook_files.tags(cells[n - 1])] == []
+
+
+@every_lesson
 def test_stored_outputs_hold_neither_errors_nor_warnings(path: Path) -> None:
     assert [(n, o.evalue) for n, o in outputs(path) if o.output_type == "error"] == []
     assert [(n, o.text) for n, o in outputs(path) if o.get("name") == "stderr"] == []
