@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_utils.exercises.define import Case, define, edge
+from course_utils.exercises.define import Case, define, edge, randn
 
 # -- 9.1 -----------------------------------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ def next_token_loss(logits, tokens):
 
 def _predictions(generator: torch.Generator, batch: int, time: int, vocabulary: int, loud: float = 1.0) -> dict:
     return dict(
-        logits=_randn(generator, batch, time, vocabulary) * loud,
+        logits=randn(generator, batch, time, vocabulary) * loud,
         tokens=torch.randint(0, vocabulary, (batch, time), generator=generator),
     )
 
@@ -387,7 +387,7 @@ def causal_attention(q, k, v):
 
 def _attention(generator: torch.Generator, batch: int, heads: int, time: int, d: int, lift: float = 0.0) -> dict:
     """`lift` is added to all entries of all keys: it lifts or lowers all scores of a query alike, about so much."""
-    q, k, v = (_randn(generator, batch, heads, time, d) for _ in range(3))
+    q, k, v = (randn(generator, batch, heads, time, d) for _ in range(3))
     return dict(q=q, k=k + lift, v=v)
 
 
@@ -608,15 +608,15 @@ def split_heads(x, n_heads):
 @split_heads.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, time, heads, d in ((2, 5, 3, 4), (3, 4, 2, 5), (4, 6, 5, 2), (2, 3, 4, 6)):
-        yield dict(x=_randn(generator, batch, time, heads * d), n_heads=heads)
-    yield edge("there is one head", x=_randn(generator, 3, 5, 4), n_heads=1)
-    yield edge("every channel is a head", x=_randn(generator, 2, 4, 3), n_heads=3)
-    yield edge("the batch holds one text", x=_randn(generator, 1, 4, 6), n_heads=2)
+        yield dict(x=randn(generator, batch, time, heads * d), n_heads=heads)
+    yield edge("there is one head", x=randn(generator, 3, 5, 4), n_heads=1)
+    yield edge("every channel is a head", x=randn(generator, 2, 4, 3), n_heads=3)
+    yield edge("the batch holds one text", x=randn(generator, 1, 4, 6), n_heads=2)
 
 
 @split_heads.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(x=_randn(generator, 16, 64, 128), n_heads=4)
+    return dict(x=randn(generator, 16, 64, 128), n_heads=4)
 
 
 @split_heads.mistake(
@@ -715,15 +715,15 @@ def merge_heads(y):
 @merge_heads.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, heads, time, d in ((2, 3, 5, 4), (3, 2, 4, 5), (4, 5, 6, 2), (2, 4, 3, 6)):
-        yield dict(y=_randn(generator, batch, heads, time, d))
-    yield edge("there is one head", y=_randn(generator, 3, 1, 5, 4))
-    yield edge("a head has one channel", y=_randn(generator, 2, 4, 3, 1))
-    yield edge("the batch holds one text", y=_randn(generator, 1, 2, 4, 3))
+        yield dict(y=randn(generator, batch, heads, time, d))
+    yield edge("there is one head", y=randn(generator, 3, 1, 5, 4))
+    yield edge("a head has one channel", y=randn(generator, 2, 4, 3, 1))
+    yield edge("the batch holds one text", y=randn(generator, 1, 2, 4, 3))
 
 
 @merge_heads.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(y=_randn(generator, 16, 4, 64, 32))
+    return dict(y=randn(generator, 16, 4, 64, 32))
 
 
 @merge_heads.mistake(
@@ -822,12 +822,12 @@ def top_k_filter(logits, k):
 @top_k_filter.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape, k in (((4, 7), 3), ((2, 9), 5), ((3, 5), 2), ((6, 4), 3), ((2, 3, 8), 4)):
-        yield dict(logits=_randn(generator, *shape) * 2, k=k)
-    yield dict(logits=_randn(generator, 5, 6) - 4, k=2)
-    yield edge("the row stands alone, without a batch", logits=_randn(generator, 8), k=3)
-    yield edge("k is 1", logits=_randn(generator, 3, 6), k=1)
-    yield edge("k is the size of the vocabulary", logits=_randn(generator, 2, 5), k=5)
-    yield edge("k is larger than the vocabulary", logits=_randn(generator, 3, 4), k=9)
+        yield dict(logits=randn(generator, *shape) * 2, k=k)
+    yield dict(logits=randn(generator, 5, 6) - 4, k=2)
+    yield edge("the row stands alone, without a batch", logits=randn(generator, 8), k=3)
+    yield edge("k is 1", logits=randn(generator, 3, 6), k=1)
+    yield edge("k is the size of the vocabulary", logits=randn(generator, 2, 5), k=5)
+    yield edge("k is larger than the vocabulary", logits=randn(generator, 3, 4), k=9)
     tied = torch.tensor([3.0, 1.0, 2.0, 2.0, 0.0, 2.0])
     places = torch.rand(2, 6, generator=generator).argsort(1)
     yield edge("several logits tie with the k-th", logits=tied[places], k=2)
@@ -835,7 +835,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
 
 @top_k_filter.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(logits=_randn(generator, 16, 65), k=10)
+    return dict(logits=randn(generator, 16, 65), k=10)
 
 
 def _kth(logits: Tensor, k: int) -> Tensor:
@@ -964,23 +964,23 @@ def top_p_filter(logits, p):
 @top_p_filter.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape, p in (((4, 7), 0.7), ((2, 9), 0.5), ((3, 5), 0.9), ((6, 4), 0.6), ((2, 3, 8), 0.8)):
-        yield dict(logits=_randn(generator, *shape) * 1.5, p=p)
-    yield dict(logits=_randn(generator, 5, 6) - 4, p=0.35)
-    yield edge("the row stands alone, without a batch", logits=_randn(generator, 9), p=0.75)
-    yield edge("p is tiny", logits=_randn(generator, 4, 6), p=0.01)
+        yield dict(logits=randn(generator, *shape) * 1.5, p=p)
+    yield dict(logits=randn(generator, 5, 6) - 4, p=0.35)
+    yield edge("the row stands alone, without a batch", logits=randn(generator, 9), p=0.75)
+    yield edge("p is tiny", logits=randn(generator, 4, 6), p=0.01)
     yield edge("one token is nearly certain", logits=_certain(generator, 3, 6), p=0.95)
-    yield edge("p is 1", logits=_randn(generator, 3, 7), p=1.0)
+    yield edge("p is 1", logits=randn(generator, 3, 7), p=1.0)
     yield edge("p is 1 and one token is nearly certain", logits=_certain(generator, 2, 5, gap=60.0), p=1.0)
 
 
 def _certain(generator: torch.Generator, batch: int, vocabulary: int, gap: float = 9.0) -> Tensor:
-    logits = _randn(generator, batch, vocabulary)
+    logits = randn(generator, batch, vocabulary)
     return logits.scatter(1, torch.randint(0, vocabulary, (batch, 1), generator=generator), gap)
 
 
 @top_p_filter.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(logits=_randn(generator, 16, 65), p=0.9)
+    return dict(logits=randn(generator, 16, 65), p=0.9)
 
 
 def _nucleus(logits: Tensor, p: float, likeliest_first: bool = True) -> Tensor:
@@ -1145,7 +1145,3 @@ top_p_filter.hints(
     "With `ordered, order = logits.sort(descending=True)` and `before = probabilities.cumsum(-1) - "
     "probabilities`: mask where `before >= p` (but nothing when p is 1), and return `logits.scatter(-1, order, masked)`.",
 )
-
-
-def _randn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from course_utils.exercises import chance
-from course_utils.exercises.define import Case, define, edge
+from course_utils.exercises.define import Case, define, edge, randn
 from course_utils.exercises.observe import Fixture
 
 # -- 3.1 -----------------------------------------------------------------------------------------------------------
@@ -31,11 +31,11 @@ def pca_reconstruct(train, x, k):
 
 def _rows(generator: torch.Generator, m: int, n: int, d: int, k: int) -> dict:
     """Rows with clearly unequal variances along rotated directions, around a mean that is not zero."""
-    rotation = torch.linalg.qr(_randn(generator, d, d))[0]
+    rotation = torch.linalg.qr(randn(generator, d, d))[0]
     spread = 3.0 * 0.6 ** torch.arange(d, dtype=torch.float64)
-    shift = 2 * _randn(generator, d)
-    train = _randn(generator, m, d) * spread @ rotation.T + shift
-    x = _randn(generator, n, d) * spread @ rotation.T * 1.5 + shift + 0.5 * _randn(generator, d)  # a little elsewhere
+    shift = 2 * randn(generator, d)
+    train = randn(generator, m, d) * spread @ rotation.T + shift
+    x = randn(generator, n, d) * spread @ rotation.T * 1.5 + shift + 0.5 * randn(generator, d)  # a little elsewhere
     return dict(train=train, x=x, k=k)
 
 
@@ -587,7 +587,7 @@ def denoising_loss(reconstruction, clean, noisy):
 
 def _images(generator: torch.Generator, *shape: int) -> dict:
     clean = torch.rand(shape, generator=generator, dtype=torch.float64)
-    noisy = (clean + 0.3 * _randn(generator, *shape)).clamp(0, 1)
+    noisy = (clean + 0.3 * randn(generator, *shape)).clamp(0, 1)
     return dict(reconstruction=torch.rand(shape, generator=generator, dtype=torch.float64), clean=clean, noisy=noisy)
 
 
@@ -812,7 +812,7 @@ def entropy_bits(symbols):
 
 def _codes(generator: torch.Generator, n: int, d: int, spread: float) -> Tensor:
     """Rounded numbers, of another spread and another middle in each dimension; dimensions go along with each other."""
-    common, own = _randn(generator, n, 1), _randn(generator, n, d)
+    common, own = randn(generator, n, 1), randn(generator, n, d)
     wide = spread * (0.5 + torch.rand(d, generator=generator, dtype=torch.float64))
     middle = (6 * torch.rand(d, generator=generator, dtype=torch.float64)).round() - 3
     return ((common + own) * wide + middle).round().long()
@@ -943,7 +943,3 @@ entropy_bits.hints(
     "whatever their sign; only what occurs is in it.",
     "For each column: `share = counts.double() / N`, and add `-(share * share.log2()).sum()` to the total.",
 )
-
-
-def _randn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)

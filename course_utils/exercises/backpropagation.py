@@ -5,15 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
-from course_utils.exercises.define import define, edge
-
-
-def randn(generator: torch.Generator, *shape: int) -> Tensor:
-    """Normal random numbers in float64."""
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+from course_utils.exercises.define import define, edge, randn
 
 # -- a linear layer ----------------------------------------------------------------------------------------------
 

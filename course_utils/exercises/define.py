@@ -68,6 +68,11 @@ def edge(label: str, /, **arguments: Any) -> Case:
     return Case(arguments, label)
 
 
+def randn(generator: torch.Generator, *shape: int) -> Tensor:
+    """Standard normal arguments of this shape, float64."""
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
 @dataclass
 class Definition:
     """One exercise. Built by `define`, completed by its methods `cases`, `mistake`, `claim`, `hints`, `typical`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from course_utils.exercises import chance
-from course_utils.exercises.define import Case, define, edge
+from course_utils.exercises.define import Case, define, edge, randn
 from course_utils.exercises.observe import Fixture
 
 # -- 2.1 -----------------------------------------------------------------------------------------------------------
@@ -29,11 +29,11 @@ def lstm_gates(x, h, weight_ih, weight_hh, bias):
 
 def _step(generator: torch.Generator, batch: int, inputs: int, hidden: int, loud: float = 1.0) -> dict:
     return dict(
-        x=_randn(generator, batch, inputs) * loud,
-        h=torch.tanh(_randn(generator, batch, hidden)),
-        weight_ih=_randn(generator, 4 * hidden, inputs) / inputs**0.5,
-        weight_hh=_randn(generator, 4 * hidden, hidden) / hidden**0.5,
-        bias=_randn(generator, 4 * hidden) * 0.5,
+        x=randn(generator, batch, inputs) * loud,
+        h=torch.tanh(randn(generator, batch, hidden)),
+        weight_ih=randn(generator, 4 * hidden, inputs) / inputs**0.5,
+        weight_hh=randn(generator, 4 * hidden, hidden) / hidden**0.5,
+        bias=randn(generator, 4 * hidden) * 0.5,
     )
 
 
@@ -231,11 +231,11 @@ def lstm_update(c, i, f, g, o):
 
 def _doors(generator: torch.Generator, batch: int, hidden: int) -> dict:
     return dict(
-        c=2 * _randn(generator, batch, hidden),
-        i=torch.sigmoid(_randn(generator, batch, hidden)),
-        f=torch.sigmoid(_randn(generator, batch, hidden)),
-        g=torch.tanh(_randn(generator, batch, hidden)),
-        o=torch.sigmoid(_randn(generator, batch, hidden)),
+        c=2 * randn(generator, batch, hidden),
+        i=torch.sigmoid(randn(generator, batch, hidden)),
+        f=torch.sigmoid(randn(generator, batch, hidden)),
+        g=torch.tanh(randn(generator, batch, hidden)),
+        o=torch.sigmoid(randn(generator, batch, hidden)),
     )
 
 
@@ -416,15 +416,15 @@ def open_forget_gate(bias, value):
 @open_forget_gate.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for hidden, value in ((5, 1.5), (3, 2.0), (7, 0.25), (4, 5.0)):
-        yield dict(bias=_randn(generator, 4 * hidden), value=value)
-    yield edge("there is one hidden unit", bias=_randn(generator, 4), value=1.0)
-    yield edge("the value is negative", bias=_randn(generator, 24), value=-3.0)
-    yield edge("the value is 0", bias=_randn(generator, 12), value=0.0)
+        yield dict(bias=randn(generator, 4 * hidden), value=value)
+    yield edge("there is one hidden unit", bias=randn(generator, 4), value=1.0)
+    yield edge("the value is negative", bias=randn(generator, 24), value=-3.0)
+    yield edge("the value is 0", bias=randn(generator, 12), value=0.0)
 
 
 @open_forget_gate.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(bias=_randn(generator, 256), value=1.0)
+    return dict(bias=randn(generator, 256), value=1.0)
 
 
 def _quarter(number: int, value: float, bias: Tensor) -> Tensor:
@@ -966,7 +966,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
 
 @next_character.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(logits=_randn(generator, 64, 65), temperature=0.8, generator=Fixture("generator", 0))
+    return dict(logits=randn(generator, 64, 65), temperature=0.8, generator=Fixture("generator", 0))
 
 
 def _shares(arguments: dict, token: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -1185,7 +1185,3 @@ next_character.hints(
     "If temperature is 0 return `logits.argmax(1)`; else draw from `torch.softmax(logits / temperature, 1)` and take away "
     "the extra dimension with `.squeeze(1)`.",
 )
-
-
-def _randn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from course_utils.exercises.define import Case, define, edge
+from course_utils.exercises.define import Case, define, edge, randn
 
 # -- 1.1 -----------------------------------------------------------------------------------------------------------
 
@@ -24,11 +24,11 @@ def rnn_step(x, h, weight_ih, weight_hh, bias):
 
 def _step(generator: torch.Generator, batch: int, inputs: int, hidden: int, loud: float = 1.0) -> dict:
     return dict(
-        x=_randn(generator, batch, inputs) * loud,
-        h=torch.tanh(_randn(generator, batch, hidden)),
-        weight_ih=_randn(generator, hidden, inputs) / inputs**0.5,
-        weight_hh=_randn(generator, hidden, hidden) / hidden**0.5,
-        bias=_randn(generator, hidden) * 0.5,
+        x=randn(generator, batch, inputs) * loud,
+        h=torch.tanh(randn(generator, batch, hidden)),
+        weight_ih=randn(generator, hidden, inputs) / inputs**0.5,
+        weight_hh=randn(generator, hidden, hidden) / hidden**0.5,
+        bias=randn(generator, hidden) * 0.5,
     )
 
 
@@ -168,17 +168,17 @@ def make_windows(series, window, horizon):
 @make_windows.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for length, window, horizon in ((17, 4, 2), (12, 5, 3), (15, 2, 6), (23, 7, 4)):
-        yield dict(series=_randn(generator, length), window=window, horizon=horizon)
-    yield edge("one step ahead is asked for", series=_randn(generator, 11), window=4, horizon=1)
-    yield edge("the window holds one value", series=_randn(generator, 9), window=1, horizon=3)
-    yield edge("the series is just long enough for one window", series=_randn(generator, 8), window=5, horizon=3)
-    yield edge("the series is one value too short", series=_randn(generator, 7), window=5, horizon=3)
-    yield edge("the series is far too short", series=_randn(generator, 4), window=5, horizon=3)
+        yield dict(series=randn(generator, length), window=window, horizon=horizon)
+    yield edge("one step ahead is asked for", series=randn(generator, 11), window=4, horizon=1)
+    yield edge("the window holds one value", series=randn(generator, 9), window=1, horizon=3)
+    yield edge("the series is just long enough for one window", series=randn(generator, 8), window=5, horizon=3)
+    yield edge("the series is one value too short", series=randn(generator, 7), window=5, horizon=3)
+    yield edge("the series is far too short", series=randn(generator, 4), window=5, horizon=3)
 
 
 @make_windows.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(series=_randn(generator, 480), window=12, horizon=12)
+    return dict(series=randn(generator, 480), window=12, horizon=12)
 
 
 @make_windows.mistake(
@@ -319,15 +319,15 @@ def rnn_backward(inputs, hiddens, grad_hiddens, weight_hh):
 
 
 def _unrolled(generator: torch.Generator, steps: int, batch: int, inputs: int, hidden: int, loud: float = 1.0) -> dict:
-    x = _randn(generator, steps, batch, inputs)
-    weight_hh = _randn(generator, hidden, hidden) / hidden**0.5
-    pushes = x @ _randn(generator, inputs, hidden) * loud / inputs**0.5 + _randn(generator, hidden) * 0.3
-    h = torch.tanh(_randn(generator, batch, hidden))
+    x = randn(generator, steps, batch, inputs)
+    weight_hh = randn(generator, hidden, hidden) / hidden**0.5
+    pushes = x @ randn(generator, inputs, hidden) * loud / inputs**0.5 + randn(generator, hidden) * 0.3
+    h = torch.tanh(randn(generator, batch, hidden))
     hiddens = [h]
     for push in pushes:
         h = torch.tanh(push + h @ weight_hh.T)
         hiddens.append(h)
-    grad_hiddens = _randn(generator, steps, batch, hidden)
+    grad_hiddens = randn(generator, steps, batch, hidden)
     return dict(inputs=x, hiddens=torch.stack(hiddens), grad_hiddens=grad_hiddens, weight_hh=weight_hh)
 
 
@@ -568,14 +568,14 @@ def truncate(h):
 @truncate.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, hidden in ((4, 3), (2, 5), (6, 7)):
-        yield dict(h=_randn(generator, batch, hidden))
-    yield edge("the batch holds one sequence", h=_randn(generator, 1, 4))
-    yield edge("the states are saturated", h=_randn(generator, 3, 5).sign())
+        yield dict(h=randn(generator, batch, hidden))
+    yield edge("the batch holds one sequence", h=randn(generator, 1, 4))
+    yield edge("the states are saturated", h=randn(generator, 3, 5).sign())
 
 
 @truncate.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(h=_randn(generator, 64, 32))
+    return dict(h=randn(generator, 64, 32))
 
 
 @truncate.mistake(
@@ -652,7 +652,7 @@ def clip_by_global_norm(grads, max_norm):
 
 
 def _grads(generator: torch.Generator, *shapes: tuple[int, ...], norm: float) -> list[Tensor]:
-    grads = [_randn(generator, *shape) for shape in shapes]
+    grads = [randn(generator, *shape) for shape in shapes]
     scale = norm / torch.cat([grad.flatten() for grad in grads]).norm()
     return [grad * scale for grad in grads]
 
@@ -828,7 +828,3 @@ clip_by_global_norm.hints(
     "`norm = torch.cat([grad.flatten() for grad in grads]).norm()`, then `scale = (max_norm / norm).clamp(max=1.0)`: "
     "for a norm of 0 the quotient is infinite, and the clamp turns it into 1.",
 )
-
-
-def _randn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)

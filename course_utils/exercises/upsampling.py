@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.exercises.define import Case, define, edge
+from course_utils.exercises.define import Case, define, edge, randn
 
 # -- 4.1 -----------------------------------------------------------------------------------------------------------
 
@@ -32,7 +32,7 @@ def stamp(x, weight, stride):
 
 
 def _print_job(generator: torch.Generator, c_in: int, c_out: int, height: int, width: int, k: int, stride: int) -> dict:
-    x, weight = _randn(generator, c_in, height, width), _randn(generator, c_in, c_out, k, k)
+    x, weight = randn(generator, c_in, height, width), randn(generator, c_in, c_out, k, k)
     return dict(x=x, weight=weight, stride=stride)
 
 
@@ -282,7 +282,7 @@ def convolution_matrix(kernel, height, width, stride):
 
 
 def _image_of(generator: torch.Generator, k: int, height: int, width: int, stride: int) -> dict:
-    return dict(kernel=_randn(generator, k, k), height=height, width=width, stride=stride)
+    return dict(kernel=randn(generator, k, k), height=height, width=width, stride=stride)
 
 
 @convolution_matrix.cases
@@ -408,15 +408,15 @@ def insert_zeros(x, stride):
 @insert_zeros.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for channels, height, width, stride in ((2, 3, 5, 2), (3, 4, 2, 3), (1, 2, 4, 4), (4, 5, 3, 2)):
-        yield dict(x=_randn(generator, channels, height, width), stride=stride)
-    yield edge("the stride is 1, and nothing is inserted", x=_randn(generator, 2, 3, 4), stride=1)
-    yield edge("the image is a single pixel", x=_randn(generator, 3, 1, 1), stride=3)
-    yield edge("the image is a single row", x=_randn(generator, 2, 1, 5), stride=2)
+        yield dict(x=randn(generator, channels, height, width), stride=stride)
+    yield edge("the stride is 1, and nothing is inserted", x=randn(generator, 2, 3, 4), stride=1)
+    yield edge("the image is a single pixel", x=randn(generator, 3, 1, 1), stride=3)
+    yield edge("the image is a single row", x=randn(generator, 2, 1, 5), stride=2)
 
 
 @insert_zeros.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(x=_randn(generator, 16, 14, 14), stride=2)
+    return dict(x=randn(generator, 16, 14, 14), stride=2)
 
 
 def _spread(x: Tensor, stride: int, after: int) -> Tensor:
@@ -676,9 +676,3 @@ transposed_convolution.hints(
     "`F.pad(spread, (near, far, near, far))` takes negative numbers and then cuts; near = k - 1 - padding, far = near + "
     "output_padding. Then `F.conv2d` with `weight.flip(2, 3).transpose(0, 1)`.",
 )
-
-# -- helpers -------------------------------------------------------------------------------------------------------
-
-
-def _randn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)

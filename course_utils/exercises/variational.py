@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.exercises.define import Case, define, edge
+from course_utils.exercises.define import Case, define, edge, randn
 
 # -- 5.1 -----------------------------------------------------------------------------------------------------------
 
@@ -26,7 +26,7 @@ def kl_to_standard_normal(mu, logvar):
 
 
 def _codes(generator: torch.Generator, batch: int, latent: int) -> dict:
-    return dict(mu=1.5 * _randn(generator, batch, latent), logvar=1.2 * _randn(generator, batch, latent) - 0.8)
+    return dict(mu=1.5 * randn(generator, batch, latent), logvar=1.2 * randn(generator, batch, latent) - 0.8)
 
 
 @kl_to_standard_normal.cases
@@ -160,21 +160,21 @@ def reparameterise(mu, logvar, noise):
 @reparameterise.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, latent in ((4, 3), (2, 5), (6, 2)):
-        yield _codes(generator, batch, latent) | dict(noise=_randn(generator, batch, latent))
-    yield _codes(generator, 3, 4) | dict(noise=_randn(generator, 5, 3, 4))
+        yield _codes(generator, batch, latent) | dict(noise=randn(generator, batch, latent))
+    yield _codes(generator, 3, 4) | dict(noise=randn(generator, 5, 3, 4))
     still, narrow = _codes(generator, 5, 3), _codes(generator, 3, 2)
     yield edge("the noise is zero", **still, noise=torch.zeros(5, 3, dtype=torch.float64))
     yield edge(
         "q is very narrow, with log-variances near −30",
         **(narrow | dict(logvar=narrow["logvar"] - 30)),
-        noise=_randn(generator, 3, 2),
+        noise=randn(generator, 3, 2),
     )
-    yield edge("the batch holds one image", **_codes(generator, 1, 4), noise=_randn(generator, 1, 4))
+    yield edge("the batch holds one image", **_codes(generator, 1, 4), noise=randn(generator, 1, 4))
 
 
 @reparameterise.typical
 def _(generator: torch.Generator) -> dict:
-    return _codes(generator, 256, 40) | dict(noise=_randn(generator, 256, 40))
+    return _codes(generator, 256, 40) | dict(noise=randn(generator, 256, 40))
 
 
 @reparameterise.mistake(
@@ -285,7 +285,7 @@ def negative_elbo(logits, x, mu, logvar, beta):
 
 
 def _decoded(generator: torch.Generator, batch: int, latent: int, *pixels: int) -> dict:
-    logits = 2 * _randn(generator, batch, *pixels)
+    logits = 2 * randn(generator, batch, *pixels)
     x = torch.randint(0, 2, logits.shape, generator=generator).double()
     return dict(logits=logits, x=x) | _codes(generator, batch, latent)
 
@@ -468,16 +468,16 @@ def importance_bound(log_weights):
 @importance_bound.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for samples, n in ((5, 3), (2, 6), (7, 2), (3, 4)):
-        yield dict(log_weights=3 * _randn(generator, samples, n) - 4)
-    yield edge("there is one sample", log_weights=2 * _randn(generator, 1, 5))
-    yield edge("there is one image", log_weights=2 * _randn(generator, 6, 1))
-    yield edge("the log-weights are near −1000", log_weights=2 * _randn(generator, 4, 3) - 1000)
-    yield edge("the log-weights are near +1000", log_weights=2 * _randn(generator, 3, 5) + 1000)
+        yield dict(log_weights=3 * randn(generator, samples, n) - 4)
+    yield edge("there is one sample", log_weights=2 * randn(generator, 1, 5))
+    yield edge("there is one image", log_weights=2 * randn(generator, 6, 1))
+    yield edge("the log-weights are near −1000", log_weights=2 * randn(generator, 4, 3) - 1000)
+    yield edge("the log-weights are near +1000", log_weights=2 * randn(generator, 3, 5) + 1000)
 
 
 @importance_bound.typical
 def _(generator: torch.Generator) -> dict:
-    return dict(log_weights=5 * _randn(generator, 500, 100) - 90)
+    return dict(log_weights=5 * randn(generator, 500, 100) - 90)
 
 
 @importance_bound.mistake(
@@ -589,7 +589,7 @@ def free_bits(kl_per_latent, floor):
 def _kls(generator: torch.Generator, batch: int, latent: int) -> Tensor:
     """KLs with latents that are used, more or less, and some that are not."""
     used = torch.linspace(0.02, 3.0, latent, dtype=torch.float64)[torch.randperm(latent, generator=generator)]
-    return used * _randn(generator, batch, latent).square()
+    return used * randn(generator, batch, latent).square()
 
 
 @free_bits.cases
@@ -703,7 +703,3 @@ free_bits.hints(
     "The floor asks: is this *latent* used, on average? So it comes after the average and before the sum.",
     "`.mean(0)`, then `.clamp(min=floor)`, then `.sum()`.",
 )
-
-
-def _randn(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
