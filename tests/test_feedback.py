@@ -19,8 +19,9 @@ from torch import Tensor
 
 from course_utils.exercises import Outcome, check, define, names
 from course_utils.exercises.define import Definition, edge
+from course_utils.exercises.fixtures import Fixture
 from course_utils.exercises.judge import judge, trials
-from course_utils.exercises.observe import Fixture, observe
+from course_utils.exercises.observe import observe
 
 # -- the toys ------------------------------------------------------------------------------------------------------
 

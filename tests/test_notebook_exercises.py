@@ -237,8 +237,9 @@ def box(tmp_path: Path) -> Path:
     """The package as a grading box holds it: how to call a candidate, and nothing that knows an answer."""
     held = tmp_path / "course_utils"
     (held / "exercises").mkdir(parents=True)
-    for file in ("__init__.py", "exercises/__init__.py", "exercises/observe.py", "exercises/notebook.py"):
-        shutil.copy(PACKAGE / file, held / file)
+    shutil.copy(PACKAGE / "__init__.py", held)
+    for file in ("__init__.py", "fixtures.py", "observe.py", "notebook.py"):
+        shutil.copy(PACKAGE / "exercises" / file, held / "exercises")
     return tmp_path
 
 
@@ -272,7 +273,8 @@ print(course_utils.__file__)
 def test_without_the_trusted_part_candidates_can_be_observed(box: Path) -> None:
     code = """
 import torch
-from course_utils.exercises.observe import Fixture, Trial, observe
+from course_utils.exercises.fixtures import Fixture
+from course_utils.exercises.observe import Trial, observe
 trial = Trial("any", {"x": torch.ones(2, 3), "generator": Fixture("generator", 1)}, ("y",), ("x",))
 record = observe(lambda x, generator: 2 * x + torch.rand(2, 3, generator=generator), trial)
 print(record.event, record.structure, *record.outputs, sep="; ")
@@ -286,8 +288,8 @@ import sys
 import course_utils.exercises, course_utils.exercises.observe
 print(sorted(name for name in sys.modules if name.startswith("course_utils.exercises.")))
 """
-    expected = "['course_utils.exercises.notebook', 'course_utils.exercises.observe']"
-    assert run(code, PACKAGE.parent).strip() == expected
+    expected = [f"course_utils.exercises.{name}" for name in ("fixtures", "notebook", "observe")]
+    assert run(code, PACKAGE.parent).strip() == str(expected)
 
 
 def test_an_installed_part_that_is_broken_is_not_taken_for_missing(monkeypatch: pytest.MonkeyPatch) -> None:

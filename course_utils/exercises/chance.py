@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.exercises.observe import Fixture
+from course_utils.exercises.fixtures import Fixture
 
 
 def used(seed: int) -> Fixture:
@@ -55,10 +55,12 @@ def distributed(cumulative: Tensor) -> bool:
 
 
 def _same_arguments(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(_same(one[name], other[name]) for name in one)
+    return _same(one, other)
 
 
 def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return all(_same(value, other[name]) for name, value in one.items())
     if isinstance(one, tuple):
         return all(_same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, Tensor):

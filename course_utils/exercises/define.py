@@ -10,12 +10,13 @@ import importlib
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from course_utils.exercises.fixtures import Fixture
 from course_utils.exercises.observe import Trial
 
 # The modules that hold the exercises of each lesson; they are imported on first use.
@@ -26,6 +27,8 @@ LESSONS = {
     "03": "autoencoders",
     "04": "upsampling",
     "05": "variational",
+    "06": "adversarial",
+    "07": "critics",
     "09": "attention",
 }
 
@@ -84,6 +87,7 @@ class Definition:
     outputs: tuple[str, ...]
     gradients: tuple[str, ...] = ()
     fresh: bool = False
+    updates: tuple[str, ...] = ()
     mistakes: dict[str, Mistake] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     staged_hints: tuple[str, ...] = ()
@@ -162,7 +166,7 @@ class Definition:
         expected = tuple(inspect.signature(self.reference).parameters)
         if tuple(arguments) != expected:
             raise TypeError(f"exercise {self.name}: a case gives {tuple(arguments)}, the reference takes {expected}")
-        return Trial(self.name, arguments, self.outputs, self.gradients, label, seed)
+        return Trial(self.name, arguments, self.outputs, self.gradients, label, seed, self.updates)
 
 
 def define(
@@ -171,11 +175,13 @@ def define(
     outputs: str | tuple[str, ...],
     gradients: tuple[str, ...] = (),
     fresh: bool = False,
+    updates: tuple[str, ...] = (),
 ) -> Callable[[Callable], Definition]:
     """Decorator that turns a reference function into a registered `Definition`.
 
     `outputs` names the result(s); `gradients` names the arguments whose gradient is compared as well; `fresh`
-    says that a result must not share memory with an argument.
+    says that a result must not share memory with an argument; `updates` names the networks that the function trains:
+    of any other network among the arguments, the gradients too must be as the reference leaves them.
     """
 
     def register(reference: Callable) -> Definition:
@@ -183,7 +189,7 @@ def define(
         if name in _registry and _registry[name].reference.__code__ != reference.__code__:
             raise ValueError(f"there are two exercises called {name}")
         names = (outputs,) if isinstance(outputs, str) else outputs
-        _registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh)
+        _registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh, updates)
         return _registry[name]
 
     return register
@@ -204,7 +210,9 @@ def names(lesson: str | None = None) -> list[str]:
 
 
 def place(value: Any, dtype: torch.dtype, device: torch.device | str) -> Any:
-    """A copy of `value` on `device` in which floating-point tensors have `dtype`."""
+    """A copy of `value` on `device` in which floating-point tensors, and networks to be built, have `dtype`."""
+    if isinstance(value, Fixture) and value.has_state:
+        return replace(value, dtype=dtype, device=str(device))
     if isinstance(value, Tensor):
         return value.to(device=device, dtype=dtype if value.is_floating_point() else value.dtype)
     if isinstance(value, (list, tuple)):

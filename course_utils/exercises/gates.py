@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course_utils.exercises import chance
 from course_utils.exercises.define import Case, define, edge, randn
-from course_utils.exercises.observe import Fixture
+from course_utils.exercises.fixtures import Fixture
 
 # -- 2.1 -----------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from course_utils.exercises.define import Claim, Definition, Mistake, definition
 from course_utils.exercises.diagnose import Pair, close, explain, not_finite
-from course_utils.exercises.observe import GRADIENT, TIME_LIMIT, Fixture, Observation, Trial, describe, observe
+from course_utils.exercises.fixtures import Fixture
+from course_utils.exercises.observe import GRADIENT, STATE, TIME_LIMIT, Observation, Trial, describe, observe
 
 TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
 
@@ -242,6 +243,9 @@ def _holds(claim: Claim, returned: list[tuple[Trial, Observation]]) -> bool:
 
 
 def _result(trial: Trial, observation: Observation) -> Any:
+    """What a claim is told: the result, or the tuple of them; with networks among the arguments, all outputs by name."""
+    if any(isinstance(value, Fixture) and value.has_state for value in trial.arguments.values()):
+        return {name.removeprefix(STATE): value for name, value in observation.outputs.items()}
     values = [observation.outputs[name] for name in trial.outputs]
     return values[0] if len(values) == 1 else tuple(values)
 
@@ -364,6 +368,8 @@ def _transformed(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | N
     """
     wrong = {n: None for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n])}
     results = [name for name in wrong if not name.startswith(GRADIENT)]
+    if any(name.startswith(STATE) for name in results):
+        return None  # a parameter's new value is its old one plus a step: no transformation of it tells anything
     explained: dict[str, list[str]] = {}
     sentences = {}
     for name in results or wrong:
@@ -446,7 +452,7 @@ def _slip_text(exercise: Definition, s: _Seen) -> str:
     expected, actual = s.expected, s.actual
     if expected.event == "raised" and expected.failure is not None:
         return f"should raise {expected.failure.kind} here ({expected.failure.message}); yours returned a result."
-    if actual.structure == "None":
+    if actual.structure == "None" and expected.structure != "None":
         if actual.printed:
             return "printed its result, but returned None. Replace `print(...)` by `return ...`."
         return "returned None. Did you forget `return`?"

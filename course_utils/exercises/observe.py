@@ -25,36 +25,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from course_utils.exercises.fixtures import Fixture
 
 TIME_LIMIT = 3.0  # seconds for one call of a candidate
 GRADIENT = "gradient with respect to "  # how the gradients among the outputs are named
+STATE = "after the call, "  # how the parameters, buffers and left-over gradients of networks are named there
 KEPT_OUTPUT = 4_000  # characters of a candidate's printing that are kept
-
-
-@dataclass(frozen=True)
-class Fixture:
-    """An argument that is built afresh for every call, the same way on both sides: a generator, a network."""
-
-    kind: str
-    seed: int = 0
-    options: tuple[tuple[str, Any], ...] = ()
-
-    def build(self) -> Any:
-        """Make the object. Raises KeyError for a kind that nobody has registered in `FIXTURES`."""
-        if self.kind not in FIXTURES:
-            raise KeyError(f"no fixture of kind {self.kind!r}; known: {', '.join(sorted(FIXTURES))}")
-        return FIXTURES[self.kind](self.seed, **dict(self.options))
-
-
-def _generator(seed: int, drawn: int = 0) -> torch.Generator:
-    """A generator with this seed, from which so many numbers have been drawn already."""
-    generator = torch.Generator().manual_seed(seed)
-    torch.rand(drawn, generator=generator)
-    return generator
-
-
-FIXTURES: dict[str, Callable[..., Any]] = {"generator": _generator}
 
 
 @dataclass(frozen=True)
@@ -63,7 +41,8 @@ class Trial:
 
     `arguments` maps parameter names, in order, to tensors, numbers, lists of these, or `Fixture`s. `outputs`
     names the results. `gradients` lists the arguments for which the gradient of a fixed random projection of
-    all results is recorded too. `label` names an edge case ("" for an ordinary one).
+    all results is recorded too; a network stands for all its parameters. `updates` lists the networks whose own
+    gradients may change. `label` names an edge case ("" for an ordinary one).
     """
 
     exercise: str
@@ -72,6 +51,7 @@ class Trial:
     gradients: tuple[str, ...] = ()
     label: str = ""
     seed: int = 0
+    updates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,8 +69,8 @@ class Failure:
 class Observation:
     """What one call did. `event` is "returned", "raised", "timed out" or "not attempted".
 
-    `outputs` maps names to leaves (tensors, numbers, strings, None …): results first, then
-    "gradient with respect to …". `structure` describes the result's type, e.g. "(tensor, [tensor, tensor])".
+    `outputs` maps names to leaves (tensors, numbers, strings, None …): results first, then what became of networks
+    among the arguments ("after the call, …"), then "gradient with respect to …". `structure` describes the result's type, e.g. "(tensor, [tensor, tensor])".
     """
 
     event: str
@@ -123,6 +103,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
             _flatten(result, trial.outputs, record.outputs)
             record.shared = _shared_memory(record.outputs, passed)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
+            _record_states(record.outputs, trial, passed)
             if trial.gradients:
                 _differentiate(record.outputs, leaves, trial)
             record.outputs = {
@@ -294,9 +275,14 @@ class _Tail(io.StringIO):
 
 
 def _arguments(trial: Trial) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    leaves, passed = {}, {}
+    leaves: dict[str, Tensor] = {}
+    passed: dict[str, Any] = {}
     for name, value in trial.arguments.items():
-        if name in trial.gradients:
+        if isinstance(value, Fixture):
+            passed[name] = value.build(passed)
+            if name in trial.gradients:
+                leaves |= {f"{name}.{key}": parameter for key, parameter in passed[name].named_parameters()}
+        elif name in trial.gradients:
             leaves[name] = value.detach().clone().requires_grad_()
             passed[name] = leaves[name].clone()  # not a leaf, as in the middle of a real computation
         else:
@@ -307,8 +293,6 @@ def _arguments(trial: Trial) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _copy(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone()
-    if isinstance(value, Fixture):
-        return value.build()
     if isinstance(value, (list, tuple)):
         return type(value)(_copy(v) for v in value)
     return value
@@ -329,7 +313,19 @@ def _differs(before: Any, value: Any) -> bool:
         return not (same and torch.equal(old.nan_to_num(0.125), value.detach().nan_to_num(0.125)))
     if isinstance(value, (list, tuple)):
         return len(before) != len(value) or any(_differs(b, v) for b, v in zip(before, value, strict=True))
-    return False if isinstance(value, (torch.Generator, torch.nn.Module)) else before != value
+    return False if isinstance(value, (torch.Generator, nn.Module)) else before != value
+
+
+def _record_states(outputs: dict[str, Any], trial: Trial, passed: dict[str, Any]) -> None:
+    """Add what the networks among the arguments hold now; and, save for `updates`, the gradients left on them."""
+    for name, module in passed.items():
+        if not isinstance(module, nn.Module):
+            continue
+        for key, value in module.state_dict().items():
+            outputs[f"{STATE}{name}.{key}"] = value.clone()
+        for key, parameter in module.named_parameters() if name not in trial.updates else ():
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+            outputs[f"{STATE}{name}.{key}.grad"] = gradient.detach()
 
 
 def _flatten(result: Any, names: tuple[str, ...], into: dict[str, Any]) -> None:

@@ -1,0 +1,136 @@
+"""Arguments that are built afresh for every call: generators, networks, critics, layers, optimisers.
+
+Like `observe`, this may run beside untrusted code: it knows no reference. Everything follows from a seed, so that
+both sides of a sandbox build the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """How to build an argument. `of` names the argument it is made for: an optimiser's network.
+
+    Networks come in `dtype` and on `device`; `define.place` sets both to those of the trial's tensors.
+    """
+
+    kind: str
+    seed: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
+    of: str = ""
+    dtype: torch.dtype = torch.float64
+    device: str = "cpu"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether it is a network, or works on one: anything but a generator."""
+        return self.kind != "generator"
+
+    def build(self, others: Mapping[str, Any] | None = None) -> Any:
+        """Make the object. Raises KeyError for a kind that nobody has registered in `FIXTURES`."""
+        if self.kind not in FIXTURES:
+            raise KeyError(f"no fixture of kind {self.kind!r}; known: {', '.join(sorted(FIXTURES))}")
+        given = [(others or {})[self.of]] if self.of else []
+        with torch.random.fork_rng(devices=[]):  # torch draws first weights, which are then replaced
+            made = FIXTURES[self.kind](self.seed, *given, **dict(self.options))
+        return made.to(self.device, self.dtype) if isinstance(made, nn.Module) else made
+
+
+def generator(seed: int, drawn: int = 0) -> torch.Generator:
+    """A generator with this seed, from which so many numbers have been drawn already."""
+    made = torch.Generator().manual_seed(seed)
+    torch.rand(drawn, generator=made)
+    return made
+
+
+class Network(nn.Sequential):
+    """A small multilayer perceptron from (N, sizes[0]) to (N, sizes[-1]), or to (N,) where that is 1."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, inputs) to (N, outputs) or (N,)."""
+        out = super().forward(input)
+        return out.squeeze(1) if out.shape[1] == 1 else out
+
+
+def network(seed: int, sizes: tuple[int, ...], batch_norm: bool = False, stale: bool = False) -> Network:
+    """A `Network` with tanh between its layers. `batch_norm`: its rows depend on one another, through their mean and
+    variance. `stale`: its parameters carry gradients of an earlier step."""
+    layers: list[nn.Module] = []
+    for position, (inputs, outputs) in enumerate(pairwise(sizes)):
+        layers += [nn.Tanh()] * bool(position) + [nn.Linear(inputs, outputs)]
+        if batch_norm and not position:
+            layers.append(nn.BatchNorm1d(outputs, track_running_stats=False))
+    return _random(Network(*layers), seed, stale)
+
+
+class Critic(nn.Module):
+    """Smooth scores (N,) of images (N, *shape), each for itself. Its buffer `seen` keeps the images it was last asked
+    about."""
+
+    seen: Tensor
+
+    def __init__(self, shape: tuple[int, ...], hidden: int) -> None:
+        super().__init__()
+        pixels = torch.Size(shape).numel()
+        self.first = nn.Linear(pixels, hidden)
+        self.last = nn.Linear(hidden, 1)
+        self.register_buffer("seen", torch.zeros(0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score (N, *shape); returns (N,)."""
+        self.seen = images.detach().clone()
+        return self.last(torch.tanh(self.first(images.flatten(1)))).squeeze(1)
+
+
+def critic(seed: int, shape: tuple[int, ...], hidden: int = 6, scale: float = 1.0) -> Critic:
+    """A `Critic`; the gradient of its score with respect to the image grows with `scale`."""
+    made = _random(Critic(shape, hidden), seed)
+    with torch.no_grad():
+        made.last.weight *= scale
+    return made
+
+
+def layer(seed: int, name: str, arguments: tuple[Any, ...] = (), **named: Any) -> nn.Module:
+    """A layer of `torch.nn` with random parameters, biases and scales included."""
+    return _random(getattr(nn, name)(*arguments, **named), seed)
+
+
+def adam(seed: int, module: nn.Module, lr: float = 0.01) -> torch.optim.Adam:
+    """Adam for the parameters of `module`."""
+    return torch.optim.Adam(module.parameters(), lr=lr, betas=(0.5, 0.999))
+
+
+def sgd(seed: int, module: nn.Module, lr: float = 0.1) -> torch.optim.SGD:
+    """Gradient descent for the parameters of `module`."""
+    return torch.optim.SGD(module.parameters(), lr=lr)
+
+
+def _random(module: Any, seed: int, stale: bool = False) -> Any:
+    """Give the parameters, in float64, normal values of a sensible size; and, if `stale`, gradients."""
+    draw = torch.Generator().manual_seed(seed)
+    module.double()
+    for parameter in module.parameters():
+        size = max(1, parameter[0].numel()) ** 0.5 if parameter.dim() > 1 else 1.0
+        with torch.no_grad():
+            parameter.copy_(torch.randn(parameter.shape, generator=draw, dtype=torch.float64) / size)
+        if stale:
+            parameter.grad = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
+    return module
+
+
+FIXTURES: dict[str, Callable[..., Any]] = {
+    "generator": generator,
+    "network": network,
+    "critic": critic,
+    "layer": layer,
+    "adam": adam,
+    "sgd": sgd,
+}
