@@ -138,3 +138,60 @@ def repeated_ngrams(text: str, n: int) -> float:
         raise ValueError(f"n must lie between 1 and the text's {len(text)} characters, not {n}")
     count = len(text) - n + 1
     return 1 - len({text[i : i + n] for i in range(count)}) / count
+
+
+def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
+    """Squared Fréchet distance of the Gaussians with the means and covariances of two sets of features (N, d), (M, d).
+
+    |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), in the features' squared unit, in float64; covariances are
+    divided by N - 1. With centred features X_a = Q_a R_a (and so for b), the last trace is the sum of the singular values
+    of R_a R_b^T / sqrt((N - 1)(M - 1)): no covariance is formed or inverted, and singular ones are no special case.
+    Few samples bias it upwards: compare sets of equal size. Raises ValueError for fewer than two rows, unequal widths
+    or values that are not finite.
+    Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions", 1982; for images:
+    Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017.
+    """
+    a, b = _two_sets(features_a, features_b, 2)
+    mean_a, mean_b = a.mean(0), b.mean(0)
+    root_a, root_b = (
+        torch.linalg.qr((x - mean) / math.sqrt(len(x) - 1), mode="r").R for x, mean in ((a, mean_a), (b, mean_b))
+    )
+    spread = root_a.square().sum() + root_b.square().sum() - 2 * torch.linalg.svdvals(root_a @ root_b.T).sum()
+    return max(0.0, ((mean_a - mean_b).square().sum() + spread).item())
+
+
+def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> tuple[float, float]:
+    """Share of the fakes that lie among the real ones, and of the real ones that lie among the fakes: two shares in [0, 1].
+
+    For features real (N, d) and fake (M, d). A point lies among the points of a set if it is within one of their balls,
+    each of which reaches to its centre's `neighbours`-th nearest neighbour in its own set. Precision falls when fakes
+    look wrong, recall when kinds of images are missing. Both depend on N and M, and take O((N + M)^2 d) steps. Raises
+    ValueError for sets of fewer than `neighbours` + 1 rows, unequal widths or values that are not finite.
+    Source: Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", 2019, with k = 3.
+    """
+    if neighbours < 1:
+        raise ValueError(f"neighbours must be at least 1, not {neighbours}")
+    real, fake = _two_sets(real, fake, neighbours + 1)
+    real_radii, fake_radii = _radii(real, neighbours), _radii(fake, neighbours)
+    among_real, among_fake = torch.zeros(len(fake)), torch.zeros(len(real), dtype=torch.bool)
+    for rows, distances in _distances(fake, real):
+        among_real[rows] = (distances <= real_radii).any(1).float()
+        among_fake |= (distances <= fake_radii[rows, None]).any(0)
+    return among_real.mean().item(), among_fake.float().mean().item()
+
+
+def nearest(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each query (N, ...) the Euclidean distance (N,) to the nearest of the references (M, ...), and its index (N,).
+
+    The distance runs over all dimensions but the first. Both results lie on the CPU: float32 (float64 if both sets are),
+    and int64; of equally near ones the first counts. A copy has the distance 0 exactly. Raises ValueError when there are
+    no references, the shapes behind the first dimension differ, or a value is not finite.
+    """
+    if queries.shape[1:] != references.shape[1:]:
+        raise ValueError(
+            f"queries {tuple(queries.shape)} and references {tuple(references.shape)} must agree in all dimensions but "
+            "the first"
+        )
+    dtype = torch.promote_types(torch.promote_types(queries.dtype, references.dtype), torch.float32)
+    queries, references = (_rows(name, x.flatten(1), least).to(dtype) for name, x, least in (("queries", queries, 0), ("references", references, 1)))
+    ...

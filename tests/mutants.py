@@ -76,7 +76,7 @@ def mutants(name: str) -> list[Mutant]:
     tree = ast.parse(exercise.source())
     original, seen, made = ast.unparse(tree), set(), []
     counts: Counter[str] = Counter()
-    for change, changed in _changes(tree, differentiated=bool(exercise.gradients)):
+    for change, changed in _changes(tree, differentiated=bool(exercise.gradients or exercise.updates)):
         source = ast.unparse(ast.fix_missing_locations(changed))
         if source == original or source in seen:
             continue
@@ -279,6 +279,8 @@ def _of_statement(node: ast.stmt) -> Iterator[ast.AST]:
         yield from _of_loop(node)
     elif isinstance(node, (ast.If, ast.While)):
         yield from (type(node)(test, node.body, node.orelse) for test in (_negated(node.test), ast.Constant(True)))
+    elif isinstance(node, ast.With):
+        yield ast.If(ast.Constant(True), node.body, [])  # without the context: torch.no_grad() …
     elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         yield ast.Raise(ast.Call(ast.Name("ArithmeticError", ast.Load()), node.exc.args, []))
 
