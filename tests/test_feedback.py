@@ -983,3 +983,14 @@ def test_what_torch_leaves_out_of_its_message_is_added() -> None:
     outcome = check("relu_backward", answer)
     assert outcome.status == "error"
     assert "ambiguous" in outcome.message and "multiply by a mask" in outcome.message
+
+
+def mean_of_all(x):
+    """The mean of all entries, as a plain number."""
+    return x.mean().item()
+
+
+def test_a_plain_number_is_compared_as_exactly_as_its_arguments_allow() -> None:
+    defined(mean_of_all, "mean").cases(matrices)
+    expect(check("mean_of_all", lambda x: (x.sum() / x.numel()).item()), "right")
+    expect(check("mean_of_all", lambda x: x.mean().item() * (1 + 1e-7)), "diagnosed", "single precision")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils.exercises import Outcome, check, define
+from course_utils.exercises import Outcome, check, define, names
 from course_utils.exercises.define import Definition, randn
 from course_utils.exercises.fixtures import Fixture
 from course_utils.exercises.observe import Trial, observe
@@ -85,10 +85,12 @@ def make_toys() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def toys() -> Iterator[None]:
+    real = names()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(define, "_registry", dict(define._registry))
         make_toys()
         yield
+    assert names() == real
 
 
 def wrong(outcome: Outcome, *words: str) -> None:

@@ -105,6 +105,16 @@ EQUIVALENT = {
     "entropy_bits": {
         "for column in symbols.T: → for column in list(symbols.T)[::-1]:": "a sum has no order",
     },
+    "discriminator_step": {
+        "noise → noise.detach()": NO_HISTORY,
+        "real → real.detach()": NO_HISTORY,
+        "fake → fake.detach()": NO_HISTORY,
+        "optimizer → discriminator": "both hold the same parameters",
+        "loss → loss.detach() (place 2)": "a number has no history",
+    },
+    "dcgan_init": {
+        "(nn.Conv2d, nn.ConvTranspose2d) → (nn.ConvTranspose2d, nn.Conv2d)": "either kind will do, in either order",
+    },
     "next_token_loss": {"tokens → tokens.detach()": NO_HISTORY},
     "causal_attention": {
         "q → k (place 2)": SAME_LENGTH,

@@ -65,8 +65,9 @@ def network(seed: int, sizes: tuple[int, ...], batch_norm: bool = False, stale: 
     variance. `stale`: its parameters carry gradients of an earlier step."""
     layers: list[nn.Module] = []
     for position, (inputs, outputs) in enumerate(pairwise(sizes)):
-        layers += [nn.Tanh()] * bool(position) + [nn.Linear(inputs, outputs)]
-        if batch_norm and not position:
+        normed = batch_norm and not position
+        layers += [nn.Tanh()] * bool(position) + [nn.Linear(inputs, outputs, bias=not normed)]
+        if normed:
             layers.append(nn.BatchNorm1d(outputs, track_running_stats=False))
     return _random(Network(*layers), seed, stale)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from course_utils.exercises.define import Claim, Definition, Mistake, definition
-from course_utils.exercises.diagnose import Pair, close, explain, not_finite
+from course_utils.exercises.diagnose import FLOOR, TOLERANCE, Pair, close, explain, not_finite
 from course_utils.exercises.fixtures import Fixture
 from course_utils.exercises.observe import GRADIENT, STATE, TIME_LIMIT, Observation, Trial, describe, observe
 
@@ -30,7 +30,8 @@ ADVICE = {
         "\n    A tensor has many truths, `if` wants one: multiply by a mask (`x > 0`), or use `torch.where`."
     ),
     "does not require grad and does not have a grad_fn": (
-        "\n    The arguments carry no graph here: compute the gradient yourself, or build a graph from copies."
+        "\n    No graph leads here. Was it computed under `torch.no_grad()`, or cut off by `.detach()` or `.item()`? If it "
+        "only depends on arguments, which carry no graph: compute the gradient yourself, or build a graph from copies."
     ),
     "Expected target size": (
         "\n    `cross_entropy` wants the classes in dimension 1: flatten batch and time into one dimension first."
@@ -165,18 +166,19 @@ def _form(value: Any) -> Any:
 
 def _same_values(expected: Observation, actual: Observation) -> bool:
     return expected.outputs.keys() == actual.outputs.keys() and all(
-        _same(value, actual.outputs[name]) for name, value in expected.outputs.items()
+        _same(value, actual.outputs[name], expected) for name, value in expected.outputs.items()
     )
 
 
-def _same(expected: Any, actual: Any) -> bool:
+def _same(expected: Any, actual: Any, among: Observation) -> bool:
+    """Whether a result is `expected`, one of the results `among` those of the reference."""
     if isinstance(expected, Tensor):
         same_kind = type(actual) is Tensor and actual.dtype == expected.dtype and actual.device == expected.device
         return same_kind and close(actual, expected)
     if not _same_kind(expected, actual):
         return False
     if isinstance(expected, (int, float)):
-        return abs(actual - expected) <= 1e-9 * max(abs(expected), 0.1)
+        return abs(actual - expected) <= TOLERANCE[among.dtype] * max(abs(expected), FLOOR)
     return actual == expected
 
 
@@ -337,7 +339,7 @@ def _other_order(seen: list[_Seen]) -> tuple[str, str] | None:
         return None
     for order in list(itertools.permutations(names))[1:]:
         if all(
-            _same(s.expected.outputs[source], s.actual.outputs[name])
+            _same(s.expected.outputs[source], s.actual.outputs[name], s.expected)
             for s in seen
             for name, source in zip(names, order, strict=True)
         ):
@@ -347,7 +349,7 @@ def _other_order(seen: list[_Seen]) -> tuple[str, str] | None:
 
 def _cut(seen: list[_Seen]) -> tuple[str, str] | None:
     """Values right, gradients missing: the result was cut from the graph; or there, where none should be."""
-    wrong = {n for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n])}
+    wrong = {n for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n], s.expected)}
     if not wrong or not all(name.startswith(GRADIENT) for name in wrong):
         return None
     if all(s.actual.outputs[name] is None for s in seen for name in wrong):
@@ -366,7 +368,9 @@ def _transformed(exercise: Definition, seen: list[_Seen]) -> tuple[str, str] | N
 
     The gradients of a wrong result are wrong too, so they are looked at only where all results are right.
     """
-    wrong = {n: None for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n])}
+    wrong = {
+        n: None for s in seen for n, e in s.expected.outputs.items() if not _same(e, s.actual.outputs[n], s.expected)
+    }
     results = [name for name in wrong if not name.startswith(GRADIENT)]
     if any(name.startswith(STATE) for name in results):
         return None  # a parameter's new value is its old one plus a step: no transformation of it tells anything
@@ -394,7 +398,8 @@ def _mistake_in(exercise: Definition, name: str, seen: list[_Seen]) -> tuple[str
     if len(seen[0].trial.outputs) == 1:
         return None
     for mistake in exercise.mistakes.values():
-        if all(_same(observe(mistake.function, s.trial, 1.0).outputs.get(name), s.actual.outputs[name]) for s in seen):
+        tried = [(observe(mistake.function, s.trial, 1.0), s.actual) for s in seen]
+        if all(_same(t.outputs.get(name), actual.outputs[name], t) for t, actual in tried):
             return mistake.key, f"`{name}`: {mistake.sentence}"
     return None
 
@@ -406,7 +411,7 @@ def _pair(name: str, s: _Seen) -> Pair | None:
         same_kind = actual.dtype == expected.dtype and actual.device == expected.device
         return Pair(name, expected, actual, s.trial.arguments) if same_kind else None
     if isinstance(expected, float) and _same_kind(expected, actual):
-        as_tensor = [torch.tensor(float(v), dtype=torch.float64) for v in (expected, actual)]
+        as_tensor = [torch.tensor(float(v), dtype=s.expected.dtype) for v in (expected, actual)]
         return Pair(name, as_tensor[0], as_tensor[1], s.trial.arguments)
     return None
 
@@ -523,7 +528,7 @@ def _difference(exercise: Definition, seen: list[_Seen]) -> Outcome:
 def _fine(result: str, s: _Seen) -> bool:
     """Whether one of the results, a tensor or a list of them, is what it should be."""
     return all(
-        _same(value, s.actual.outputs.get(leaf))
+        _same(value, s.actual.outputs.get(leaf), s.expected)
         for leaf, value in s.expected.outputs.items()
         if leaf == result or leaf.startswith(f"{result}[")
     )
@@ -535,7 +540,7 @@ def _compare(s: _Seen) -> str:
         return f"{s.expected.failure.kind} should be raised ({s.expected.failure.message})."
     for name, expected in s.expected.outputs.items():
         actual = s.actual.outputs.get(name)
-        if _same(expected, actual):
+        if _same(expected, actual, s.expected):
             continue
         if not isinstance(expected, Tensor) or not isinstance(actual, Tensor) or actual.shape != expected.shape:
             got = f"has shape {tuple(actual.shape)}" if isinstance(actual, Tensor) else f"is {_number(actual)}"

@@ -70,12 +70,14 @@ class Observation:
     """What one call did. `event` is "returned", "raised", "timed out" or "not attempted".
 
     `outputs` maps names to leaves (tensors, numbers, strings, None …): results first, then what became of networks
-    among the arguments ("after the call, …"), then "gradient with respect to …". `structure` describes the result's type, e.g. "(tensor, [tensor, tensor])".
+    among the arguments ("after the call, …"), then "gradient with respect to …". `structure` describes the result's type, e.g. "(tensor, [tensor, tensor])". `dtype` is
+    float32 where an argument is: what follows from it, a plain number too, is no more exact than that.
     """
 
     event: str
     outputs: dict[str, Any] = field(default_factory=dict)
     structure: str = ""
+    dtype: torch.dtype = torch.float64
     failure: Failure | None = None
     changed: tuple[str, ...] = ()
     shared: dict[str, str] = field(default_factory=dict)
@@ -99,7 +101,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
                 start = time.perf_counter()
                 result = candidate(*passed.values())
                 seconds = time.perf_counter() - start
-            record = Observation("returned", structure=describe(result))
+            record = Observation("returned", structure=describe(result), dtype=_dtype(trial))
             _flatten(result, trial.outputs, record.outputs)
             record.shared = _shared_memory(record.outputs, passed)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
@@ -288,6 +290,11 @@ def _arguments(trial: Trial) -> tuple[dict[str, Tensor], dict[str, Any]]:
         else:
             passed[name] = _copy(value)
     return leaves, passed
+
+
+def _dtype(trial: Trial) -> torch.dtype:
+    single = any(tensor.dtype == torch.float32 for value in trial.arguments.values() for tensor in _tensors(value))
+    return torch.float32 if single else torch.float64
 
 
 def _copy(value: Any) -> Any:
