@@ -17,6 +17,7 @@ EITHER_SIGN = "noise is as likely with the other sign"
 EXCHANGED = "exchanging two dimensions has no direction"
 SQUARE = "the kernel is as high as it is wide"
 SAME_KIND = "both have the same dtype and device"
+CONSTANTS = "made without a graph"
 
 # Changes that leave a right answer right, and why. An entry that no longer holds fails.
 EQUIVALENT = {
@@ -114,6 +115,45 @@ EQUIVALENT = {
     },
     "dcgan_init": {
         "(nn.Conv2d, nn.ConvTranspose2d) → (nn.ConvTranspose2d, nn.Conv2d)": "either kind will do, in either order",
+    },
+    "attach_label": {"label → label.detach()": NO_HISTORY},
+    "gradient_penalty": {
+        "torch.rand(len(real), generator=generator, device=generator.device).to(real) → "
+        "torch.rand(len(real), generator=generator, device=generator.device).to()": "the image gives its dtype to the mix",
+        "torch.rand(len(real), generator=generator, device=generator.device) → "
+        "torch.rand(len(real), generator=generator)": ON_THE_CPU,
+        "generator → real (place 2)": ON_THE_CPU,
+        "generator → fake (place 2)": ON_THE_CPU,
+        "real → fake": SAME_LENGTH,
+        "real → fake (place 2)": SAME_KIND,
+        "real → fake (place 3)": "both have as many dimensions",
+        "real → real.detach()": NO_HISTORY,
+        "real → real.detach() (place 2)": NO_HISTORY,
+        "real → real.detach() (place 3)": NO_HISTORY,
+        "real → real.detach() (place 4)": NO_HISTORY,
+        "share → share.detach()": NO_HISTORY,
+        "share → share.detach() (place 2)": NO_HISTORY,
+        "share → share.detach() (place 3)": NO_HISTORY,
+        "fake → fake.detach()": NO_HISTORY,
+        "(share * real + (1 - share) * fake).detach() → share * real + (1 - share) * fake": NO_HISTORY,
+        "slope.flatten(1).norm(dim=1) - 1 → 1 - slope.flatten(1).norm(dim=1)": SQUARED,
+        "slope.flatten(1).norm(dim=1) - 1 → -(slope.flatten(1).norm(dim=1) - 1)": SQUARED,
+    },
+    "power_iteration": {
+        "for _ in range(steps): → for _ in list(range(steps))[::-1]:": "the steps are alike",
+        "weight → weight.detach()": CONSTANTS,
+        "weight → weight.detach() (place 2)": CONSTANTS,
+        "u → u.detach()": CONSTANTS,
+        "u → u.detach() (place 2)": CONSTANTS,
+        "u → u.detach() (place 3)": CONSTANTS,
+        "v → v.detach()": CONSTANTS,
+        "v → v.detach() (place 2)": CONSTANTS,
+        "0 → -1": "a vector has one dimension",
+        "0 → -1 (place 2)": "a vector has one dimension",
+        "u @ (weight @ v) → weight @ v @ u": "a dot product has no order",
+    },
+    "fade_in": {
+        "F.interpolate(low, scale_factor=2, mode='nearest') → F.interpolate(low, scale_factor=2)": "it is the default",
     },
     "next_token_loss": {"tokens → tokens.detach()": NO_HISTORY},
     "causal_attention": {

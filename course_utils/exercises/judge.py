@@ -33,6 +33,9 @@ ADVICE = {
         "\n    No graph leads here. Was it computed under `torch.no_grad()`, or cut off by `.detach()` or `.item()`? If it "
         "only depends on arguments, which carry no graph: compute the gradient yourself, or build a graph from copies."
     ),
+    "One of the differentiated Tensors does not require grad": (
+        "\n    Gradients are taken only with respect to tensors that want one: `x.requires_grad_()` before x is used."
+    ),
     "Expected target size": (
         "\n    `cross_entropy` wants the classes in dimension 1: flatten batch and time into one dimension first."
     ),
@@ -228,12 +231,12 @@ def _behaves_alike(exercise: Definition, mistake: Observation, actual: Observati
 
 def _broken_claims(exercise: Definition, observed: list[tuple[Trial, Observation]]) -> list[str]:
     """The keys of the claims that do not hold; a claim that cannot be evaluated counts as broken."""
+    return [key for key, claim in exercise.claims.items() if not _holds(claim, observed)]
+
+
+def _holds(claim: Claim, observed: list[tuple[Trial, Observation]]) -> bool:
+    """Whether a claim holds on every trial that returned a result, or across all of these."""
     returned = [(trial, observation) for trial, observation in observed if observation.event == "returned"]
-    return [key for key, claim in exercise.claims.items() if not _holds(claim, returned)]
-
-
-def _holds(claim: Claim, returned: list[tuple[Trial, Observation]]) -> bool:
-    """Whether a claim holds on every trial, or across all of them."""
     try:
         results = [_result(trial, observation) for trial, observation in returned]
         arguments = [trial.arguments for trial, _ in returned]
@@ -255,14 +258,23 @@ def _result(trial: Trial, observation: Observation) -> Any:
 def _named_by_claims(exercise: Definition, seen: list[_Seen], broken: list[str]) -> Outcome | None:
     """The mistake that breaks exactly the same claims, fails on the same trials and in the same way."""
     for mistake in exercise.mistakes.values():
-        tried = [(s.trial, observe(mistake.function, s.trial, 1.0)) for s in seen]
-        same_events = all(
-            t.event == s.actual.event and t.changed == s.actual.changed for (_, t), s in zip(tried, seen, strict=True)
-        )
-        same_form = all(_agrees(exercise, s.expected, t) == s.right for (_, t), s in zip(tried, seen, strict=True))
-        if same_events and same_form and _broken_claims(exercise, tried) == broken:
+        if _breaks_alike(exercise, mistake, seen, broken):
             return Outcome("diagnosed", mistake.sentence, mistake.key)
     return None
+
+
+def _breaks_alike(exercise: Definition, mistake: Mistake, seen: list[_Seen], broken: list[str]) -> bool:
+    kept = [claim for key, claim in exercise.claims.items() if key not in broken and not claim.across]
+    tried = []
+    for s in seen:
+        other = observe(mistake.function, s.trial, 1.0)
+        same_way = other.event == s.actual.event and other.changed == s.actual.changed
+        if not same_way or _agrees(exercise, s.expected, other) != s.right:
+            return False
+        if not all(_holds(claim, [(s.trial, other)]) for claim in kept):
+            return False
+        tried.append((s.trial, other))
+    return all(_holds(claim, tried) == (key not in broken) for key, claim in exercise.claims.items())
 
 
 # -- errors ------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
     """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
     anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
     """
-    _warm_up()
+    _warm_up(any(isinstance(value, Fixture) and value.has_state for value in trial.arguments.values()))
     printed = _Tail()
     with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed):
         leaves, passed = _arguments(trial)
@@ -129,10 +129,12 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
 
 
 @functools.cache
-def _warm_up() -> None:
-    """The first gradient of a process takes seconds, which must not be blamed on a candidate."""
+def _warm_up(networks: bool) -> None:
+    """What takes seconds once in a process must not be blamed on a candidate: the first gradient and, in exercises with
+    networks, the first one of several results, for which torch imports a large library."""
     leaf = torch.ones(2, requires_grad=True)
-    torch.autograd.grad(leaf.sum(), leaf)
+    given = torch.ones(2) if networks else None
+    torch.autograd.grad(leaf * 2 if networks else leaf.sum(), leaf, given)
 
 
 def describe(value: Any) -> str:
