@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_CHUNK = 500  # rows whose distances to all others are held in memory at once
+
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of the rows of `logits` (N, classes) whose largest entry stands at `labels` (N,). Between 0 and 1.
@@ -151,47 +153,87 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions", 1982; for images:
     Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017.
     """
-    a, b = _two_sets(features_a, features_b, 2)
-    mean_a, mean_b = a.mean(0), b.mean(0)
-    root_a, root_b = (
-        torch.linalg.qr((x - mean) / math.sqrt(len(x) - 1), mode="r").R for x, mean in ((a, mean_a), (b, mean_b))
-    )
-    spread = root_a.square().sum() + root_b.square().sum() - 2 * torch.linalg.svdvals(root_a @ root_b.T).sum()
-    return max(0.0, ((mean_a - mean_b).square().sum() + spread).item())
+    a, b = _features("features_a", features_a, 2), _features("features_b", features_b, 2)
+    _same_width(a, b)
+    root_a, root_b = (torch.linalg.qr((x - x.mean(0)) / math.sqrt(len(x) - 1), mode="r").R for x in (a, b))
+    shared = torch.linalg.svdvals(root_a @ root_b.T).sum()
+    distance = (a.mean(0) - b.mean(0)).square().sum() + root_a.square().sum() + root_b.square().sum() - 2 * shared
+    return max(0.0, distance.item())  # below zero by rounding only
 
 
 def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> tuple[float, float]:
-    """Share of the fakes that lie among the real ones, and of the real ones that lie among the fakes: two shares in [0, 1].
+    """Share of the fakes (M, d) that lie among the real (N, d), and of the real that lie among the fakes: in [0, 1].
 
-    For features real (N, d) and fake (M, d). A point lies among the points of a set if it is within one of their balls,
-    each of which reaches to its centre's `neighbours`-th nearest neighbour in its own set. Precision falls when fakes
-    look wrong, recall when kinds of images are missing. Both depend on N and M, and take O((N + M)^2 d) steps. Raises
-    ValueError for sets of fewer than `neighbours` + 1 rows, unequal widths or values that are not finite.
-    Source: Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", 2019, with k = 3.
+    A point lies among the points of a set if it is within one of their balls; each ball reaches to its centre's
+    `neighbours`-th nearest neighbour in its own set. Precision falls when fakes look wrong, recall when kinds of images
+    are missing. Both depend on N and M, and take (N^2 + M^2 + N M) d steps. Raises ValueError for sets of fewer than
+    `neighbours` + 1 rows, unequal widths or values that are not finite.
+    Source: Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", 2019 (k = 3).
     """
     if neighbours < 1:
         raise ValueError(f"neighbours must be at least 1, not {neighbours}")
-    real, fake = _two_sets(real, fake, neighbours + 1)
+    real, fake = _features("real", real, neighbours + 1), _features("fake", fake, neighbours + 1)
+    _same_width(real, fake)
     real_radii, fake_radii = _radii(real, neighbours), _radii(fake, neighbours)
-    among_real, among_fake = torch.zeros(len(fake)), torch.zeros(len(real), dtype=torch.bool)
+    among_real, among_fake = torch.zeros(len(fake), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
     for rows, distances in _distances(fake, real):
-        among_real[rows] = (distances <= real_radii).any(1).float()
+        among_real[rows] = (distances <= real_radii).any(1)
         among_fake |= (distances <= fake_radii[rows, None]).any(0)
-    return among_real.mean().item(), among_fake.float().mean().item()
+    return among_real.double().mean().item(), among_fake.double().mean().item()
 
 
 def nearest(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each query (N, ...) the Euclidean distance (N,) to the nearest of the references (M, ...), and its index (N,).
+    """The Euclidean distance (N,) of each query (N, ...) to the nearest reference (M, ...), and its index (N,) int64.
 
-    The distance runs over all dimensions but the first. Both results lie on the CPU: float32 (float64 if both sets are),
-    and int64; of equally near ones the first counts. A copy has the distance 0 exactly. Raises ValueError when there are
-    no references, the shapes behind the first dimension differ, or a value is not finite.
+    The distance runs over all dimensions but the first. Both results lie on the CPU; distances are float32, or float64
+    where both sets are, and exact: a copy is at distance 0. Raises ValueError when a set is empty or holds values that
+    are not finite, or when the shapes differ behind the first dimension.
     """
-    if queries.shape[1:] != references.shape[1:]:
+    if queries.dim() < 2 or queries.shape[1:] != references.shape[1:]:
         raise ValueError(
-            f"queries {tuple(queries.shape)} and references {tuple(references.shape)} must agree in all dimensions but "
-            "the first"
+            f"queries {tuple(queries.shape)} and references {tuple(references.shape)} must be (N, ...) and (M, ...) with "
+            "equal shapes behind the first dimension"
         )
-    dtype = torch.promote_types(torch.promote_types(queries.dtype, references.dtype), torch.float32)
-    queries, references = (_rows(name, x.flatten(1), least).to(dtype) for name, x, least in (("queries", queries, 0), ("references", references, 1)))
-    ...
+    dtype = torch.float64 if queries.dtype == references.dtype == torch.float64 else torch.float32
+    queries = _features("queries", queries.flatten(1), 1, dtype)
+    references = _features("references", references.flatten(1), 1, dtype)
+    centre = references.mean(0)
+    centred, distances, indices = references - centre, [], []
+    for chunk in queries.split(_CHUNK):
+        rough = torch.cdist(chunk - centre, centred)  # by matrix products: fast, and rounded
+        few = rough.topk(min(8, len(references)), largest=False).indices
+        exact = torch.linalg.vector_norm(references[few] - chunk.unsqueeze(1), dim=2)  # (chunk, 8)
+        best = exact.argmin(1, keepdim=True)
+        distances.append(exact.gather(1, best).squeeze(1))
+        indices.append(few.gather(1, best).squeeze(1))
+    return torch.cat(distances), torch.cat(indices)
+
+
+def _features(name: str, x: Tensor, least: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Rows (N, d) on the CPU in `dtype`, for N >= least; else a ValueError that says what is wrong with them."""
+    if x.dim() != 2 or len(x) < least or not x.shape[1]:
+        raise ValueError(f"{name} must have shape (N, d) with at least {least} rows, not {tuple(x.shape)}")
+    x = x.detach().cpu().to(dtype)
+    strange = int((~x.isfinite()).any(1).sum())
+    if strange:
+        raise ValueError(
+            f"{strange} of the {len(x)} rows of {name} hold values that are not finite: where do they arise?"
+        )
+    return x
+
+
+def _same_width(a: Tensor, b: Tensor) -> None:
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"both sets must have the same features, not {a.shape[1]} and {b.shape[1]} of them")
+
+
+def _distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """The Euclidean distances (chunk, M) of the rows of a (N, d) from those of b (M, d), and which rows; 0 for equal ones."""
+    for start in range(0, len(a), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        yield rows, torch.cdist(a[rows], b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _radii(x: Tensor, neighbours: int) -> Tensor:
+    """The distance (N,) of each row of x (N, d) from its `neighbours`-th nearest among the others."""
+    return torch.cat([d.topk(neighbours + 1, largest=False).values[:, -1] for _, d in _distances(x, x)])

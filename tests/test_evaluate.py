@@ -257,3 +257,195 @@ def test_repeated_ngrams_are_the_share_of_those_that_occurred_before() -> None:
 def test_ngrams_that_the_text_does_not_have_are_refused(text: str, n: int) -> None:
     with pytest.raises(ValueError, match=f"n must lie between 1 and the text's {len(text)} characters, not {n}"):
         evaluate.repeated_ngrams(text, n)
+
+
+# --- sets of features -------------------------------------------------------------------------------------------
+
+
+def points(n: int, d: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def with_moments(n: int, mean: torch.Tensor, root: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Rows (n, d) whose sample mean is `mean` (d,) and whose sample covariance is root @ root.T, up to rounding."""
+    centred = points(n, root.shape[1], seed)
+    white = torch.linalg.qr(centred - centred.mean(0)).Q * math.sqrt(n - 1)
+    return mean + white @ root.T
+
+
+def test_the_frechet_distance_of_gaussians_with_independent_features_is_the_closed_form() -> None:
+    spread_a, spread_b = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([3.0, 2.0, 1.0]).double()
+    mean_a, mean_b = torch.tensor([0.0, 1.0, -2.0]).double(), torch.tensor([1.0, 1.0, 2.0]).double()
+    a, b = with_moments(40, mean_a, spread_a.diag(), 0), with_moments(70, mean_b, spread_b.diag(), 1)
+    closed_form = (mean_a - mean_b).square().sum() + (spread_a - spread_b).square().sum()
+    assert evaluate.frechet_distance(a, b) == pytest.approx(closed_form.item(), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Matrix is singular")
+@pytest.mark.parametrize("d", [1, 2, 9])
+@pytest.mark.parametrize("rank", [1, 9])
+def test_the_frechet_distance_agrees_with_the_square_root_of_a_matrix(d: int, rank: int) -> None:
+    from scipy.linalg import sqrtm
+
+    root_a, root_b = points(d, d, 2), points(d, d, 3)
+    root_a[:, rank:] = 0  # covariances of this rank at the most
+    mean_a, mean_b = points(2, d, 4)
+    a, b = with_moments(50, mean_a, root_a, 0), with_moments(30, mean_b, root_b, 1)
+    covariance_a, covariance_b = root_a @ root_a.T, root_b @ root_b.T
+    shared = torch.from_numpy(sqrtm((covariance_a @ covariance_b).numpy()).real)
+    expected = (mean_a - mean_b).square().sum() + (covariance_a + covariance_b - 2 * shared).trace()
+    assert evaluate.frechet_distance(a, b) == pytest.approx(expected.item(), rel=1e-6)  # sqrtm's error, when singular
+
+
+def test_singular_covariances_are_no_special_case() -> None:
+    line = torch.linspace(-1, 1, 5, dtype=torch.float64).unsqueeze(1)
+    spread = line.std().item()
+    direction = torch.tensor([[3.0, 4.0, 0.0]], dtype=torch.float64)
+    across = torch.tensor([[-4.0, 3.0, 0.0]], dtype=torch.float64)
+    assert evaluate.frechet_distance(line @ direction, 3 * line @ direction) == pytest.approx((2 * 5 * spread) ** 2)
+    assert evaluate.frechet_distance(line @ direction, line @ across) == pytest.approx(2 * (5 * spread) ** 2)
+    assert evaluate.frechet_distance(torch.zeros(4, 3), torch.ones(2, 3)) == 3.0  # two points, without any spread
+
+
+def test_fewer_rows_than_features_will_do() -> None:
+    a, b = points(5, 30, 0), points(4, 30, 1)
+    turned = torch.linalg.qr(torch.cat([a, b]).T).Q  # an orthonormal basis of the 9 directions that matter
+    assert evaluate.frechet_distance(a, b) == pytest.approx(evaluate.frechet_distance(a @ turned, b @ turned), rel=1e-9)
+
+
+def test_the_frechet_distance_is_symmetric_and_zero_for_equal_sets() -> None:
+    a, b = points(200, 12, 0) @ points(12, 12, 1), points(300, 12, 2) + 1
+    assert evaluate.frechet_distance(a, b) == pytest.approx(evaluate.frechet_distance(b, a), rel=1e-12)
+    for x in (a, 1e6 * a, a[:3], a.float(), a.bfloat16()):
+        scale = x.double().var(0).sum().item()
+        assert 0 <= evaluate.frechet_distance(x, x.flip(0)) <= 1e-11 * scale
+
+
+def test_the_frechet_distance_does_not_feel_a_rotation_and_grows_with_the_square_of_the_unit() -> None:
+    a, b = points(200, 12, 0) @ points(12, 12, 1), points(300, 12, 2) + 1
+    turn, shift = torch.linalg.qr(points(12, 12, 3)).Q, 1000 * points(1, 12, 4)
+    expected = evaluate.frechet_distance(a, b)
+    assert evaluate.frechet_distance(a @ turn + shift, b @ turn + shift) == pytest.approx(expected, rel=1e-8)
+    assert evaluate.frechet_distance(3 * a, 3 * b) == pytest.approx(9 * expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "a, b, message",
+    [
+        (
+            torch.zeros(1, 3),
+            torch.zeros(9, 3),
+            r"features_a must have shape \(N, d\) with at least 2 rows, not \(1, 3\)",
+        ),
+        (torch.zeros(9, 3), torch.zeros(9), r"features_b must have shape .* not \(9,\)"),
+        (torch.zeros(9, 3), torch.zeros(9, 4), "must have the same features, not 3 and 4 of them"),
+        (torch.zeros(9, 3), torch.zeros(9, 0), r"features_b must have shape .* not \(9, 0\)"),
+        (
+            torch.tensor([[0.0, math.nan], [0.0, 1.0], [math.inf, 1.0]]),
+            torch.zeros(9, 2),
+            "2 of the 3 rows of features_a",
+        ),
+    ],
+)
+def test_features_that_have_no_frechet_distance_are_refused(a: torch.Tensor, b: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate.frechet_distance(a, b)
+
+
+def test_precision_and_recall_of_a_case_worked_by_hand() -> None:
+    real, fake = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([[3.5], [10.0], [10.25]])
+    # With one neighbour the real balls reach 1 far; those of the fakes 6.5, 0.25 and 0.25
+    assert evaluate.precision_recall(real, fake, neighbours=1) == pytest.approx((1 / 3, 1.0))
+    assert evaluate.precision_recall(fake, real, neighbours=1) == pytest.approx((1.0, 1 / 3))
+    # With two they reach 2, 1, 1, 2; and 6.75, 6.5, 6.75: 10 - 6.5 lies beyond all real ones, 10.25 - 6.75 too
+    assert evaluate.precision_recall(real, fake, neighbours=2) == pytest.approx((1 / 3, 1.0))
+
+
+@pytest.mark.parametrize("n, m, neighbours", [(30, 20, 3), (40, 60, 1), (4, 7, 3), (501, 1003, 3)])
+def test_precision_and_recall_are_what_their_definition_says(n: int, m: int, neighbours: int) -> None:
+    real, fake = points(n, 4, 0), 0.8 * points(m, 4, 1) + 0.5
+
+    def share_among(inside: torch.Tensor, points: torch.Tensor) -> float:
+        own = (inside[:, None] - inside).norm(dim=2).sort(1).values[:, neighbours]
+        distances = (points[:, None] - inside).norm(dim=2)
+        return (distances <= own).any(1).double().mean().item()
+
+    expected = share_among(real, fake), share_among(fake, real)
+    assert evaluate.precision_recall(real, fake, neighbours) == pytest.approx(expected, abs=1e-12)
+
+
+def test_equal_sets_have_precision_and_recall_one_and_disjoint_ones_zero() -> None:
+    x = points(300, 6)
+    assert evaluate.precision_recall(x, x.flip(0)) == (1.0, 1.0)
+    assert evaluate.precision_recall(x, x + 100) == (0.0, 0.0)
+    assert evaluate.precision_recall(x.float(), x.float()) == (1.0, 1.0)
+
+
+def test_half_of_the_kinds_halves_recall_and_half_of_the_nonsense_halves_precision() -> None:
+    here, there, nowhere = points(800, 3, 0), points(800, 3, 1) + 50, points(400, 3, 2) - 50
+    real, again = torch.cat([here[:400], there[:400]]), torch.cat([here[400:], there[400:]])
+    full = evaluate.precision_recall(real, again)
+    one_kind = evaluate.precision_recall(real, here[400:])
+    nonsense = evaluate.precision_recall(real, torch.cat([here[400:], nowhere]))
+    assert min(full) > 0.9
+    assert one_kind == pytest.approx((full[0], full[1] / 2), abs=0.05)
+    assert nonsense == pytest.approx((full[0] / 2, full[1] / 2), abs=0.05)
+
+
+def test_a_collapsed_set_covers_the_one_point_that_it_repeats() -> None:
+    real = points(200, 5)
+    assert evaluate.precision_recall(real, real[:1].expand(200, -1)) == (1.0, 1 / 200)
+
+
+@pytest.mark.parametrize(
+    "real, fake, neighbours, message",
+    [
+        (points(3, 2), points(9, 2), 3, r"real must have shape \(N, d\) with at least 4 rows, not \(3, 2\)"),
+        (points(9, 2), points(2, 2), 2, "fake must have shape .* at least 3 rows"),
+        (points(9, 2), points(9, 3), 3, "the same features, not 2 and 3"),
+        (points(9, 2), points(9, 2) / 0, 3, "9 of the 9 rows of fake hold values that are not finite"),
+        (points(9, 2), points(9, 2), 0, "neighbours must be at least 1, not 0"),
+    ],
+)
+def test_sets_that_cannot_be_compared_are_refused(
+    real: torch.Tensor, fake: torch.Tensor, neighbours: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate.precision_recall(real, fake, neighbours)
+
+
+@pytest.mark.parametrize("n, m", [(1, 1), (7, 5), (3, 900), (1001, 40)])
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_the_nearest_agrees_with_all_distances(n: int, m: int, offset: float) -> None:
+    queries, references = points(n, 24, 0) + offset, points(m, 24, 1) + offset
+    all_distances = torch.cdist(queries, references, compute_mode="donot_use_mm_for_euclid_dist")
+    distances, indices = evaluate.nearest(queries.view(n, 2, 3, 4), references.view(m, 2, 3, 4))
+    assert torch.equal(indices, all_distances.argmin(1)) and indices.dtype == torch.int64
+    assert torch.allclose(distances, all_distances.amin(1), rtol=1e-12, atol=0) and distances.dtype == torch.float64
+    single, _ = evaluate.nearest(queries.float(), references)
+    assert single.dtype == torch.float32 and torch.allclose(single.double(), distances, rtol=1e-3)
+
+
+def test_a_copy_is_found_at_distance_zero_and_one_pixel_counts() -> None:
+    images = points(50, 784, 0).view(50, 1, 28, 28).float()
+    queries = images[[7, 31]].clone()
+    queries[1, 0, 5, 5] += 0.25
+    distances, indices = evaluate.nearest(queries, images)
+    assert indices.tolist() == [7, 31] and distances[0] == 0
+    assert distances[1].item() == pytest.approx(0.25, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "queries, references, message",
+    [
+        (torch.zeros(3, 1, 4, 4), torch.zeros(9, 4, 4), r"\(3, 1, 4, 4\) and references \(9, 4, 4\) must be"),
+        (torch.zeros(3), torch.zeros(9), "must be"),
+        (torch.zeros(3, 2), torch.zeros(0, 2), "references must have shape .* at least 1 row"),
+        (torch.zeros(3, 2), torch.full((5, 2), math.inf), "5 of the 5 rows of references"),
+    ],
+)
+def test_neighbours_that_cannot_be_sought_are_refused(
+    queries: torch.Tensor, references: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate.nearest(queries, references)

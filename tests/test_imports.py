@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-SUBMODULES = ("runtime", "data", "training", "plots", "widgets", "evaluate", "exercises")
+SUBMODULES = ("runtime", "data", "training", "plots", "widgets", "evaluate", "ruler", "exercises")
 LATE = (
     "matplotlib",
     "ipywidgets",

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from course_utils import runtime, training
+from course_utils import fingerprint, runtime, training
 
 # --- batches ----------------------------------------------------------------------------------------------------
 
@@ -239,6 +240,83 @@ def test_objects_made_anew_are_brought_to_where_they_were(path: Path, uninterrup
         Student(path).train(Interrupts(11))
     student = Student(path)
     assert same(student.result(student.train(Interrupts())), uninterrupted)
+
+
+class Duel:
+    """Training by turns: two networks, one with batch normalisation, an optimiser for each, one generator of noise."""
+
+    KEPT = "forger", "detective", "forger_steps", "detective_steps", "noise"
+
+    def __init__(self, path: Path | None) -> None:
+        torch.manual_seed(0)
+        self.path = path
+        self.forger = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+        self.detective = nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
+        self.forger_steps = torch.optim.Adam(self.forger.parameters(), lr=0.01, betas=(0.5, 0.99))
+        self.detective_steps = torch.optim.SGD(self.detective.parameters(), lr=0.05, momentum=0.9)
+        self.noise = torch.Generator().manual_seed(1)
+        self.history: list[Any] = []
+
+    def keep(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.KEPT}
+
+    def train(self, interrupt: Interrupts, forgotten: str = "") -> None:
+        keep = {name: thing for name, thing in self.keep().items() if name != forgotten}
+        real = torch.randn(60, 2, generator=torch.Generator().manual_seed(2))
+        run = training.steps(
+            training.batches(real, size=10), 20, title="Duel", keep=keep, checkpoint=self.path, every=-1.0
+        )
+        for step, (x,) in run:
+            with torch.no_grad():
+                fake = self.forger(torch.randn(10, 3, generator=self.noise))
+            detective_loss = (softplus(-self.detective(x)) + softplus(self.detective(fake))).mean()
+            self.detective_steps.zero_grad()
+            detective_loss.backward()
+            self.detective_steps.step()
+            interrupt(step)  # one player has moved, the other has not
+            forger_loss = softplus(-self.detective(self.forger(torch.randn(10, 3, generator=self.noise)))).mean()
+            self.forger_steps.zero_grad()
+            forger_loss.backward()
+            self.forger_steps.step()
+            run.log(detective=detective_loss, forger=forger_loss)
+        self.history = [run.history["detective"], run.history["forger"]]
+
+    def result(self) -> list[Any]:
+        """Everything that must be equal, bit for bit: both players' weights, buffers and moments, noise and losses."""
+        states = {name: training._state(thing) for name, thing in self.keep().items()}
+        return [sorted(fingerprint.of_parts(states).items()), self.history]
+
+
+@pytest.fixture(scope="module")
+def undisturbed_duel() -> list[Any]:
+    duel = Duel(None)
+    duel.train(Interrupts())
+    return duel.result()
+
+
+@pytest.mark.parametrize("at", [[0], [9], [19], [3, 4, 12]])
+@pytest.mark.parametrize("anew", [False, True], ids=["same objects", "objects made anew"])
+def test_training_by_turns_goes_on_as_if_nothing_had_happened(
+    at: list[int], anew: bool, path: Path, undisturbed_duel: list[Any]
+) -> None:
+    duel, interrupt = Duel(path), Interrupts(*at)
+    for _ in at:
+        with pytest.raises(KeyboardInterrupt):
+            duel.train(interrupt)
+        duel = Duel(path) if anew else duel
+    duel.train(interrupt)
+    assert duel.result() == undisturbed_duel
+
+
+@pytest.mark.parametrize("forgotten", Duel.KEPT)
+def test_a_player_that_is_not_brought_back_would_be_noticed(
+    forgotten: str, path: Path, undisturbed_duel: list[Any]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Duel(path).train(Interrupts(9), forgotten)
+    duel = Duel(path)
+    duel.train(Interrupts(), forgotten)
+    assert duel.result() != undisturbed_duel
 
 
 def noisy_batches(generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
