@@ -511,6 +511,21 @@ def test_an_answer_that_is_cut_from_the_graph_is_told_so(answer: Callable) -> No
     expect(check("squash", answer), "diagnosed", "values are right", "cut from the graph", "`x`", mistake="generic:cut")
 
 
+def weighed(x, weight):
+    """x times a number."""
+    return weight * x
+
+
+def test_no_gradient_is_as_good_as_one_that_is_zero_everywhere() -> None:
+    @defined(weighed, "product", gradients=("x",)).cases
+    def _(generator):
+        for weight in (0.5, 2.0, 0.0):
+            yield dict(x=randn(generator, 3, 2), weight=weight)
+
+    expect(check("weighed", lambda x, weight: weight * x if weight else torch.zeros_like(x)), "right")
+    expect(check("weighed", lambda x, weight: weight * x.detach()), "diagnosed", "cut from the graph")
+
+
 def test_a_gradient_where_none_should_be_is_told() -> None:
     outcome = check("freeze", lambda x: 2 * x)
     expect(outcome, "diagnosed", "gradients flow where none should", mistake="generic:not-cut")

@@ -215,6 +215,17 @@ def test_old_gradients_that_were_not_cleared_are_noticed() -> None:
     wrong(check("taught", heaped), "after the call, student.0.weight")
 
 
+@pytest.mark.parametrize("careless", ["eval", "requires_grad_"])
+def test_a_network_left_in_another_mode_or_frozen_is_noticed(careless: str) -> None:
+    def answer(student, teacher, x, optimizer):
+        loss = taught(student, teacher, x, optimizer)
+        teacher.eval() if careless == "eval" else teacher.requires_grad_(False)
+        return loss
+
+    word = "training" if careless == "eval" else "requires_grad"
+    wrong(check("taught", answer), f"`after the call, teacher.{word}` is False; True was expected")
+
+
 def test_a_result_that_cannot_be_differentiated_again_is_told() -> None:
     def once(critic, x):
         x = x.detach().requires_grad_()

@@ -326,7 +326,8 @@ def _differs(before: Any, value: Any) -> bool:
 
 
 def _record_states(outputs: dict[str, Any], trial: Trial, passed: dict[str, Any]) -> None:
-    """Add what the networks among the arguments hold now; and, save for `updates`, the gradients left on them."""
+    """Add what the networks among the arguments hold now, whether they are in training mode and their parameters want
+    gradients; and, save for `updates`, the gradients left on them."""
     for name, module in passed.items():
         if not isinstance(module, nn.Module):
             continue
@@ -335,6 +336,8 @@ def _record_states(outputs: dict[str, Any], trial: Trial, passed: dict[str, Any]
         for key, parameter in module.named_parameters() if name not in trial.updates else ():
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
             outputs[f"{STATE}{name}.{key}.grad"] = gradient.detach()
+        outputs[f"{STATE}{name}.training"] = all(part.training for part in module.modules())
+        outputs[f"{STATE}{name}.requires_grad"] = all(part.requires_grad for part in module.parameters())
 
 
 def _flatten(result: Any, names: tuple[str, ...], into: dict[str, Any]) -> None:
