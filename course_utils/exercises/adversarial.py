@@ -29,8 +29,10 @@ def discriminator_loss(real_logits, fake_logits):
 
 @discriminator_loss.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    for real, fake in (((5,), (5,)), ((4, 1), (4, 1)), ((7,), (3,)), ((2, 3), (2, 3))):
-        yield dict(real_logits=2 * randn(generator, *real) + 1, fake_logits=2 * randn(generator, *fake) - 1)
+    for shape in ((5,), (4, 1), (2, 3)):
+        yield dict(real_logits=2 * randn(generator, *shape) + 1, fake_logits=2 * randn(generator, *shape) - 1)
+    unequal = dict(real_logits=2 * randn(generator, 7) + 1, fake_logits=2 * randn(generator, 3) - 1)
+    yield edge("real and fake ones are not equally many", **unequal)
     far = 300 * torch.tensor([1.0, -1.0, 1.0, 0.9], dtype=torch.float64)
     yield edge("the logits are as large as ±300", real_logits=far + randn(generator, 4), fake_logits=far.flip(0))
     yield edge("every logit is 0", real_logits=torch.zeros(3).double(), fake_logits=torch.zeros(3).double())

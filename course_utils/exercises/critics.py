@@ -115,8 +115,10 @@ def critic_loss(real_scores, fake_scores):
 
 @critic_loss.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    for real, fake in (((5,), (5,)), ((4, 1), (4, 1)), ((7,), (3,)), ((2, 3), (2, 3))):
-        yield dict(real_scores=3 * randn(generator, *real) + 4, fake_scores=3 * randn(generator, *fake) - 2)
+    for shape in ((5,), (4, 1), (2, 3)):
+        yield dict(real_scores=3 * randn(generator, *shape) + 4, fake_scores=3 * randn(generator, *shape) - 2)
+    unequal = dict(real_scores=3 * randn(generator, 7) + 4, fake_scores=3 * randn(generator, 3) - 2)
+    yield edge("real and fake ones are not equally many", **unequal)
     yield edge("fake ones score higher", real_scores=randn(generator, 4) - 5, fake_scores=randn(generator, 4) + 5)
 
 
@@ -579,8 +581,10 @@ def hinge_losses(real_scores, fake_scores):
 
 @hinge_losses.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    for real, fake in (((9,), (9,)), ((8, 1), (8, 1)), ((11,), (7,)), ((3, 4), (3, 4))):
-        yield dict(real_scores=1.5 * randn(generator, *real) + 0.5, fake_scores=1.5 * randn(generator, *fake) - 0.5)
+    for shape in ((9,), (8, 1), (3, 4)):
+        yield dict(real_scores=1.5 * randn(generator, *shape) + 0.5, fake_scores=1.5 * randn(generator, *shape) - 0.5)
+    unequal = dict(real_scores=1.5 * randn(generator, 11) + 0.5, fake_scores=1.5 * randn(generator, 7) - 0.5)
+    yield edge("real and fake ones are not equally many", **unequal)
     outside = randn(generator, 5).abs() + 1.1
     yield edge("every score is beyond its margin", real_scores=outside, fake_scores=-outside.flip(0))
     yield edge("every score is on the wrong side", real_scores=-outside, fake_scores=outside.flip(0))
