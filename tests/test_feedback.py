@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from toys import defined, registered
 
-from course_utils.exercises import Outcome, check, define, names
-from course_utils.exercises.define import Definition, edge
+from course_utils.exercises import Outcome, check, define
+from course_utils.exercises.define import edge
 from course_utils.exercises.fixtures import Fixture
 from course_utils.exercises.judge import judge, trials
 from course_utils.exercises.observe import observe
@@ -235,20 +236,10 @@ def make_toy_with_a_claim_across_trials() -> None:
         return len({tuple(coins.tolist()) for coins in results}) == len({a["generator"] for a in arguments})
 
 
-def defined(function: Callable, outputs: Any, **options: Any) -> Definition:
-    return define.define(lesson="toy", points=1, outputs=outputs, **options)(function)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def toys() -> Iterator[None]:
-    """The toys, in a registry of their own that is thrown away afterwards."""
-    real = names()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(define, "_registry", dict(define._registry))
-        make_toys()
-        assert names("toy")
+    with registered(make_toys):
         yield
-    assert names() == real
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------

@@ -1,15 +1,15 @@
 """Exercises whose arguments are networks and optimisers: what is built, what is recorded, what is said."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from toys import defined, registered
 
-from course_utils.exercises import Outcome, check, define, names
-from course_utils.exercises.define import Definition, randn
+from course_utils.exercises import Outcome, check, define
+from course_utils.exercises.define import randn
 from course_utils.exercises.fixtures import Fixture
 from course_utils.exercises.observe import Trial, observe
 
@@ -39,10 +39,6 @@ def emptied(module, generator):
     if hasattr(module, "weight"):
         with torch.no_grad():
             module.weight.uniform_(generator=generator)
-
-
-def defined(function: Callable, outputs: str, **options: Any) -> Definition:
-    return define.define(lesson="toy", points=1, outputs=outputs, **options)(function)
 
 
 def make_toys() -> None:
@@ -85,12 +81,8 @@ def make_toys() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def toys() -> Iterator[None]:
-    real = names()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(define, "_registry", dict(define._registry))
-        make_toys()
+    with registered(make_toys):
         yield
-    assert names() == real
 
 
 def wrong(outcome: Outcome, *words: str) -> None:

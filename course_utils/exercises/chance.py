@@ -19,13 +19,13 @@ def used(seed: int) -> Fixture:
 def reproducible(arguments: list[dict[str, Any]], results: list[Any]) -> bool:
     """Whether equal arguments, generators included, gave equal results."""
     runs = list(zip(arguments, results, strict=True))
-    return all(_same(one, other) for (a, one), (b, other) in combinations(runs, 2) if _same_arguments(a, b))
+    return all(_same(one, other) for (a, one), (b, other) in combinations(runs, 2) if _same(a, b))
 
 
 def heeds_the_generator(arguments: list[dict[str, Any]], results: list[Any]) -> bool:
     """Whether generators with other seeds gave other results. Needs two runs that differ in nothing else."""
     runs = [(a | {"generator": None}, a["generator"], r) for a, r in zip(arguments, results, strict=True)]
-    pairs = [(p, q) for p, q in combinations(runs, 2) if p[1] != q[1] and _same_arguments(p[0], q[0])]
+    pairs = [(p, q) for p, q in combinations(runs, 2) if p[1] != q[1] and _same(p[0], q[0])]
     return any(not _same(p[2], q[2]) for p, q in pairs)
 
 
@@ -34,7 +34,7 @@ def goes_on(arguments: list[dict[str, Any]], results: list[Any]) -> bool:
     runs = [
         (a | {"generator": a["generator"].seed}, a["generator"], r) for a, r in zip(arguments, results, strict=True)
     ]
-    pairs = [(p, q) for p, q in combinations(runs, 2) if p[1] != q[1] and _same_arguments(p[0], q[0])]
+    pairs = [(p, q) for p, q in combinations(runs, 2) if p[1] != q[1] and _same(p[0], q[0])]
     return any(not _same(p[2], q[2]) for p, q in pairs)
 
 
@@ -52,10 +52,6 @@ def distributed(cumulative: Tensor) -> bool:
     reached = cumulative.double().flatten().sort().values
     gap = (reached - torch.arange(n, device=reached.device) / n).abs().max().item()
     return gap <= (12 / n) ** 0.5 + 1 / n
-
-
-def _same_arguments(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return _same(one, other)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -264,36 +264,14 @@ def _norms(slopes: Tensor) -> Tensor:
     return slopes.flatten(1).norm(dim=1)
 
 
-# What the gradients of a batch might be turned into: the right penalty first.
-FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
-    "right": lambda g: (_norms(g) - 1).square().mean(),
-    "whole batch": lambda g: (g.norm() - 1).square(),
-    "one dimension": lambda g: (g.norm(dim=1) - 1).square().mean(),
-    "squared norm": lambda g: (_norms(g).square() - 1).square().mean(),
-    "no square": lambda g: (_norms(g) - 1).mean(),
-    "absolute": lambda g: (_norms(g) - 1).abs().mean(),
-    "one-sided": lambda g: (_norms(g) - 1).clamp(min=0).square().mean(),
-    "towards zero": lambda g: _norms(g).square().mean(),
-    "tenfold": lambda g: 10 * (_norms(g) - 1).square().mean(),
-    "sum": lambda g: (_norms(g) - 1).square().sum(),
-    "mean norm": lambda g: (_norms(g).mean() - 1).square(),
-    "mean score": lambda g: (_norms(g / len(g)) - 1).square().mean(),
-}
+def _right(slopes: Tensor) -> Tensor:
+    """The penalty of a batch of slopes (N, ...)."""
+    return (_norms(slopes) - 1).square().mean()
 
 
-def _is(formula: str, arguments: dict[str, Any], result: dict[str, Any]) -> bool:
-    """Whether the penalty is what this formula makes of the gradients at the images the critic was asked about."""
-    return close(result["penalty"], FORMULAS[formula](_slopes(arguments, result)[0]).detach())
-
-
-def _claim_never(formula: str, sentence: str) -> None:
-    """Claim that this formula does not explain all the penalties."""
-
-    def never(arguments: list[dict], results: list[dict]) -> bool:
-        return not all(_is(formula, a, r) for a, r in zip(arguments, results, strict=True))
-
-    never.__name__ = f"not: {formula}"
-    gradient_penalty.claim(sentence, across=True)(never)
+def _is(formula: Callable[[Tensor], Tensor], arguments: dict[str, Any], result: dict[str, Any]) -> bool:
+    """Whether the penalty is what this formula makes of the slopes at the images the critic was asked about."""
+    return close(result["penalty"], formula(_slopes(arguments, result)[0]).detach())
 
 
 @gradient_penalty.claim("the critic should be asked about one mix for each pair of images, of their shape.")
@@ -339,7 +317,7 @@ def not_at_the_fakes(arguments, results):
     "the penalty differs from the mean of (norm − 1)² over the batch, at the mixes that the critic was asked about."
 )
 def value(arguments, result):
-    return _is("right", arguments, result)
+    return _is(_right, arguments, result)
 
 
 @gradient_penalty.claim("the penalty should be differentiable with respect to the critic's parameters, and rightly so.")
@@ -347,7 +325,7 @@ def value(arguments, result):
 def differentiable(arguments, result):
     slopes, critic = _slopes(arguments, result)
     names = [name for name, _ in critic.named_parameters() if name != "last.bias"]  # which no slope depends on
-    penalty = FORMULAS["right"](slopes)
+    penalty = _right(slopes)
     expected = torch.autograd.grad(penalty, [critic.get_parameter(name) for name in names], retain_graph=True)
     expected = torch.cat([gradient.flatten() for gradient in expected]).double()
     found = torch.cat([result[f"{GRADIENT}critic.{name}"].flatten() for name in names]).double()
@@ -360,17 +338,104 @@ def nothing_left(arguments, result):
     return all(not gradient.any() for name, gradient in result.items() if name.endswith(".grad"))
 
 
-_claim_never("whole batch", "the norm should be taken for each image, not over the whole batch.")
-_claim_never("one dimension", "the norm should run over all dimensions but the first, not over one of them.")
-_claim_never("squared norm", "the norm should be a root of a sum of squares; yours is the sum.")
-_claim_never("no square", "the distance of the norm from 1 should be squared.")
-_claim_never("absolute", "the distance of the norm from 1 should be squared, not made positive.")
-_claim_never("one-sided", "norms below 1 should be punished like those above.")
-_claim_never("towards zero", "the norm should be drawn towards 1, not towards 0.")
-_claim_never("tenfold", "the factor lambda should not be part of the penalty.")
-_claim_never("sum", "the penalty should be a mean over the batch, not a sum.")
-_claim_never("mean norm", "each image's norm should be compared with 1, not their mean.")
-_claim_never("mean score", "the slope should be that of each image's own score, not of the mean score.")
+def _drawn(real: Tensor, generator: torch.Generator) -> Tensor:
+    """The right shares, one for each image, (N, 1, ...)."""
+    share = torch.rand(len(real), generator=generator, device=generator.device).to(real)
+    return share.view(-1, *[1] * (real.dim() - 1))
+
+
+def _penalty(critic: Any, real: Tensor, fake: Tensor, share: Tensor | float, formula: Any = _right) -> Tensor:
+    """The penalty of these shares, by this formula."""
+    mix = (share * real + (1 - share) * fake).detach().requires_grad_()
+    return formula(torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)[0])
+
+
+def _wrong_formula(key: str, formula: Callable[[Tensor], Tensor], claim: str, sentence: str) -> None:
+    """A wrong way from the slopes to the penalty: the mistake, and the claim that it does not explain all penalties."""
+
+    def explains_not_all(arguments: list[dict], results: list[dict]) -> bool:
+        return not all(_is(formula, a, r) for a, r in zip(arguments, results, strict=True))
+
+    def wrong(critic, real, fake, generator):
+        return _penalty(critic, real, fake, _drawn(real, generator), formula)
+
+    explains_not_all.__name__, wrong.__name__ = f"not {key}", key
+    gradient_penalty.claim(claim, across=True)(explains_not_all)
+    gradient_penalty.mistake(sentence)(wrong)
+
+
+_wrong_formula(
+    "norm_over_the_batch",
+    lambda g: (g.norm() - 1).square(),
+    "the norm should be taken for each image, not over the whole batch.",
+    "you take one norm over the whole batch. Each image has a slope of its own, so a norm of its own: "
+    "`slope.flatten(1).norm(dim=1)`, (N,).",
+)
+_wrong_formula(
+    "norm_over_one_dimension",
+    lambda g: (g.norm(dim=1) - 1).square().mean(),
+    "the norm should run over all dimensions but the first, not over one of them.",
+    "your norm runs over dimension 1 only. For images these are the channels; the slope of an image has a component for "
+    "every pixel, so flatten first: `slope.flatten(1).norm(dim=1)`.",
+)
+_wrong_formula(
+    "squared_norm",
+    lambda g: (_norms(g).square() - 1).square().mean(),
+    "the norm should be a root of a sum of squares; yours is the sum.",
+    "the root is missing: you compare the *squared* norm with 1. The penalty is (norm − 1)², with the norm itself.",
+)
+_wrong_formula(
+    "not_squared",
+    lambda g: (_norms(g) - 1).mean(),
+    "the distance of the norm from 1 should be squared.",
+    "the distance from 1 is not squared. Then norms far below 1 would even be rewarded; (norm − 1)² punishes both sides.",
+)
+_wrong_formula(
+    "absolute_distance",
+    lambda g: (_norms(g) - 1).abs().mean(),
+    "the distance of the norm from 1 should be squared, not made positive.",
+    "you take the absolute distance from 1. Gulrajani et al. square it: (norm − 1)².",
+)
+_wrong_formula(
+    "one_sided",
+    lambda g: (_norms(g) - 1).clamp(min=0).square().mean(),
+    "norms below 1 should be punished like those above.",
+    "only norms above 1 are punished. That one-sided penalty is a known variant, but here norms below 1 count as well: "
+    "(norm − 1)², without a clamp.",
+)
+_wrong_formula(
+    "towards_zero",
+    lambda g: _norms(g).square().mean(),
+    "the norm should be drawn towards 1, not towards 0.",
+    "you punish the norm itself, which draws it towards 0 (the R1 penalty does so, at real images). Here it is drawn "
+    "towards 1: subtract 1 before you square.",
+)
+_wrong_formula(
+    "with_lambda",
+    lambda g: 10 * _right(g),
+    "the factor lambda should not be part of the penalty.",
+    "ten times too much: the factor λ = 10 is in it already. It is left to the caller, who adds λ · penalty to the loss.",
+)
+_wrong_formula(
+    "summed_over_the_batch",
+    lambda g: (_norms(g) - 1).square().sum(),
+    "the penalty should be a mean over the batch, not a sum.",
+    "you sum over the batch. The mean is asked for, so that λ does not depend on the batch size.",
+)
+_wrong_formula(
+    "mean_before_the_square",
+    lambda g: (_norms(g).mean() - 1).square(),
+    "each image's norm should be compared with 1, not their mean.",
+    "you compare the *mean* norm with 1. Half the images at norm 0 and half at 2 would then cost nothing: square each "
+    "image's (norm − 1) first, and average last.",
+)
+_wrong_formula(
+    "slope_of_the_mean",
+    lambda g: _right(g / len(g)),
+    "the slope should be that of each image's own score, not of the mean score.",
+    "you differentiate the *mean* score, so that every slope is N times too small. Each image's own score is meant: "
+    "differentiate the sum; the other images' scores do not depend on this image.",
+)
 
 
 def _drawn_from(results: list[dict[str, Any]]) -> list[Any]:
@@ -395,97 +460,6 @@ def goes_on(arguments, results):
     return chance.goes_on(arguments, _drawn_from(results))
 
 
-def _drawn(real: Tensor, generator: torch.Generator) -> Tensor:
-    """The right shares, one for each image, (N, 1, ...)."""
-    share = torch.rand(len(real), generator=generator, device=generator.device).to(real)
-    return share.view(-1, *[1] * (real.dim() - 1))
-
-
-def _penalty(critic: Any, real: Tensor, fake: Tensor, share: Tensor | float, formula: str = "right") -> Tensor:
-    """The penalty of these shares, by this formula."""
-    mix = (share * real + (1 - share) * fake).detach().requires_grad_()
-    return FORMULAS[formula](torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)[0])
-
-
-@gradient_penalty.mistake(
-    "you take one norm over the whole batch. Each image has a slope of its own, so a norm of its own: "
-    "`slope.flatten(1).norm(dim=1)`, (N,)."
-)
-def norm_over_the_batch(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "whole batch")
-
-
-@gradient_penalty.mistake(
-    "your norm runs over dimension 1 only. For images these are the channels; the slope of an image has a component for "
-    "every pixel, so flatten first: `slope.flatten(1).norm(dim=1)`."
-)
-def norm_over_one_dimension(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "one dimension")
-
-
-@gradient_penalty.mistake(
-    "the root is missing: you compare the *squared* norm with 1. The penalty is (norm − 1)², with the norm itself."
-)
-def squared_norm(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "squared norm")
-
-
-@gradient_penalty.mistake(
-    "the distance from 1 is not squared. Then norms far below 1 would even be rewarded; (norm − 1)² punishes both sides."
-)
-def not_squared(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "no square")
-
-
-@gradient_penalty.mistake("you take the absolute distance from 1. Gulrajani et al. square it: (norm − 1)².")
-def absolute_distance(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "absolute")
-
-
-@gradient_penalty.mistake(
-    "only norms above 1 are punished. That one-sided penalty is a known variant, but here norms below 1 count as well: "
-    "(norm − 1)², without a clamp."
-)
-def one_sided(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "one-sided")
-
-
-@gradient_penalty.mistake(
-    "you punish the norm itself, which draws it towards 0 (the R1 penalty does so, at real images). Here it is drawn "
-    "towards 1: subtract 1 before you square."
-)
-def towards_zero(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "towards zero")
-
-
-@gradient_penalty.mistake(
-    "ten times too much: the factor λ = 10 is in it already. It is left to the caller, who adds λ · penalty to the loss."
-)
-def with_lambda(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "tenfold")
-
-
-@gradient_penalty.mistake("you sum over the batch. The mean is asked for, so that λ does not depend on the batch size.")
-def summed_over_the_batch(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "sum")
-
-
-@gradient_penalty.mistake(
-    "you compare the *mean* norm with 1. Half the images at norm 0 and half at 2 would then cost nothing: square each "
-    "image's (norm − 1) first, and average last."
-)
-def mean_before_the_square(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "mean norm")
-
-
-@gradient_penalty.mistake(
-    "you differentiate the *mean* score, so that every slope is N times too small. Each image's own score is meant: "
-    "differentiate the sum; the other images' scores do not depend on this image."
-)
-def slope_of_the_mean(critic, real, fake, generator):
-    return _penalty(critic, real, fake, _drawn(real, generator), "mean score")
-
-
 @gradient_penalty.mistake(
     "the value is right, but nothing can be learned from it: the slope has no graph. Pass `create_graph=True` to "
     "`torch.autograd.grad`, so that the penalty can be differentiated once more."
@@ -505,7 +479,7 @@ def backward_used(critic, real, fake, generator):
     slope, *gradients = torch.autograd.grad(critic(mix).sum(), [mix, *parameters], create_graph=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.detach()
-    return FORMULAS["right"](slope)
+    return _right(slope)
 
 
 @gradient_penalty.mistake("one share is drawn for the whole batch. Each image needs one of its own: N numbers.")

@@ -255,7 +255,7 @@ def _holds(claim: Claim, observed: list[tuple[Trial, Observation]]) -> bool:
 
 def _result(trial: Trial, observation: Observation) -> Any:
     """What a claim is told: the result, or the tuple of them; with networks among the arguments, all outputs by name."""
-    if any(isinstance(value, Fixture) and value.has_state for value in trial.arguments.values()):
+    if trial.has_networks:
         return {name.removeprefix(STATE): value for name, value in observation.outputs.items()}
     values = [observation.outputs[name] for name in trial.outputs]
     return values[0] if len(values) == 1 else tuple(values)

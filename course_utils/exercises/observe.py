@@ -53,6 +53,11 @@ class Trial:
     seed: int = 0
     updates: tuple[str, ...] = ()
 
+    @property
+    def has_networks(self) -> bool:
+        """Whether there are networks, or optimisers of networks, among the arguments."""
+        return any(isinstance(value, Fixture) and value.has_state for value in self.arguments.values())
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -70,8 +75,9 @@ class Observation:
     """What one call did. `event` is "returned", "raised", "timed out" or "not attempted".
 
     `outputs` maps names to leaves (tensors, numbers, strings, None …): results first, then what became of networks
-    among the arguments ("after the call, …"), then "gradient with respect to …". `structure` describes the result's type, e.g. "(tensor, [tensor, tensor])". `dtype` is
-    float32 where an argument is: what follows from it, a plain number too, is no more exact than that.
+    among the arguments ("after the call, …"), then "gradient with respect to …". `structure` describes the result's
+    type, e.g. "(tensor, [tensor, tensor])". `dtype` is float32 where an argument is: what follows from it, a plain
+    number too, is no more exact than that.
     """
 
     event: str
@@ -89,7 +95,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
     """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
     anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
     """
-    _warm_up(any(isinstance(value, Fixture) and value.has_state for value in trial.arguments.values()))
+    _warm_up(trial.has_networks)
     printed = _Tail()
     with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed):
         leaves, passed = _arguments(trial)
