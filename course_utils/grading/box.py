@@ -1,0 +1,304 @@
+"""A box: one process for a student's code, which can reach nothing but two pipes.
+
+    with Box(Limits()) as box:
+        box.channel.send({"cells": cells, "names": names})
+        message, tensors = box.channel.receive(time.monotonic() + 40)
+    box.why()  # "" or what ended it
+
+bubblewrap gives it namespaces of its own (no network, no other processes), an empty environment, and the files of
+`layout.py`, read-only; `seccomp.py` says which system calls it may not make. Limits of one process are set by prlimit
+inside; what all its processes take together is watched from outside, twenty times a second. Everything in it dies
+when the box is left, when its program ends, and when the grader dies, or the thread that has opened the box.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import re
+import select
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+
+from course_utils.grading import layout, seccomp
+from course_utils.grading.layout import NOBODY, NoBox
+from course_utils.grading.processes import Usage, usage
+from course_utils.grading.wire import Channel
+
+START_SECONDS = 20.0  # until bubblewrap has made the namespaces
+LIBRARIES = 8_000_000_000  # bytes of address space for mapped files: a torch built for CUDA maps 2.4 GB of them
+END_SECONDS = 5.0  # until everything in it is gone
+INTERVAL = 0.05  # seconds between two looks at what a box takes
+SET_CHILD_SUBREAPER = 36  # of Linux' prctl
+MAIN = "course_utils.grading.inside"
+PROGRAM = f"{layout.COURSE}/program.py"
+ENVIRONMENT = {"PATH": "/usr/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+HINTS = {
+    "setting up uid map": "On Ubuntu 24.04 AppArmor forbids user namespaces: install /etc/apparmor.d/bwrap as "
+    "https://bugs.launchpad.net/bugs/2046844 shows, or `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+    "namespace": "In Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined. In Kubernetes: a "
+    "node with user namespaces and seccompProfile Unconfined. Elsewhere: `sudo sysctl user.max_user_namespaces=10000`",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one box may take. Sizes in bytes, times in seconds.
+
+    `cpu_seconds`, `tasks` (processes and threads), `total_memory`, `tmp_bytes` and `tmp_files` hold for all its
+    processes together, `memory_bytes` is what each may map for
+    itself (data, not the libraries it maps). `output_bytes` of what they print are kept.
+    """
+
+    cpu_seconds: float = 60.0
+    wall_seconds: float = 120.0
+    memory_bytes: int = 2_000_000_000
+    total_memory: int = 1_500_000_000
+    tasks: int = 64
+    tmp_bytes: int = 64_000_000
+    tmp_files: int = 5_000
+    output_bytes: int = 64_000
+
+
+class Box:
+    """A context manager: inside, `channel` leads to the program in the box. Raises NoBox where none can be made.
+
+    The program is `inside.py`, or the text of another one; it finds two descriptors' numbers in `sys.argv[1:]`.
+    """
+
+    channel: Channel
+
+    def __init__(self, limits: Limits | None = None, program: str | None = None) -> None:
+        self.limits = limits or Limits()
+        self.output = b""  # what was printed, standard error included, up to `output_bytes`
+        self.peak_memory = 0  # bytes of all processes together
+        self.uid = NOBODY if os.geteuid() == 0 else os.geteuid()
+        self._program = program
+        self._reason = ""
+        self._status = b""
+        self._over, self._output_ended = threading.Event(), threading.Event()
+        self._ours, self._theirs = contextlib.ExitStack(), contextlib.ExitStack()
+        self._given: list[int] = []  # the descriptors that go into the box
+
+    # -- what it is made of: one method each, so that the tests can take one away and see it missed ---------------
+
+    def environment(self) -> dict[str, str]:
+        """The environment of bubblewrap itself, which is process 1 in the box."""
+        return {}
+
+    def identity(self) -> list[str]:
+        """The command that gives up root; empty for any other user."""
+        if self.uid == os.geteuid():
+            return []
+        ids = [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--no-new-privs"]
+        return [layout.program("setpriv"), *ids]
+
+    def namespaces(self) -> list[str]:
+        """Own users, processes, network, IPC, host name; no capabilities; nothing outlives the box."""
+        ids = ["--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "box"]
+        return ["--unshare-user", "--unshare-all", *ids, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+
+    def files(self) -> list[str]:
+        """Every path in the box; the only one that can be written to is /tmp."""
+        devices = [part for name in ("null", "urandom") for part in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")]
+        arguments = [*layout.mounts(self.uid), *devices]
+        arguments += ["--perms", "0700", "--size", str(self.limits.tmp_bytes), "--tmpfs", "/tmp"]
+        contents = layout.box_files()
+        if self._program is not None:
+            contents[PROGRAM] = self._program.encode()
+        for path, data in contents.items():
+            arguments += ["--perms", "0444", "--file", str(self._memory_file(data)), path]
+        return [*arguments, "--remount-ro", "/", "--chdir", "/tmp"]
+
+    def filter(self) -> list[str]:
+        """The refused system calls."""
+        return ["--seccomp", str(self._memory_file(seccomp.program()))]
+
+    def process_limits(self) -> list[str]:
+        """The command that sets limits inside, where they count for this box alone."""
+        limits = self.limits
+        bounds = {
+            "cpu": int(limits.cpu_seconds) + 2,  # the watch looks at all processes, and is to be first
+            "data": limits.memory_bytes,
+            "as": limits.memory_bytes + LIBRARIES,
+            "nproc": limits.tasks,
+            "fsize": limits.tmp_bytes,
+            "nofile": 128,
+            "core": 0,
+            "memlock": 0,
+        }
+        return [layout.program("prlimit"), *(f"--{name}={bound}:{bound}" for name, bound in bounds.items())]
+
+    # -- its life -----------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Box:
+        try:
+            with self._theirs:
+                self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._ours.close()
+
+    def why(self) -> str:
+        """What ended it: "time", "cpu", "memory", "killed" (by a signal) or "exited N"; "" while it runs."""
+        if not self._over.is_set():
+            self._learn_the_end(0.5)  # its pipes may close a moment earlier
+        return self._reason
+
+    def wait(self, seconds: float) -> str:
+        """Wait until it has ended, at most so long; returns `why()`."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self._output_ended.wait(END_SECONDS if self._process.poll() is not None else 0.0)
+        return self.why()
+
+    def _learn_the_end(self, seconds: float) -> None:
+        """Note how the program ended, if it has or does so within these seconds, unless it is the watch's doing."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+            self._read_status(0.0)
+            found = re.search(rb'"exit-code": *(\d+)', self._status)
+            code = int(found[1]) if found else 128 + signal.SIGKILL
+            ended = "cpu" if code == 128 + signal.SIGXCPU else "killed" if code > 128 else f"exited {code}"
+            self._reason = self._reason or ended
+
+    def _start(self) -> None:
+        """Start bubblewrap and wait for its first process. Raises NoBox."""
+        to_box, from_us = self._pipe(inwards=True)
+        from_box, to_us = self._pipe()
+        printed, output = self._pipe()
+        self._status_pipe, status = self._pipe()
+        for descriptor in (from_us, from_box, self._status_pipe):
+            self._ours.callback(os.close, descriptor)
+        command = [*self.identity(), layout.program("bwrap"), *self.namespaces(), *self.files(), *self.filter()]
+        for name, value in ENVIRONMENT.items():
+            command += ["--setenv", name, value]
+        command += ["--json-status-fd", str(status), "--", *self.process_limits()]
+        command += [layout.interpreter(), "-I", "-S", "-B", f"{layout.COURSE}/start.py", str(to_box), str(to_us)]
+        command += [MAIN if self._program is None else "program", *layout.package_folders()]
+        _adopt_orphans()
+        self._process = subprocess.Popen(
+            command,
+            env=self.environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=self._given,
+            start_new_session=True,
+        )
+        self._theirs.close()
+        reader = threading.Thread(target=self._keep_output, args=(printed,), daemon=True)
+        reader.start()
+        self._ours.callback(reader.join, END_SECONDS)
+        self._first = -1
+        self._ours.callback(self._finish)
+        self._find_first_process(reader)
+        self.channel = Channel(from_box, from_us)
+        watch = threading.Thread(target=self._watch, daemon=True)
+        watch.start()
+        self._ours.callback(watch.join)
+        self._ours.callback(self._over.set)
+
+    def _find_first_process(self, reader: threading.Thread) -> None:
+        """Wait until the namespaces stand. Raises NoBox with what bubblewrap says if they do not."""
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := re.search(rb'"child-pid": *(\d+)', self._status)):
+            if not self._read_status(deadline - time.monotonic()):
+                self._end()
+                reader.join(END_SECONDS)
+                said = self.output.decode(errors="replace").strip()[:500] or "bwrap does not answer"
+                hint = next((text for part, text in HINTS.items() if part in said), "Run `course doctor`")
+                raise NoBox(f"no box can be made here: {said}. {hint}")
+        self._pid = int(found[1])
+        with contextlib.suppress(ProcessLookupError):  # it may have ended already
+            self._first = os.pidfd_open(self._pid)
+
+    def _end(self) -> None:
+        """Kill the box's first process, and with it all others; bubblewrap then reaps it, and we reap bubblewrap."""
+        with contextlib.suppress(OSError):
+            if self._first >= 0:
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        try:
+            self._process.wait(END_SECONDS if self._first >= 0 else 0.1)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # what has no session of its own yet dies with it
+            self._process.wait()
+
+    def _finish(self) -> None:
+        """End it and reap it. A program that ended by itself leaves process 1 behind, which is then our child."""
+        self._learn_the_end(0.0)
+        self._end()
+        if self._first >= 0:
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, self._first, os.WEXITED)
+            os.close(self._first)
+
+    def _watch(self) -> None:
+        """Kill the box when all of its processes together exceed a limit."""
+        start = time.monotonic()
+        while not self._over.wait(INTERVAL) and self._process.poll() is None:
+            used = usage(self._pid, self.limits.total_memory)
+            self.peak_memory = max(self.peak_memory, used.memory)
+            reason = self._exceeded(used, time.monotonic() - start)
+            if reason:
+                self._reason = reason
+                self._end()
+                return
+
+    def _exceeded(self, used: Usage, seconds: float) -> str:
+        limits = self.limits
+        if seconds > limits.wall_seconds:
+            return "time"
+        if used.cpu_seconds > limits.cpu_seconds:
+            return "cpu"
+        return "memory" if used.memory > limits.total_memory or used.tmp_files > limits.tmp_files else ""
+
+    def _keep_output(self, printed: int) -> None:
+        """Read everything that is printed, so that nobody has to wait, and keep the beginning."""
+        while part := os.read(printed, 65536):
+            self.output += part[: self.limits.output_bytes - len(self.output)]
+        os.close(printed)
+        self._output_ended.set()
+
+    def _read_status(self, seconds: float) -> bool:
+        """Read what bubblewrap says about the box; False when there is nothing more within this time."""
+        poll = select.poll()
+        poll.register(self._status_pipe, select.POLLIN)
+        part = os.read(self._status_pipe, 4096) if poll.poll(max(0.0, seconds) * 1000) else b""
+        self._status += part
+        return bool(part)
+
+    def _pipe(self, inwards: bool = False) -> tuple[int, int]:
+        """A pipe, one end of which goes into the box and is closed here when it has been started."""
+        reader, writer = os.pipe()
+        self._give(reader if inwards else writer)
+        return reader, writer
+
+    def _memory_file(self, data: bytes) -> int:
+        """A descriptor of a file with these contents, for bubblewrap to read."""
+        descriptor = os.memfd_create("box")
+        self._give(descriptor)
+        os.write(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def _give(self, descriptor: int) -> None:
+        self._given.append(descriptor)
+        self._theirs.callback(os.close, descriptor)
+
+
+@functools.cache
+def _adopt_orphans() -> None:
+    """Make the grader the parent of whatever below it loses its own: not every system's process 1 reaps."""
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)

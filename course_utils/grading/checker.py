@@ -1,0 +1,478 @@
+"""Grade one submission: ask a box for observations, and make the score here, outside of it.
+
+Everything that decides about points stays on this side: the inputs, which follow from a secret, the expected values,
+and the judgement. What comes back from a box is only ever data, and none of its words reach the student: they could
+carry the hidden inputs out (`_tame`).
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import hashlib
+import hmac
+import io
+import json
+import re
+import time
+import tokenize
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from course_utils.exercises.define import Definition, definition
+from course_utils.exercises.judge import ADVICE, TOTAL_LIMIT, Outcome, judge
+from course_utils.exercises.observe import TIME_LIMIT, Failure, Observation, Trial
+from course_utils.grading import wire
+from course_utils.grading.submissions import printable
+
+START_LIMIT = 40.0  # seconds until a box has run a notebook's definitions
+SLOW_START = 20.0  # seconds after which an empty box is up: slower, and the machine is too busy to blame anybody
+GRACE = 8.0  # seconds that a box may take for one trial beyond the call itself: importing, copying, sending
+FIRST_GRACE = 25.0  # the same for the first trial, before which the imports and constants around a function run
+NOTES = 20  # of the box's remarks on a notebook
+PLAIN_TYPES = ("tensor", "tuple", "list", "dict", "set", "str", "int", "float", "bool", "complex", "bytes", "None")
+TYPES = {
+    *PLAIN_TYPES,
+    "NoneType",
+    "range",
+    "generator",
+    "function",
+    "ndarray",
+    "Parameter",
+    "Size",
+    "Generator",
+    "object",
+}
+EXCEPTIONS = {name for name, kind in vars(builtins).items() if isinstance(kind, type)} | {"WrongSignature"}
+DEATHS = {
+    "time": "it ran longer than the time limit",
+    "cpu": "it used more computing time than allowed",
+    "memory": "it used more memory than allowed",
+    "killed": "its process was killed",
+}
+NUMBER = re.compile(r"(?<![\w`])(?<!shape\[)(?<!dimension )[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+CELL_HINT = "Run the exercise's cell in the notebook: there the message is shown in full."
+
+
+class Box(Protocol):
+    """What the checker wants of a box; see `box.Box`."""
+
+    channel: Any
+
+    def why(self) -> str:
+        """What ended it: "time", "cpu", "memory", "killed" or "exited N"."""
+        ...
+
+
+BoxFactory = Callable[[], AbstractContextManager[Any]]
+
+
+class Unavailable(Exception):  # noqa: N818
+    """No box can be had, or the machine is too busy: nothing that a student could be blamed for."""
+
+
+@dataclass
+class Mark:
+    """The result of one exercise, as it stands in the result file; `seconds` is wall time."""
+
+    name: str
+    lesson: str
+    points: int
+    max_points: int
+    status: str
+    mistake: str | None
+    message: str
+    seconds: float
+
+
+@dataclass
+class _Answers:
+    """The observations of one exercise so far, and why there are no more of them."""
+
+    observations: list[Observation] = field(default_factory=list)
+    death: str = ""
+    forged: bool = False
+    certain: bool = False  # that the death is the notebook's own doing
+
+
+def seed(secret: bytes, student: str, exercise: str, trial: int = -1) -> int:
+    """The seed (63 bits) of a student's exercise, or of one trial of it: the same in every process, known to nobody."""
+    text = json.dumps([student, exercise, trial]).encode()
+    return int.from_bytes(hmac.digest(secret, text, hashlib.sha256)[:8], "big") >> 1
+
+
+def hidden_trials(exercise: Definition, secret: bytes, student: str) -> list[Trial]:
+    """The trials of a student's exercise. No trial's own seed tells anything about the other trials."""
+    made = exercise.trials(seed(secret, student, exercise.name))
+    return [replace(trial, seed=seed(secret, student, exercise.name, n)) for n, trial in enumerate(made)]
+
+
+def grade(
+    cells: Sequence[str], names: Sequence[str], student: str, secret: bytes, box_factory: BoxFactory
+) -> dict[str, Any]:
+    """Grade the exercises `names` of a notebook with these code cells.
+
+    Returns the fields status, reason, seconds, peak_memory (bytes), notes and exercises of a result file. Raises
+    KeyError for an unknown exercise; nothing for anything that the notebook does or that befalls the machine.
+    """
+    start = time.perf_counter()
+    exercises = [definition(name) for name in names]
+    try:
+        wire.pack({"cells": list(cells), "names": list(names)})
+    except wire.Malformed as error:
+        return blank("unreadable", f"the notebook's code cannot be sent to a box: {error}", names)
+    with _Session(cells, [exercise.name for exercise in exercises], box_factory) as session:
+        marks = [_grade_one(exercise, student, secret, session) for exercise in exercises]
+    statuses = {mark.status for mark in marks}
+    status = next((s for s in ("infra_error", "needs_review") if s in statuses), "")
+    status = status or ("student_error" if session.deaths else "graded")
+    return {
+        "status": status,
+        "reason": "; ".join(dict.fromkeys(session.faults or session.deaths)),
+        "seconds": round(time.perf_counter() - start, 3),
+        "peak_memory": session.peak_memory,
+        "notes": session.notes,
+        "exercises": [vars(mark) for mark in marks],
+    }
+
+
+def blank(status: str, reason: str, names: Sequence[str]) -> dict[str, Any]:
+    """The fields that `grade` returns, for a submission of which nothing could be run: no points, and the reason."""
+    infra = status == "infra_error"
+    marks = [
+        Mark(d.name, d.lesson, 0, d.points, status if infra else "missing", None, f"not graded: {reason}", 0.0)
+        for d in map(definition, names)
+    ]
+    fields = {"status": status, "reason": reason, "seconds": 0.0, "peak_memory": 0, "notes": []}
+    return {**fields, "exercises": [vars(mark) for mark in marks]}
+
+
+def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Session) -> Mark:
+    start = time.perf_counter()
+    try:
+        trials = hidden_trials(exercise, secret, student)
+        outcome = _outcome(exercise, trials, session)
+    except Unavailable as fault:
+        session.faults.append(str(fault))
+        outcome = Outcome("infra_error", f"could not be graded yet: {fault}")
+    points = exercise.points if outcome.status == "right" else 0
+    seconds = round(time.perf_counter() - start, 3)
+    return Mark(
+        exercise.name,
+        exercise.lesson,
+        points,
+        exercise.points,
+        outcome.status,
+        outcome.mistake,
+        outcome.message,
+        seconds,
+    )
+
+
+def _outcome(exercise: Definition, trials: list[Trial], session: _Session) -> Outcome:
+    """The outcome; in a fresh box if what an earlier exercise did to the box may be behind it.
+
+    Processes that it left behind, say, or computing time that it used up.
+    """
+    before, deaths = list(session.served), len(session.deaths)
+    outcome = _attempt(exercise, trials, session)
+    died = len(session.deaths) > deaths
+    if outcome.status == "error" and ((died and before) or "error" in before):
+        del session.deaths[deaths:]
+        session.close()
+        outcome = _attempt(exercise, trials, session)
+    session.record(outcome.status)
+    return outcome
+
+
+def _attempt(exercise: Definition, trials: list[Trial], session: _Session) -> Outcome:
+    """Ask for the observations and judge them; what may be the machine's fault is asked for once more."""
+    answers = session.ask(exercise.name, trials)
+    if answers is not None and not session.hopeless and _doubtful(answers):
+        session.check_machine()
+        answers = session.ask(exercise.name, trials)
+    if answers is None:
+        return Outcome("missing", f"the notebook has no function `{exercise.name}`.")
+    if answers.forged:
+        session.deaths.append(f"{exercise.name}: what came back is no observation")
+        return Outcome("error", "your code interfered with the grader: what came back is not what a function returns.")
+    if answers.death:
+        session.deaths.append(f"{exercise.name}: {answers.death}")
+        return Outcome("error", f"your code ended the process that runs it: {answers.death}.")
+    return _judged(exercise, trials, answers.observations, session)
+
+
+def _doubtful(answers: _Answers) -> bool:
+    """Whether a slow or failing machine may be behind it: a time limit, or a process that somebody has killed."""
+    if answers.death:
+        return not answers.certain
+    return any(observation.event == "timed out" for observation in answers.observations)
+
+
+def _judged(exercise: Definition, trials: list[Trial], seen: list[Observation], session: _Session) -> Outcome:
+    tame = [_tame(observation, trial, session.lines) for observation, trial in zip(seen, trials, strict=False)]
+    try:
+        outcome = judge(exercise.name, trials, tame)
+    except Exception as error:  # a bug of ours must cost nobody a point, and a hostile result must not stop the run
+        session.notes.append(f"{exercise.name}: judging failed with {type(error).__name__}")
+        return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
+    if outcome.status == "right" and len(tame) != len(trials):
+        return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
+    called = _forbidden_calls(exercise, session.cells) if outcome.status == "right" else []
+    if called:
+        text = (
+            f"right, but it uses {', '.join(called)}, which this exercise asks you to do without. A person will decide."
+        )
+        return Outcome("needs_review", text)
+    labels = {trial.label for trial in trials} - {""}
+    return Outcome(outcome.status, message_for(exercise, outcome, labels), _key(outcome.mistake, labels))
+
+
+# -- talking to boxes --------------------------------------------------------------------------------------------
+
+
+class _Session:
+    """The boxes of one submission, one after the other: after a death, the next exercise gets a fresh one."""
+
+    def __init__(self, cells: Sequence[str], names: list[str], box_factory: BoxFactory) -> None:
+        self.cells, self.names, self._factory = list(cells), names, box_factory
+        self.lines = {line.strip() for cell in cells for line in cell.splitlines()}
+        self.notes: list[str] = []
+        self.deaths: list[str] = []
+        self.faults: list[str] = []
+        self.peak_memory = 0
+        self.served: list[str] = []  # the statuses of the exercises that the running box has been asked for
+        self.hopeless = ""  # why no box ever gets through the definitions
+        self._boxes = contextlib.ExitStack()
+        self._box: Any = None
+        self._found: set[str] = set()
+        self._starts, self._started = 0, False
+
+    def __enter__(self) -> _Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the box that is running, if any."""
+        if self._box is not None:
+            box, self._box, self.served = self._box, None, []
+            self._boxes.close()
+            self.peak_memory = max(self.peak_memory, int(getattr(box, "peak_memory", 0)))
+
+    def record(self, status: str) -> None:
+        """Note how an exercise ended, for as long as its box lives."""
+        if self._box is not None and status != "missing":
+            self.served.append(status)
+
+    def ask(self, name: str, trials: list[Trial]) -> _Answers | None:
+        """What a box answers to the trials, as far as it gets; None if the notebook has no such function."""
+        answers = _Answers(death=self.hopeless)
+        if self.hopeless:
+            return answers
+        learned = self._box is not None
+        try:
+            if not learned:
+                self._open(self.names)
+                self._learn(time.monotonic() + START_LIMIT)
+                learned = True
+            if name not in self._found:
+                return None
+            self._run(trials, answers)
+        except wire.Malformed:
+            answers.forged = answers.certain = True
+            answers.death = "it sent something else than an observation"
+        except wire.WireError as error:
+            answers.death, answers.certain = self._death(isinstance(error, wire.Late))
+            answers.certain = answers.certain and learned
+        if answers.death:
+            self._starts += not learned
+            self.hopeless = answers.death if self._starts > 1 else ""
+            self.close()
+        return answers
+
+    def check_machine(self) -> None:
+        """Raise Unavailable unless an empty notebook finds a box here, and soon."""
+        self.close()
+        start = time.perf_counter()
+        try:
+            self._open([])
+            self._box.channel.receive(time.monotonic() + START_LIMIT)
+        except wire.WireError as error:
+            raise Unavailable(f"a box with an empty notebook failed too ({type(error).__name__})") from None
+        finally:
+            self.close()
+        seconds = time.perf_counter() - start
+        if seconds > SLOW_START:
+            raise Unavailable(f"the machine is too busy: an empty box took {seconds:.0f} seconds")
+
+    def _open(self, names: list[str]) -> None:
+        try:
+            self._box = self._boxes.enter_context(self._factory())
+        except Exception as error:
+            self._box = None
+            raise Unavailable(f"no box could be started ({type(error).__name__}: {printable(str(error))})") from None
+        self._box.channel.send(
+            {"cells": self.cells if names else [], "names": names}, deadline=time.monotonic() + START_LIMIT
+        )
+
+    def _learn(self, deadline: float) -> None:
+        """Receive which functions the notebook defines; the remarks of the first box only, which has seen no input."""
+        message, _ = self._box.channel.receive(deadline)
+        found, notes = message.get("found"), message.get("notes")
+        if not isinstance(found, dict) or not isinstance(notes, list):
+            raise wire.Malformed("no list of what was found")
+        self._found = found.keys() & set(self.names)
+        if not self._started:
+            self.notes += [printable(note, 300) for note in notes[:NOTES] if isinstance(note, str)]
+        self._started = True
+
+    def _run(self, trials: list[Trial], answers: _Answers) -> None:
+        """Send the trials one by one, without the names of edge cases. Raises WireError."""
+        left, grace = TOTAL_LIMIT, FIRST_GRACE
+        for trial in trials:
+            limit, start = min(TIME_LIMIT, left), time.monotonic()
+            self._send_trial(trial, limit, start + grace)
+            message, tensors = self._box.channel.receive(start + limit + grace)
+            observation = wire.observation_from_wire(message, tensors, trial)
+            if message.get("notes"):  # its words might tell the inputs
+                self._note(f"{trial.exercise}: some of the statements around the function failed")
+            grace = GRACE
+            answers.observations.append(observation)
+            left = max(left - min(observation.seconds, time.monotonic() - start), 0.0)
+            if observation.event in ("timed out", "not attempted"):
+                break
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _send_trial(self, trial: Trial, limit: float, deadline: float) -> None:
+        try:
+            message, tensors = wire.trial_to_wire(replace(trial, label=""))
+            self._box.channel.send({"trial": message, "time_limit": limit}, tensors, deadline=deadline)
+        except wire.Malformed as error:
+            raise Unavailable(f"a trial of {trial.exercise} cannot be sent ({error})") from None
+
+    def _death(self, late: bool) -> tuple[str, bool]:
+        """Why the box is gone, in words of our own, and whether only the notebook can have brought that about."""
+        reason = str(self._box.why() or "") if self._box is not None else ""
+        exited = re.fullmatch(r"exited (-?\d{1,3})", reason)
+        if exited:
+            return f"it exited with status {exited[1]}", True
+        text = DEATHS.get(reason, DEATHS["time"] if late else "its process ended")
+        return text, reason in ("memory", "cpu")
+
+
+# -- what the student is told ------------------------------------------------------------------------------------
+
+
+def _tame(seen: Observation, trial: Trial, lines: set[str]) -> Observation:
+    """The observation with none of the box's own words in what a message may show.
+
+    Points do not depend on what is replaced: the names of types that are no plain values, an exception's message, and
+    printed text. An exception keeps the line only if it stands in the notebook.
+    """
+    known = re.compile(rf"(?:{'|'.join(map(re.escape, trial.outputs))})(?:\[\d+\])*")
+    return replace(
+        seen,
+        outputs={name: _tame_value(value) for name, value in seen.outputs.items()},
+        structure=_tame_type(seen.structure),
+        failure=_tame_failure(seen.failure, lines) if seen.failure else None,
+        shared={name if known.fullmatch(name) else trial.outputs[0]: of for name, of in seen.shared.items()},
+        printed="…" if seen.printed.strip() else "",
+    )
+
+
+def _tame_value(value: Any) -> Any:
+    if isinstance(value, wire.Foreign):
+        module = "numpy" if type(value).__module__ == "numpy" else ""
+        return wire.foreign(_tame_type(value.type_name), module)
+    return value
+
+
+def _tame_type(text: str) -> str:
+    whole = len(text) <= 200 and all(word in TYPES for word in re.findall(r"[^\s()\[\],]+", text))
+    return text if whole else "object"
+
+
+def _tame_failure(failure: Failure, lines: set[str]) -> Failure:
+    kind = failure.kind if failure.kind in EXCEPTIONS else "Exception"
+    advice = next((part for part in ADVICE if part in failure.message), "")
+    if kind == "WrongSignature":
+        advice = "its parameters are others"
+    line = failure.line.strip()
+    shown = bool(line) and line in lines
+    return Failure(kind, failure.parents, advice, 1 if shown else None, line if shown else "")
+
+
+def message_for(exercise: Definition, outcome: Outcome, labels: set[str]) -> str:
+    """The outcome's message without anything that follows from the hidden inputs: no value, no size, no number.
+
+    `labels` are the names of the edge cases. The exercise's own sentences stay as they are.
+    """
+    sentences = [part.sentence for part in (*exercise.mistakes.values(), *exercise.claims.values())]
+    if outcome.status in ("right", "not attempted") or outcome.message in sentences:
+        return outcome.message
+    label = _edge(outcome.mistake, labels)
+    if label:
+        return f"right on ordinary cases, but not when {label}."
+    head, line, tail = outcome.message.partition("\n    line 1: ")
+    if outcome.status == "wrong" and "expected" in head:
+        return "gives another result than asked for on some of the random cases, though of the right form."
+    if outcome.status == "error" and head.startswith("stopped after"):
+        return head
+    text = _without_numbers(head, [*sentences, *labels])
+    if outcome.status == "error":
+        text = f"{text.rstrip('.')}." + (f"\n    in the line: {tail}" if line else "") + f"\n    {CELL_HINT}"
+    return text
+
+
+def _without_numbers(text: str, fixed: list[str]) -> str:
+    """The text with … for every number that does not belong to one of the fixed sentences."""
+    whole = "|".join(re.escape(sentence) for sentence in sorted(fixed, key=len, reverse=True))
+    parts = re.split(f"({whole})", text) if whole else [text]
+    return "".join(part if place % 2 else NUMBER.sub("…", part) for place, part in enumerate(parts))
+
+
+def _edge(mistake: str | None, labels: set[str]) -> str:
+    """The label of the only edge case that fails, if that is the mistake."""
+    if mistake is None or not mistake.startswith("generic:edge:"):
+        return ""
+    said = mistake.removeprefix("generic:edge:").replace("+generic:", "+")
+    return said if said in labels else "an edge case is met"
+
+
+def _key(mistake: str | None, labels: set[str]) -> str | None:
+    """A mistake's key without the parameters of general ones, which are numbers: generic:factor, not …:0.25."""
+    label = _edge(mistake, labels)
+    if mistake is None or label:
+        return f"generic:edge:{label}" if label else None
+    return "+".join(dict.fromkeys(":".join(key.split(":")[:2]) for key in mistake.split("+")))
+
+
+def _forbidden_calls(exercise: Definition, cells: list[str]) -> list[str]:
+    """Which of the exercise's `forbidden` names (such as "nn.LSTM") stand in the cell that defines it.
+
+    Comments and texts do not count. Whoever hides a name finds a way: this is for honest misunderstandings. The cell is
+    cut into tokens, not parsed, since a hostile one could bring the parser down.
+    """
+    forbidden: tuple[str, ...] = getattr(exercise, "forbidden", ())
+    defining = re.compile(rf"^\s*(?:async\s+)?def\s+{re.escape(exercise.name)}\b", re.MULTILINE)
+    cell = next((cell for cell in reversed(cells) if defining.search(cell)), "") if forbidden else ""
+    words = _names_in(cell)
+    return [f"`{name}`" for name in forbidden if name.rsplit(".", 1)[-1] in words]
+
+
+def _names_in(source: str) -> set[str]:
+    words: set[str] = set()
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.NAME:
+                words.add(token.string)
+    except (tokenize.TokenError, SyntaxError, IndentationError):
+        words |= set(re.findall(r"\w+", source))
+    return words

@@ -1,0 +1,353 @@
+"""Find the exercises of a notebook by name, and what they need, in code that nobody has vetted.
+
+This runs in the box: even to parse a student's code is to run it through a large program. Of all the statements at the
+top level of the cells, `definitions` keeps those that an exercise needs and that are cheap by their kind:
+
+* imports (each imported name for itself: one that fails does not take the others along),
+* functions and classes,
+* assignments, unless their value calls something that was imported from this course (`session = runtime.start()`),
+* `if` and `try` around nothing but these.
+
+Everything else is left out: loops, `with`, bare calls, so training and figures. The **last** function of an exercise's
+name counts. Global names that it uses (and what these use in turn) are taken as they stood there: from all the
+statements before it that bind them or, if there are none, from those behind it. So each exercise comes with a small
+program of its own, in the notebook's order, and unrelated cells play no part, whatever is in them.
+
+Magics are cut out of cells that are no Python without that; a cell that still is none is lost, alone.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import contextlib
+import dis
+import linecache
+import os
+import re
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+CELLS = 2_000  # of a notebook that are looked at
+SOURCE = 1_000_000  # characters of all cells together
+ATTEMPTS = 10  # to get rid of a cell's magics one by one; then all lines go that look like one
+NODES = 50_000  # of the syntax tree of one cell
+NESTING = 300  # levels of that tree
+NOTES = 50  # notes that are kept
+COURSE = "course_utils"
+DECORATOR = "exercise"  # of the course; in the box it would do nothing but import
+MAGIC = re.compile(r"(\s*)(?:[%!?].*|.*\?\s*|[\w, ]+=\s*[%!].*)$")
+CELL_MAGIC = re.compile(r"\s*%%(?:time|timeit|capture|prun)\b.*$")
+OTHER_LANGUAGE = re.compile(r"\s*%%\w")
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement at the top level of a cell: where it stands, which names it binds, and which it needs."""
+
+    cell: int  # counted from 1, among the code cells
+    node: ast.stmt
+    binds: frozenset[str]
+    needs: frozenset[str]
+    code: types.CodeType
+
+
+@dataclass(frozen=True)
+class Program:
+    """What must be run to have one exercise's function: statements in the notebook's order.
+
+    `lost` says why there is none, for a function in a cell that cannot be read: (message, line number, line).
+    """
+
+    name: str
+    cell: int
+    statements: tuple[Statement, ...] = ()
+    lost: tuple[str, int, str] | None = None
+
+
+@dataclass
+class Extract:
+    """The programs of the exercises that were found, the cells' source as it was parsed, and what to tell a reader."""
+
+    programs: dict[str, Program] = field(default_factory=dict)
+    sources: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep a remark, unless there are too many."""
+        if len(self.notes) < NOTES:
+            self.notes.append(text)
+
+
+def filename(cell: int) -> str:
+    """The name under which a cell is compiled."""
+    return f"<cell {cell}>"
+
+
+def definitions(cells: Sequence[str], names: Sequence[str]) -> Extract:
+    """Find the functions called `names` in the code cells of a notebook, each with what it needs. Never raises for
+    what the cells contain."""
+    found, lost = Extract(), dict[int, tuple[str, int, str]]()
+    statements, scope = list[Statement](), _Scope()
+    for number, source in enumerate(_bounded(cells, found), start=1):
+        try:
+            found.sources[number], tree = _parse(source)
+        except _Unreadable as error:
+            lost[number] = (error.message, error.number, error.line)
+            where = f" (line {error.number})" if error.number else ""
+            found.note(f"cell {number} is left out: {error.message}{where}")
+            continue
+        for node in tree.body:
+            statements += _statements(node, number, scope)
+    for name in dict.fromkeys(names):
+        program = _program(name, statements, found) or _in_lost_cell(name, cells, lost)
+        if program:
+            found.programs[name] = program
+    return found
+
+
+def _bounded(cells: Sequence[str], found: Extract) -> Iterator[str]:
+    left = SOURCE
+    for number, cell in enumerate(cells):
+        if number >= CELLS or len(cell) > left:
+            found.note(f"only the first {number} of {len(cells)} cells are looked at: it is too much code")
+            return
+        left -= len(cell)
+        yield cell
+
+
+# -- reading cells -----------------------------------------------------------------------------------------------
+
+
+class _Unreadable(Exception):  # noqa: N818
+    """A cell is no Python, or cannot be compiled."""
+
+    def __init__(self, message: str, number: int = 0, line: str = "") -> None:
+        super().__init__(message)
+        self.message, self.number, self.line = message, number, line
+
+
+def _parse(source: str) -> tuple[str, ast.Module]:
+    """The cell without its magics, which leave their lines behind, and its syntax tree. Raises _Unreadable."""
+    lines = source.splitlines()
+    if lines and CELL_MAGIC.match(lines[0]):
+        lines[0] = ""
+    attempts = 0
+    while True:
+        try:
+            tree = ast.parse("\n".join(lines) + "\n")
+        except SyntaxError as error:
+            if lines and OTHER_LANGUAGE.match(lines[0]):
+                raise _Unreadable("it is in another language") from None
+            attempts += 1
+            number = error.lineno or 0
+            if attempts > ATTEMPTS or not _cut_magics(lines, None if attempts == ATTEMPTS else number - 1):
+                line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+                raise _Unreadable(f"{type(error).__name__}: {error.msg}", number, line[:500]) from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise _Unreadable(f"{type(error).__name__}: {str(error)[:100]}") from None
+        else:
+            _measure(tree)
+            return "\n".join(lines), tree
+
+
+def _cut_magics(lines: list[str], at: int | None) -> bool:
+    """Replace the magic in line `at`, or all of them, and the lines that continue one, by `pass`; False without any."""
+    found, going_on, indent = False, False, ""
+    for place, line in enumerate(lines):
+        match = MAGIC.match(line) if not going_on and at in (None, place) else None
+        if match:
+            found, indent = True, match[1]
+        if match or going_on:
+            lines[place], going_on = f"{indent}pass", line.endswith("\\")
+    return found
+
+
+def _measure(tree: ast.Module) -> None:
+    """Raise _Unreadable for a syntax tree that is too large or too deep to be compiled safely."""
+    pending, nodes = [(tree, 0)], 0
+    while pending:
+        node, depth = pending.pop()
+        nodes += 1
+        if depth > NESTING or nodes > NODES:
+            raise _Unreadable("it is nested too deeply, or too long")
+        pending += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
+
+
+# -- statements and what they need -------------------------------------------------------------------------------
+
+
+@dataclass
+class _Scope:
+    """What is known at this point of the notebook: names that came from the course, and the compiler's flags."""
+
+    course: set[str] = field(default_factory=set)
+    flags: int = 0
+
+
+def _statements(node: ast.stmt, cell: int, scope: _Scope) -> Iterator[Statement]:
+    """The statements to keep of one at the top level: none or itself or, of an import, one for each name."""
+    for part in _parts(node):
+        if isinstance(part, FUNCTIONS):
+            part.decorator_list = [mark for mark in part.decorator_list if not _is_the_courses(mark)]
+        if isinstance(part, ast.ImportFrom) and part.module == "__future__":
+            scope.flags |= getattr(getattr(__future__, part.names[0].name, None), "compiler_flag", 0)
+        if not _is_cheap(part, scope.course):
+            continue
+        try:
+            code = compile(ast.Module([part], []), filename(cell), "exec", scope.flags, dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # `return` outside of a function, say: the notebook could not run it either
+        binds, needs = _names(code)
+        binds |= {root for target in _targets(part) if (root := _root(target))}
+        if _from_course(part):
+            scope.course |= binds
+        elif isinstance(part, (ast.Import, ast.ImportFrom, *FUNCTIONS)):
+            scope.course -= binds
+        yield Statement(cell, part, frozenset(binds), frozenset(needs), code)
+
+
+def _parts(node: ast.stmt) -> list[ast.stmt]:
+    if not isinstance(node, (ast.Import, ast.ImportFrom)):
+        return [node]
+    where = {"lineno": node.lineno, "col_offset": node.col_offset}
+    if isinstance(node, ast.Import):
+        return [ast.Import([alias], **where) for alias in node.names]
+    return [ast.ImportFrom(node.module, [alias], node.level, **where) for alias in node.names]
+
+
+def _is_the_courses(decorator: ast.expr) -> bool:
+    name = decorator.attr if isinstance(decorator, ast.Attribute) else getattr(decorator, "id", "")
+    return name == DECORATOR
+
+
+def _from_course(node: ast.stmt) -> bool:
+    modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+    return any(module.split(".")[0] == COURSE for module in modules)
+
+
+def _is_cheap(node: ast.stmt, course: set[str]) -> bool:
+    """Whether a statement is of a kind that is kept: see the top of this file."""
+    if isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.Pass, *FUNCTIONS)):
+        return True
+    if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        return node.value is not None and _calls_nothing_of(course, node.value)
+    if isinstance(node, ast.If):
+        inner = [*node.body, *node.orelse]
+        return _calls_nothing_of(course, node.test) and all(_is_cheap(part, course) for part in inner)
+    if isinstance(node, ast.Try):
+        inner = [*node.body, *node.orelse, *node.finalbody, *(part for each in node.handlers for part in each.body)]
+        return all(_is_cheap(part, course) for part in inner)
+    return False
+
+
+def _calls_nothing_of(course: set[str], value: ast.expr) -> bool:
+    """Whether an expression calls nothing that came from the course, and waits for nothing."""
+    for node in ast.walk(value):
+        if isinstance(node, (ast.Await, ast.Yield, ast.YieldFrom)):
+            return False
+        if isinstance(node, ast.Call) and _root(node.func) in course:
+            return False
+    return True
+
+
+def _root(node: ast.expr) -> str:
+    """The name that an expression begins with: `torch` of `torch.ones(3)[0].sum`; "" if it begins with none."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call, ast.Starred)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _targets(node: ast.stmt) -> list[ast.expr]:
+    """What an assignment assigns to: also `table["x"] = 1` changes what `table` means."""
+    found = list(node.targets) if isinstance(node, ast.Assign) else []
+    if isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+        found.append(node.target)
+    for target in found:
+        if isinstance(target, (ast.Tuple, ast.List)):
+            found += target.elts
+    return found
+
+
+def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """The global names that code binds, at its top level or by `global`, and those that it looks up anywhere."""
+    binds, needs, pending = set[str](), set[str](), [code]
+    while pending:
+        part = pending.pop()
+        for step in dis.get_instructions(part):
+            if step.opname == "STORE_GLOBAL" or (part is code and step.opname == "STORE_NAME"):
+                binds.add(step.argval)
+            elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF"):
+                needs.add(step.argval)
+        pending += [constant for constant in part.co_consts if isinstance(constant, types.CodeType)]
+    return binds, needs
+
+
+# -- programs ----------------------------------------------------------------------------------------------------
+
+
+def _program(name: str, statements: list[Statement], found: Extract) -> Program | None:
+    """The last function of this name, or else the last assignment to it, with what it needs."""
+    binding = [place for place, statement in enumerate(statements) if name in statement.binds]
+    functions = [place for place in binding if _defines(name, statements[place].node)]
+    assigned = [place for place in binding if isinstance(statements[place].node, (ast.Assign, ast.AnnAssign))]
+    chosen = (functions or assigned)[-1:]
+    if not chosen:
+        return None
+    [place] = chosen
+    if len(functions) > 1:
+        found.note(f"{name} is defined {len(functions)} times; the last one counts (cell {statements[place].cell})")
+    wanted, pending, known = {place}, [place], {name}
+    wanted |= {at for at, statement in enumerate(statements) if _brings_all(statement.node)}
+    while pending:
+        for need in statements[pending.pop()].needs - known:
+            known.add(need)
+            binders = [at for at, statement in enumerate(statements) if need in statement.binds]
+            new = set([at for at in binders if at < place] or binders) - wanted
+            wanted |= new
+            pending += new
+    order = [*sorted(wanted - {place}), place]  # itself last, for what it only needs from behind it
+    return Program(name, statements[place].cell, tuple(statements[at] for at in order))
+
+
+def _defines(name: str, node: ast.stmt) -> bool:
+    return any(isinstance(part, FUNCTIONS) and part.name == name for part in ast.walk(node))
+
+
+def _brings_all(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.names[0].name == "*" and not _from_course(node)
+
+
+def _in_lost_cell(name: str, cells: Sequence[str], lost: dict[int, tuple[str, int, str]]) -> Program | None:
+    for number in sorted(lost, reverse=True):
+        if re.search(rf"\bdef\s+{re.escape(name)}\s*\(", cells[number - 1]):
+            return Program(name, number, lost=lost[number])
+    return None
+
+
+def run(extract: Extract, program: Program) -> tuple[Any, list[str]]:
+    """Run a program in a namespace of its own, one statement after the other; what it prints is thrown away.
+
+    Returns the exercise's function and remarks on statements that failed. Raises what the definition itself raises.
+    """
+    module = types.ModuleType("notebook")
+    sys.modules["notebook"] = module
+    module.__dict__["display"] = lambda *_, **__: None
+    for cell, source in extract.sources.items():
+        lines = source.splitlines(keepends=True)
+        linecache.cache[filename(cell)] = (len(source), None, lines, filename(cell))
+    remarks = list[str]()
+    *before, definition = program.statements
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        for statement in before:
+            try:
+                exec(statement.code, module.__dict__)
+            except BaseException as error:
+                remarks.append(f"cell {statement.cell}, line {statement.node.lineno}: {type(error).__name__}")
+        exec(definition.code, module.__dict__)
+    return module.__dict__[program.name], remarks

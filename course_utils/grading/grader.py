@@ -1,0 +1,493 @@
+"""Grade many submissions at once, on this machine or a cluster, so that nothing is lost whatever dies.
+
+dask.distributed spreads the submissions over processes; each starts the boxes of one submission at a time. Only this
+process writes: one JSON file a submission, whole or absent, so that the next run goes on where this one stopped. What
+a student is not to blame for is tried again, and never a 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import subprocess
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import torch
+
+from course_utils import results as recorded
+from course_utils.exercises.define import definition
+from course_utils.grading import checker
+from course_utils.grading.submissions import Collection, Entry, Submission, collect, printable
+from course_utils.notebook_files import CourseError, find_root, write_text
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+VERSION = 1  # of the result files
+ATTEMPTS = 3  # at a submission, if the fault is the machine's
+DEATHS = 1  # of workers that a submission survives in company; then it is tried once more, alone
+SECRET_BYTES = 32
+FINAL = ("graded", "student_error", "unreadable", "needs_review")  # not asked for again by the next run
+CONNECT = 20.0  # seconds until a scheduler answers
+FOLDER = "submissions"  # below OUT: the result files
+
+
+class GradingError(CourseError):
+    """Grading cannot start or go on; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know to grade one submission."""
+
+    cells: tuple[str, ...]
+    names: tuple[str, ...]
+    student: str
+    secret: bytes
+
+
+@dataclass
+class Progress:
+    """How far a run is. `counts` has the statuses of this run's results, `kept` counts those of earlier runs."""
+
+    total: int
+    kept: int = 0
+    retried: int = 0
+    running: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    points: int = 0
+    max_points: int = 0
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=5))
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def done(self) -> int:
+        """Submissions with a result, from this run or an earlier one."""
+        return self.kept + self.counts.total()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start of the run."""
+        return time.perf_counter() - self.started
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The end of a run: where the result files are, and what an instructor should know beside them."""
+
+    folder: Path
+    progress: Progress
+    quarantined: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+Report = Callable[[Progress], None]
+
+
+def run(
+    source: Path | str,
+    out: Path | str,
+    names: Sequence[str],
+    *,
+    manifest: Path | str | None = None,
+    secret_file: Path | str | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    box_factory: checker.BoxFactory | None = None,
+    report: Report | None = None,
+) -> Summary:
+    """Grade the exercises `names` of all submissions in `source`; result files go to `out`/submissions.
+
+    `scheduler`: the address of a dask scheduler; by default `workers` processes are started here, one a core.
+    `box_factory` is for tests. `report` is called after every change. Results of an earlier run stand if nothing that
+    they depend on has changed. Raises GradingError, SubmissionError, KeyError for an unknown exercise, and `box.NoBox`.
+    """
+    for name in names:
+        definition(name)
+    found = collect(source, manifest)
+    folder = Path(out) / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(Path(out)):
+        secret = read_secret(Path(secret_file) if secret_file else Path(out) / "secret", make=secret_file is None)
+        book = _Book(folder, tuple(names), secret)
+        work = _Work(book, found, report or (lambda progress: None))
+        waiting = work.not_yet_graded()
+        first = next(waiting, None)
+        if first is not None:
+            with _client(scheduler, workers) as client:
+                _require_boxes(client, box_factory)
+                work.grade(client, _chain(first, waiting), box_factory or real_box)
+        book.tidy()
+    return Summary(folder, work.progress, tuple(work.quarantined), found.ignored, found.absent)
+
+
+def real_box() -> AbstractContextManager[Any]:
+    """A box with the ordinary limits."""
+    from course_utils.grading.box import Box, Limits
+
+    return Box(Limits())
+
+
+def grade_task(task: Task, box_factory: checker.BoxFactory) -> dict[str, Any]:
+    """Run in a worker: grade one submission."""
+    return checker.grade(task.cells, task.names, task.student, task.secret, box_factory)
+
+
+def _chain(first: tuple[Submission, str], rest: Iterator[tuple[Submission, str]]) -> Iterator[tuple[Submission, str]]:
+    yield first
+    yield from rest
+
+
+# -- secret and versions -----------------------------------------------------------------------------------------
+
+
+def read_secret(path: Path, make: bool) -> bytes:
+    """The secret from which hidden inputs follow, made at random if it is not there and may be made.
+
+    Raises GradingError if it is missing, too short, or open to other users of the machine.
+    """
+    if make:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+    try:
+        mode, text = path.stat().st_mode, path.read_bytes().strip()
+    except OSError as error:
+        raise GradingError(f"the secret {path} cannot be read: {error.strerror}") from None
+    if mode & 0o077:
+        raise GradingError(f"other users may read the secret {path} (mode {mode & 0o777:o}). Run: chmod 600 {path}")
+    if len(text) < SECRET_BYTES // 2:
+        raise GradingError(f"the secret {path} has {len(text)} bytes; at least {SECRET_BYTES // 2} are needed")
+    return text
+
+
+def course_version() -> str:
+    """The course's version as git tells it: the tag that was handed out, if this is one; else the package's number."""
+    from importlib.metadata import version
+
+    number = version("generative-networks-course")
+    with contextlib.suppress(CourseError, OSError, subprocess.CalledProcessError):
+        root = find_root()
+        command = ["git", "-C", str(root), "describe", "--tags", "--always"]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        changed = "+changes" in (recorded.commit(root) or "")
+        return f"{number} ({told}{', changed' if changed else ''})"
+    return number
+
+
+def exercise_fingerprint() -> str:
+    """A hash of all code on which points depend: the exercises, and what grades them; and of torch's version."""
+    here = Path(__file__).resolve().parent
+    paths = [*sorted((here.parent / "exercises").glob("*.py"))]
+    paths += [
+        here / f"{name}.py"
+        for name in ("checker", "wire", "inside", "extract", "box", "layout", "processes", "seccomp")
+    ]
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + (path.read_bytes() if path.exists() else b"") + b"\0")
+    return digest.hexdigest()
+
+
+# -- result files ------------------------------------------------------------------------------------------------
+
+
+class _Book:
+    """The result files of one run."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...], secret: bytes) -> None:
+        self.folder, self.names, self.secret = folder, names, secret
+        self.version, self._code = course_version(), exercise_fingerprint()
+        self._mine: set[str] = set()
+
+    def fingerprint(self, submission: Submission) -> str:
+        """What a result depends on beside the notebook's content, which is in the key."""
+        told = [VERSION, self.version, self._code, self.names, submission.student, submission.file, submission.reason]
+        told += [submission.late, submission.deadline, submission.notes]
+        return hmac.new(self.secret, json.dumps(told).encode(), hashlib.sha256).hexdigest()[:32]
+
+    def kept(self, submission: Submission, fingerprint: str) -> dict[str, Any] | None:
+        """The final result of an earlier run, if it would be the same now."""
+        self._mine.add(f"{submission.key}.json")
+        try:
+            result = json.loads((self.folder / f"{submission.key}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        known = isinstance(result, dict) and result.get("fingerprint") == fingerprint
+        return result if known and result.get("status") in FINAL else None
+
+    def write(self, submission: Submission, fingerprint: str, graded: dict[str, Any]) -> dict[str, Any]:
+        """Write a result file, whole or not at all. Raises GradingError when the disk is full, say."""
+        result = {
+            "version": VERSION,
+            "key": submission.key,
+            "student": submission.student,
+            "file": submission.file,
+            **graded,
+            "late": submission.late,
+            "deadline": submission.deadline,
+            "course_version": self.version,
+            "notes": [*submission.notes, *graded["notes"]],
+            "fingerprint": fingerprint,
+        }
+        path = self.folder / f"{submission.key}.json"
+        try:
+            write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
+        except OSError as error:
+            raise GradingError(
+                f"{path} cannot be written: {error.strerror}. Results written so far are whole; make room and run the "
+                "same command again, it goes on from there."
+            ) from None
+        return result
+
+    def tidy(self) -> None:
+        """Move results of notebooks that are no longer among the submissions to a folder beside; drop half-written ones."""
+        for unfinished in self.folder.glob(".*.json.*"):
+            unfinished.unlink()
+        for path in self.folder.glob("*.json"):
+            if path.name not in self._mine:
+                aside = self.folder.with_name("superseded")
+                aside.mkdir(exist_ok=True)
+                os.replace(path, aside / path.name)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Two runs that write into one folder would set aside each other's results."""
+    try:
+        with filelock.FileLock(out / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise GradingError(f"another run is writing to {out}; wait for its end, or choose another --out") from None
+
+
+# -- work --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Try:
+    """A submission that is being graded, for the how-manieth time."""
+
+    submission: Submission
+    fingerprint: str
+    attempt: int = 1
+
+
+class _Work:
+    """All submissions of a run on their way to a result."""
+
+    def __init__(self, book: _Book, found: Collection, report: Report) -> None:
+        self.book, self.entries, self._report = book, found.entries, report
+        self.progress = Progress(len(found.entries))
+        self.quarantined: list[str] = []
+        self._again: deque[_Try] = deque()
+        self._suspects: list[_Try] = []
+        self._running: dict[Any, _Try] = {}
+
+    def not_yet_graded(self) -> Iterator[tuple[Submission, str]]:
+        """Read one submission after the other; those with a result, and unreadable ones, are done with at once."""
+        for entry in self.entries:
+            submission = _read(entry)
+            fingerprint = self.book.fingerprint(submission)
+            result = self.book.kept(submission, fingerprint)
+            if result is not None:
+                self.progress.kept += 1
+                self._report(self.progress)
+            elif submission.cells is None:
+                blank = checker.blank("unreadable", submission.reason, self.book.names)
+                self._finish(_Try(submission, fingerprint), blank)
+            else:
+                yield submission, fingerprint
+
+    def grade(self, client: Client, waiting: Iterator[tuple[Submission, str]], factory: checker.BoxFactory) -> None:
+        """Grade what is waiting, a few submissions at a time, and what killed its workers at the end and alone."""
+        from distributed import as_completed
+
+        running = as_completed()
+        self._fill(client, running, waiting, factory)
+        for future in running:
+            self._take(future)
+            self._fill(client, running, waiting, factory)
+        for suspect in self._suspects:
+            future = self._submit(client, suspect, factory)
+            self._take(future, alone=True)
+
+    def _fill(self, client: Client, running: Any, waiting: Iterator[Any], factory: checker.BoxFactory) -> None:
+        """Keep every worker busy, and no more submissions in memory than that takes."""
+        threads: Any = client.nthreads()
+        room = 2 * max(sum(threads.values()), 1)
+        while len(self._running) < room:
+            following = next(waiting, None)
+            if following is not None:
+                running.add(self._submit(client, _Try(*following), factory))
+            elif self._again:
+                running.add(self._submit(client, self._again.popleft(), factory))
+            else:
+                break
+
+    def _submit(self, client: Client, attempt: _Try, factory: checker.BoxFactory) -> Future:
+        submission = attempt.submission
+        task = Task(submission.cells or (), self.book.names, submission.student, self.book.secret)
+        future = client.submit(grade_task, task, factory, pure=False, key=f"{submission.key}-{secrets.token_hex(4)}")
+        self._running[future.key] = attempt
+        self.progress.running = len(self._running)
+        self._report(self.progress)
+        return future
+
+    def _take(self, future: Future, alone: bool = False) -> None:
+        """Deal with a submission that is through, or that took its worker with it."""
+        from distributed import KilledWorker
+
+        error: Any = future.exception()
+        attempt = self._running.pop(future.key)
+        self.progress.running = len(self._running)
+        if future.cancelled():
+            raise GradingError(
+                "the connection to the workers is lost. Run the same command again; it goes on from there."
+            )
+        if isinstance(error, KilledWorker):
+            if alone:
+                self._quarantine(attempt)
+            else:
+                self._suspects.append(attempt)
+        elif error is not None:
+            graded = checker.blank("infra_error", f"the grader failed: {_words(error)}", self.book.names)
+            self._finish_or_retry(attempt, graded)
+        else:
+            self._finish_or_retry(attempt, future.result())
+
+    def _quarantine(self, attempt: _Try) -> None:
+        self.quarantined.append(attempt.submission.file)
+        reason = f"quarantined: {2 * (DEATHS + 1)} workers died while they graded it. Look at it by hand."
+        self._finish(attempt, checker.blank("infra_error", reason, self.book.names))
+
+    def _finish_or_retry(self, attempt: _Try, graded: dict[str, Any]) -> None:
+        if graded["status"] == "infra_error" and attempt.attempt < ATTEMPTS:
+            self.progress.retried += 1
+            self._again.append(_Try(attempt.submission, attempt.fingerprint, attempt.attempt + 1))
+            return
+        self._finish(attempt, graded)
+
+    def _finish(self, attempt: _Try, graded: dict[str, Any]) -> None:
+        result = self.book.write(attempt.submission, attempt.fingerprint, graded)
+        points = sum(exercise["points"] for exercise in result["exercises"])
+        most = sum(exercise["max_points"] for exercise in result["exercises"])
+        self.progress.counts[result["status"]] += 1
+        self.progress.points += points
+        self.progress.max_points += most
+        shown = "no grade yet" if result["status"] == "infra_error" else f"{points} of {most}"
+        self.progress.last.append(f"{attempt.submission.file}: {result['status']}, {shown}")
+        self._report(self.progress)
+
+
+def _read(entry: Entry) -> Submission:
+    """The submission; a fault of our own in reading one must not stop the others."""
+    try:
+        return entry.read()
+    except (MemoryError, ValueError) as error:
+        return Submission(hashlib.sha256(entry.raw.encode("utf-8", "replace")).hexdigest()[:32], entry.student,
+                          entry.file, None, f"it cannot be read ({_words(error)})")  # fmt: skip
+
+
+def _words(error: BaseException) -> str:
+    return printable(f"{type(error).__name__}: {error}", 300)
+
+
+# -- workers -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
+    """A client of the scheduler at that address, or of processes started here: one a core, one thread each."""
+    from dask import config
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            with Client(scheduler, timeout=CONNECT) as client:
+                client.wait_for_workers(1, timeout=600)
+                yield client
+        except (OSError, TimeoutError) as error:
+            raise GradingError(f"no scheduler or no worker answers at {scheduler}: {error}") from None
+        return
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.scheduler.worker-saturation": 1.0,  # who waits behind a deadly submission is not suspected too
+    }
+    count = workers or os.cpu_count() or 1
+    quiet = {"silence_logs": logging.CRITICAL, "dashboard_address": None}
+    with config.set(settings):
+        with LocalCluster(
+            count, threads_per_worker=1, host="127.0.0.1", memory_limit=0, security=_security(), **quiet
+        ) as cluster:
+            with Client(cluster) as client:
+                yield client
+
+
+def _security() -> Any:
+    """Certificates for this run alone, without which other users of this machine could send our workers commands."""
+    from distributed.security import Security
+
+    try:
+        return Security.temporary()
+    except ImportError:  # the package cryptography is missing
+        return None
+
+
+def _require_boxes(client: Client, box_factory: checker.BoxFactory | None) -> None:
+    """Raise NoBox unless every worker can make a box."""
+    if box_factory is None:
+        client.run(_require_box)
+
+
+def _require_box() -> None:
+    from course_utils.grading import probe
+
+    probe.require()
+
+
+# -- the table while it runs -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def live_table(console: Any = None) -> Iterator[Report]:
+    """A `report` for `run` that keeps a table on the terminal up to date."""
+    from rich.live import Live
+
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda progress: live.update(table(progress))
+
+
+def table(progress: Progress) -> Any:
+    """The state of a run as a table of rich's; file names stand there as plain text, whatever markup they hold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    seconds = progress.seconds
+    graded = progress.counts.total()
+    rate = 60 * graded / seconds if graded else 0.0
+    left = progress.total - progress.done
+    shown = Table(title=f"{progress.done} of {progress.total} submissions", show_header=False)
+    for status, count in sorted(progress.counts.items()):
+        shown.add_row(status, str(count))
+    shown.add_row("kept from an earlier run", str(progress.kept))
+    shown.add_row("tried again", str(progress.retried))
+    shown.add_row("points", f"{progress.points} of {progress.max_points}")
+    shown.add_row("speed", f"{rate:.0f} a minute" + (f", {left / rate:.0f} minutes to go" if rate and left else ""))
+    for line in progress.last:
+        shown.add_row("", Text(line))
+    return shown

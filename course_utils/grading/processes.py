@@ -1,0 +1,82 @@
+"""What a tree of processes takes together: memory, processor time, files in its /tmp. Read from /proc, by nobody's word.
+
+A box is a process namespace: whoever loses its parent there becomes a child of the box's first process, so that
+everything in it is always among that one's descendants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")  # a second
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes, seconds of processor time and files of a box. Processes that have ended count in `cpu_seconds`."""
+
+    memory: int = 0
+    cpu_seconds: float = 0.0
+    tmp_files: int = 0
+
+
+def usage(first: int, enough: int) -> Usage:
+    """What this process and all its descendants take.
+
+    Memory that they share counts several times unless the sum would be more than `enough` bytes: telling it apart
+    takes the kernel some milliseconds.
+    """
+    everyone = descendants(first)
+    memory = sum(_resident(process) for process in everyone)
+    if memory > enough:
+        memory = sum(_proportional(process) for process in everyone)
+    return Usage(memory, sum(_cpu_seconds(process) for process in everyone), _tmp_files(first))
+
+
+def descendants(first: int) -> list[int]:
+    """This process and its children, and theirs, as far as they are alive."""
+    found, new = [], [first]
+    while new:
+        process = new.pop()
+        found.append(process)
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{process}/task"):
+                new += map(int, _read(f"/proc/{process}/task/{thread}/children").split())
+    return found
+
+
+def _resident(process: int) -> int:
+    fields = _read(f"/proc/{process}/statm").split()
+    return int(fields[1]) * PAGE if fields else 0
+
+
+def _proportional(process: int) -> int:
+    """Resident memory, of which what n processes share counts 1/n; all of it where the kernel does not tell."""
+    found = re.search(r"^Pss: *(\d+) kB", _read(f"/proc/{process}/smaps_rollup"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else _resident(process)
+
+
+def _cpu_seconds(process: int) -> float:
+    """Its own, and that of its children that have ended and been waited for."""
+    fields = _read(f"/proc/{process}/stat").rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS if fields else 0.0
+
+
+def _tmp_files(process: int) -> int:
+    try:
+        state = os.statvfs(f"/proc/{process}/root/tmp")
+    except OSError:
+        return 0
+    return state.f_files - state.f_ffree
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

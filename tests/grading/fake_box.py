@@ -1,0 +1,63 @@
+"""A box that is none: it runs a notebook's cells in a thread of this process, behind the interface of `box.Box`."""
+
+import os
+import threading
+
+from course_utils.exercises.observe import observe
+from course_utils.grading import wire
+
+
+class Gone(KeyboardInterrupt):
+    """Raised in a cell, it ends the box, as `os._exit` would: `observe` lets only this pass."""
+
+
+class FakeBox:
+    """`answer(trial, candidate, count)` may replace what is sent for a trial: (message, tensors), or bytes."""
+
+    def __init__(self, answer=None, reason="exited 1", memory=7):
+        self.answer, self.reason, self.peak_memory, self.asked = answer, reason, memory, []
+
+    def __enter__(self):
+        inward, outward = os.pipe(), os.pipe()
+        self.channel = wire.Channel(outward[0], inward[1])
+        self._inside = wire.Channel(inward[0], outward[1])
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+        self._thread.join(5)
+
+    def why(self):
+        return self.reason
+
+    def _serve(self):
+        try:
+            self._run()
+        except (wire.WireError, Gone):
+            pass
+        finally:
+            self._inside.close()
+
+    def _run(self):
+        first, _ = self._inside.receive()
+        scope, notes = {"__name__": "notebook", "Gone": Gone}, []
+        for cell in first["cells"]:
+            try:
+                exec(compile(cell, "<cell>", "exec"), scope)
+            except Exception as error:
+                notes.append(f"a cell failed: {type(error).__name__}")
+        self._inside.send({"found": {name: {} for name in first["names"] if name in scope}, "notes": notes})
+        while True:
+            message, tensors = self._inside.receive()
+            trial = wire.trial_from_wire(message["trial"], tensors)
+            self.asked.append(trial)
+            sent = self.answer(trial, scope[trial.exercise], len(self.asked)) if self.answer else None
+            if isinstance(sent, bytes):
+                os.set_blocking(self._inside.writer, True)
+                os.write(self._inside.writer, sent)
+                continue
+            if sent is None:
+                sent = wire.observation_to_wire(observe(scope[trial.exercise], trial, message["time_limit"]))
+            self._inside.send(*sent)

@@ -1,0 +1,372 @@
+"""Points are made outside the box, from inputs that nobody knows, and no word of the box reaches a student."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+import torch
+from fake_box import FakeBox, Gone
+
+from course_utils.exercises import define
+from course_utils.exercises.judge import ADVICE, check
+from course_utils.exercises.observe import Observation, observe
+from course_utils.grading import checker, wire
+
+SECRET = b"a secret of this test"
+RELU = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0)"
+IMPORT = "import torch\nfrom torch import nn"
+
+
+def source(name):
+    """The reference as a student would have to write it, with what stands around it in its module."""
+    return define.definition(name).source()
+
+
+def grade(cells, names, student="ann", secret=SECRET, boxes=None, **options):
+    """The result and the boxes it took."""
+    boxes = [] if boxes is None else boxes
+
+    @contextmanager
+    def factory():
+        with FakeBox(**options) as box:
+            boxes.append(box)
+            yield box
+
+    return checker.grade([IMPORT, *cells], names, student, secret, factory), boxes
+
+
+def only(result):
+    (exercise,) = result["exercises"]
+    return exercise
+
+
+def test_a_right_answer_gets_all_points_and_a_wrong_one_none():
+    result, boxes = grade([source("relu_backward"), "def linear_backward(*a): return 0"], ["relu_backward"])
+    mark = only(result)
+    assert (mark["status"], mark["points"], mark["max_points"], mark["lesson"]) == ("right", 1, 1, "00")
+    assert (result["status"], result["reason"], result["peak_memory"], len(boxes)) == ("graded", "", 7, 1)
+    wrong = only(grade(["def relu_backward(x, grad_output):\n    return grad_output"], ["relu_backward"])[0])
+    assert (wrong["status"], wrong["points"]) == ("diagnosed", 0)
+    assert wrong["mistake"] and wrong["message"]
+    json.dumps(result, allow_nan=False)
+
+
+def test_what_is_missing_or_not_attempted_is_told_apart():
+    stub = "def relu_backward(x, grad_output):\n    raise NotImplementedError"
+    result, _ = grade([stub], ["relu_backward", "rnn_step"])
+    assert [mark["status"] for mark in result["exercises"]] == ["not attempted", "missing"]
+    assert "rnn_step" in result["exercises"][1]["message"]
+
+
+def test_seeds_differ_by_student_exercise_trial_and_secret_and_fill_63_bits():
+    asked = [("ann", "a"), ("bob", "a"), ("ann", "b"), ("anna", ""), ("ann", "a", 0), ("ann", "a", 1)]
+    seeds = {checker.seed(SECRET, *parts) for parts in asked} | {checker.seed(b"other", "ann", "a")}
+    assert len(seeds) == len(asked) + 1
+    assert all(0 <= seed < 2**63 for seed in seeds) and max(seeds) > 2**56
+
+
+def test_seeds_do_not_depend_on_the_process():
+    code = f"from course_utils.grading.checker import seed; print(seed({SECRET!r}, 'ann', 'relu_backward'))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONHASHSEED": "1", "PYTHONPATH": "."}, check=True, capture_output=True
+    )
+    assert told.stdout.decode() == f"{checker.seed(SECRET, 'ann', 'relu_backward')}\n"
+
+
+def test_two_students_get_other_inputs_and_no_trial_tells_the_seed_of_the_others():
+    _, (ann,) = grade([RELU], ["relu_backward"])
+    _, (again,) = grade([RELU], ["relu_backward"])
+    _, (bob,) = grade([RELU], ["relu_backward"], student="bob")
+    values = [[trial.arguments["grad_output"] for trial in box.asked] for box in (ann, again, bob)]
+    assert all(torch.equal(a, b) for a, b in zip(values[0], values[1], strict=True))
+    assert sum(a.shape == b.shape and torch.equal(a, b) for a, b in zip(values[0], values[2], strict=True)) == 0
+    assert len({trial.seed for trial in ann.asked}) == len(ann.asked)
+    assert checker.seed(SECRET, "ann", "relu_backward") not in {trial.seed for trial in ann.asked}
+    assert {trial.label for trial in ann.asked} == {""}
+
+
+def test_the_same_submission_gets_the_same_result_twice():
+    cells = [
+        "def relu_backward(x, grad_output):\n    return grad_output * (x >= 0)",
+        "def rnn_step(*a):\n    return a[0]",
+    ]
+    results = [grade(cells, ["relu_backward", "rnn_step"])[0] for _ in range(2)]
+    for result in results:
+        for timed in (result, *result["exercises"]):
+            timed.pop("seconds")
+    assert results[0] == results[1]
+
+
+def forge_right_values_of_other_inputs(trial, candidate, count):
+    other = define.definition(trial.exercise).trials(12345)[count - 1]
+    return wire.observation_to_wire(observe(define.definition(trial.exercise).reference, other))
+
+
+def forge_outcome(trial, candidate, count):
+    return {"status": "right", "message": "right on 25 random cases.", "mistake": None, "points": 99}, {}
+
+
+def forge_empty(trial, candidate, count):
+    return wire.observation_to_wire(Observation("returned"))
+
+
+def forge_subset(trial, candidate, count):
+    seen = observe(define.definition(trial.exercise).reference, trial)
+    seen.outputs = dict(list(seen.outputs.items())[:-1])
+    return wire.observation_to_wire(seen)
+
+
+def forge_exception(trial, candidate, count):
+    return {
+        "event": "raised",
+        "outputs": [],
+        "structure": "",
+        "failure": {
+            "kind": "ValueError",
+            "parents": ["ValueError", "NotImplementedError", "object"],
+            "message": "",
+            "line_number": None,
+            "line": "",
+        },
+        "changed": [],
+        "shared": [],
+        "printed": "",
+        "seconds": ["float", "0x0p+0"],
+    }, {}
+
+
+def forge_length(trial, candidate, count):
+    return b"\xff\xff\xff\xff"
+
+
+def forge_pickle(trial, candidate, count):
+    return b"\0\0\0\x10" + b"\x80\x04cos\nsystem\n..."
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        forge_right_values_of_other_inputs,
+        forge_outcome,
+        forge_empty,
+        forge_subset,
+        forge_exception,
+        forge_length,
+        forge_pickle,
+    ],
+)
+@pytest.mark.parametrize("name", ["relu_backward", "lstm_gates", "next_character"])
+def test_a_forged_observation_wins_nothing(name, forged):
+    result, boxes = grade([f"def {name}(*a): return 0"], [name], answer=forged)
+    mark = only(result)
+    assert (mark["points"], mark["status"] in ("diagnosed", "wrong", "error")) == (0, True), mark
+    assert boxes[0].asked
+
+
+def test_two_frames_for_one_trial_win_nothing():
+    def twice(trial, candidate, count):
+        first = wire.pack(*wire.observation_to_wire(observe(define.definition(trial.exercise).reference, trial)))
+        return (len(first).to_bytes(4, "big") + first) * 2
+
+    mark = only(grade([RELU], ["relu_backward"], answer=twice)[0])
+    assert mark["points"] == 0
+
+
+def test_right_on_too_few_trials_is_not_right():
+    exercise = define.definition("relu_backward")
+    trials = checker.hidden_trials(exercise, SECRET, "ann")
+    seen = [observe(exercise.reference, trial) for trial in trials[:-1]]
+    session = checker._Session([RELU], ["relu_backward"], FakeBox)
+    assert checker._judged(exercise, trials, seen, session).status == "needs_review"
+
+
+def test_a_judge_that_fails_costs_no_student_and_stops_no_run(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("secret value 0.123")
+
+    monkeypatch.setattr(checker, "judge", broken)
+    result, _ = grade([RELU], ["relu_backward"])
+    assert (only(result)["status"], result["status"]) == ("needs_review", "needs_review")
+    assert "0.123" not in json.dumps(result)
+
+
+def test_a_box_that_dies_costs_that_exercise_only():
+    cells = [RELU, "def rnn_step(*a):\n    raise Gone", source("truncate")]
+    result, boxes = grade(cells, ["relu_backward", "rnn_step", "truncate"])
+    assert [mark["status"] for mark in result["exercises"]] == ["right", "error", "right"]
+    assert "exited with status 1" in result["exercises"][1]["message"]
+    assert (result["status"], result["reason"]) == ("student_error", "rnn_step: it exited with status 1")
+    assert len(boxes) == 3  # one for the first two, one to see whether a fresh one dies too, one for the third
+
+
+def test_a_death_that_the_machine_may_have_caused_gets_a_second_try():
+    result, boxes = grade([RELU, "def rnn_step(*a):\n    raise Gone"], ["rnn_step", "relu_backward"], reason="killed")
+    assert [mark["status"] for mark in result["exercises"]] == ["error", "right"]
+    assert [len(box.asked) > 0 for box in boxes] == [True, False, True, True]  # the second one: is the machine well?
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("memory", "more memory"),
+        ("time", "time limit"),
+        ("cpu", "computing time"),
+        ("killed", "killed"),
+        ("0.123 x", "its process ended"),
+    ],
+)
+def test_a_death_is_told_in_words_of_our_own(reason, text):
+    result, _ = grade(["def rnn_step(*a):\n    raise Gone"], ["rnn_step"], reason=reason)
+    assert text in only(result)["message"] and "0.123" not in json.dumps(result)
+
+
+@pytest.mark.parametrize("first", ["raise ValueError", "while True: pass"])
+def test_what_a_failing_exercise_leaves_behind_does_not_cost_the_next_one(first, monkeypatch):
+    monkeypatch.setattr(checker, "TIME_LIMIT", 0.3)
+    spoil = f"import torch\ndef relu_backward(*a):\n    torch.spoilt = True\n    {first}"
+    cells = [spoil, "def truncate(state):\n    if torch.spoilt: raise OSError\n    return state.detach()"]
+    monkeypatch.setattr(torch, "spoilt", False, raising=False)
+
+    def clean(trial, candidate, count):  # each box begins with a clean torch, as a process would
+        monkeypatch.setattr(torch, "spoilt", vars(torch)["spoilt"] and count > 1)
+
+    result, _ = grade(cells, ["relu_backward", "truncate"], answer=clean)
+    assert [mark["status"] for mark in result["exercises"]] == ["error", "right"]
+
+
+def test_a_death_in_a_used_box_is_believed_only_if_a_fresh_one_dies_too():
+    def tired(trial, candidate, count):
+        if count == 30:  # the box is used up
+            raise Gone
+
+    cells = [RELU, "def truncate(state):\n    return state.detach()"]
+    result, boxes = grade(cells, ["relu_backward", "truncate"], answer=tired)
+    assert [mark["status"] for mark in result["exercises"]] == ["right", "right"]
+    assert (result["status"], len(boxes)) == ("graded", 2)
+
+
+def test_a_notebook_that_kills_every_box_does_so_twice_only():
+    result, boxes = grade(["raise Gone"], ["relu_backward", "rnn_step", "truncate"])
+    assert [mark["status"] for mark in result["exercises"]] == ["error"] * 3
+    assert (len(boxes), result["status"]) == (3, "student_error")
+
+
+LEAK = 0.123456789
+HOSTILE = [
+    "raise ValueError(f'x is {secret()}')",
+    "raise type(f'E{secret()}', (ValueError,), {})()",
+    "print(secret())",
+    "return type(f'T{secret()}', (), {})()",
+    "return secret()",
+    "return str(secret())",
+    "return (secret(), {'a': secret()}, [secret()])",
+    "return torch.full((12345, 2), secret())",
+    "return grad_output * 0.123456789",
+    "return x + 0.123456789",
+    "return torch.zeros(7654321, dtype=torch.bool)",
+    "return {f'k{secret()}': 1}",
+    "return grad_output[:, :1] if grad_output.dim() > 1 else 12345",
+    "return grad_output / x.shape[0]",
+    "assert False, 'Expected target size 7'",
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE)
+def test_no_word_and_no_number_of_the_box_reaches_the_student(body):
+    cell = f"def secret(): return {LEAK}\n\ndef relu_backward(x, grad_output):\n    print('seen', x)\n    {body}"
+    result, _ = grade([cell], ["relu_backward"])
+    mark = only(result)
+    assert mark["points"] == 0 and mark["message"]
+    told = mark["message"].replace(body, "")  # the student's own line may stand there, and our own advice
+    for advice in ADVICE.values():
+        told = told.replace(advice, "")
+    assert not any(sign.isdigit() for sign in told), told
+    assert not any(sign.isdigit() for sign in (mark["mistake"] or "")) and "seen" not in told
+
+
+def test_a_line_is_shown_only_if_it_stands_in_the_notebook():
+    def other_line(trial, candidate, count):
+        message, tensors = forge_exception(trial, candidate, count)
+        failure = {**message["failure"], "kind": "ValueError", "line": "the value is 0.123", "line_number": 123456}
+        return {**message, "failure": failure}, tensors
+
+    assert "0.123" not in only(grade([RELU], ["relu_backward"], answer=other_line)[0])["message"]
+    cell = "def relu_backward(x, grad_output):\n    return x.no_such_thing  # here"
+    told = only(grade([cell], ["relu_backward"], answer=own_line)[0])["message"]
+    assert "in the line: return x.no_such_thing  # here" in told and told.startswith("AttributeError.")
+
+
+def own_line(trial, candidate, count):
+    message, tensors = forge_exception(trial, candidate, count)
+    own = {"kind": "AttributeError", "line": "return x.no_such_thing  # here", "line_number": 2}
+    return {**message, "failure": {**message["failure"], **own}}, tensors
+
+
+def test_a_named_mistake_keeps_its_sentence_with_its_numbers():
+    for name in ("relu_backward", "lstm_gates", "kl_to_standard_normal"):
+        exercise = define.definition(name)
+        for mistake in exercise.mistakes.values():
+            outcome = check(name, mistake.function)
+            assert checker.message_for(exercise, outcome, set()) == outcome.message
+
+
+def test_the_name_of_an_edge_case_is_told_and_the_values_there_are_not():
+    cell = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0) + (x == 0) * 0.25"
+    mark = only(grade([cell], ["relu_backward"])[0])
+    assert "some inputs are exactly 0" in mark["message"] and "0.25" not in mark["message"], mark
+
+
+def test_remarks_of_the_first_box_only_are_kept_and_are_printable():
+    result, _ = grade(["raise ValueError", "def rnn_step(*a):\n    raise Gone", RELU], ["rnn_step", "relu_backward"])
+    assert result["notes"] == ["a cell failed: ValueError"]
+
+
+def test_an_endless_loop_gets_a_second_try_and_then_the_time_limit(monkeypatch):
+    monkeypatch.setattr(checker, "TIME_LIMIT", 0.3)
+    result, boxes = grade(["def relu_backward(*a):\n    while True: pass"], ["relu_backward"])
+    assert (only(result)["status"], len(boxes)) == ("error", 3)
+    assert "stopped after" in only(result)["message"]
+
+
+def test_a_first_try_that_the_machine_slowed_down_costs_nothing():
+    slow = iter([True])
+
+    def late_once(trial, candidate, count):
+        return wire.observation_to_wire(Observation("timed out", seconds=3.0)) if next(slow, False) else None
+
+    assert only(grade([RELU], ["relu_backward"], answer=late_once)[0])["status"] == "right"
+
+
+def test_no_box_or_a_busy_machine_is_nobodys_fault(monkeypatch):
+    def nowhere():
+        raise OSError("no bubblewrap")
+
+    result = checker.grade([RELU], ["relu_backward"], "ann", SECRET, nowhere)
+    assert (result["status"], only(result)["status"], only(result)["points"]) == ("infra_error", "infra_error", 0)
+    assert "no bubblewrap" in result["reason"]
+    monkeypatch.setattr(checker, "SLOW_START", 0.0)
+    result, _ = grade(["def rnn_step(*a):\n    raise Gone"], ["rnn_step"], reason="killed")
+    assert result["status"] == "infra_error" and "too busy" in result["reason"]
+
+
+def test_code_that_fits_in_no_frame_is_unreadable():
+    result, boxes = grade(["#" * 1_100_000], ["relu_backward"])
+    assert (result["status"], only(result)["status"], boxes) == ("unreadable", "missing", [])
+
+
+def test_a_forbidden_call_is_left_to_a_person(monkeypatch):
+    exercise = define.definition("relu_backward")
+    monkeypatch.setattr(exercise, "forbidden", ("nn.ReLU", "torch.where"), raising=False)
+    told = RELU + "\n# nn.ReLU would do this\nhelp = 'torch.where'"
+    assert only(grade([told, "layer = nn.ReLU()"], ["relu_backward"])[0])["status"] == "right"
+    mark = only(grade([RELU + "\nfrom torch.nn import ReLU"], ["relu_backward"])[0])
+    assert (mark["status"], mark["points"]) == ("needs_review", 0) and "`nn.ReLU`" in mark["message"]
+    wrong = "def relu_backward(x, grad_output):\n    return nn.ReLU()(x)"
+    assert only(grade([wrong], ["relu_backward"])[0])["status"] != "needs_review"
+
+
+@pytest.mark.parametrize("source", ["(" * 100_000, "'''", "\\", "  x\n y", "\0", "é" * 10, "def f(:"])
+def test_looking_for_forbidden_names_survives_any_source(source):
+    assert isinstance(checker._names_in(source), set)

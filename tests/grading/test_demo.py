@@ -1,0 +1,126 @@
+"""The twelve sample submissions: reproducible, readable by the collector, and what they claim to be."""
+
+import inspect
+import json
+
+import pytest
+import torch
+
+from course_utils.exercises.define import definition, names
+from course_utils.exercises.judge import check
+from course_utils.grading import demo, submissions
+
+SAMPLES = {sample.student.split()[0]: sample for sample in demo.SAMPLES}
+ORDINARY = ("Ada", "Ben", "Cleo", "Eva", "Léa")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("submissions")
+    demo.write(folder)
+    return folder
+
+
+def answers(folder, sample):
+    """The functions that a sample's cells define, run in this process: for the ordinary samples only."""
+    cells = json.loads((folder / sample.file).read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    space = {"torch": torch, "exercise": lambda function: function}
+    for source in sources:
+        if "@exercise" in source:
+            exec(source, space)
+    return space
+
+
+def test_the_same_course_gives_the_same_bytes(folder, tmp_path):
+    demo.write(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in folder.iterdir())
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+
+
+def test_there_are_twelve_and_each_is_somebody_elses():
+    assert len(demo.SAMPLES) == 12
+    assert len({sample.student for sample in demo.SAMPLES}) == len({sample.file for sample in demo.SAMPLES}) == 12
+
+
+def test_expectations_name_exercises_and_mistakes_that_exist():
+    for sample in demo.SAMPLES:
+        assert set(sample.right) <= set(names(demo.LESSON)), sample.student
+        assert not set(sample.right) & set(sample.mistakes), sample.student
+        for name, key in sample.mistakes.items():
+            assert key in definition(name).mistakes, sample.student
+
+
+@pytest.mark.parametrize("who", ORDINARY)
+def test_an_ordinary_sample_is_judged_as_it_claims(folder, who):
+    sample, space = SAMPLES[who], answers(folder, SAMPLES[who])
+    for name in names(demo.LESSON):
+        outcome = check(name, space[name], seed=5)
+        if name in sample.right:
+            assert outcome.status == "right", (name, outcome.message)
+        else:
+            assert (outcome.status, outcome.mistake) == (
+                ("diagnosed", sample.mistakes[name]) if name in sample.mistakes else ("not attempted", None)
+            ), (name, outcome.message)
+
+
+def test_the_collector_finds_every_sample_with_its_student_and_lateness(folder):
+    collection = submissions.collect(folder)
+    found = {entry.student: entry.read() for entry in collection.entries}
+    assert set(found) == {submissions.printable(sample.student) for sample in demo.SAMPLES}
+    assert not collection.ignored and not collection.absent
+    for sample in demo.SAMPLES:
+        submission = found[submissions.printable(sample.student)]
+        assert submission.late == sample.late, sample.student
+        assert (submission.cells is None) == (sample.statuses == ("unreadable",)), submission.reason
+
+
+def test_a_syntax_error_stays_in_its_cell(folder):
+    cells = json.loads((folder / SAMPLES["Dan"].file).read_text(encoding="utf-8"))["cells"]
+    broken = []
+    for cell in cells:
+        source = "".join(cell["source"])
+        try:
+            compile(source if cell["cell_type"] == "code" else "", "cell", "exec", flags=0x2000)  # top-level await
+        except SyntaxError:
+            broken.append(source)
+    assert len(broken) == 1 and "def open_forget_gate(bias, value:" in broken[0]
+
+
+@pytest.mark.parametrize("who", ["Iris", "Finn", "Gwen", "Hugo", "=1+2"])
+def test_hostile_answers_are_python_under_the_exercises_own_signature(folder, who):
+    sample = SAMPLES[who]
+    space = answers(folder, sample)
+    for name in set(names(demo.LESSON)) - set(sample.right):
+        expected = list(inspect.signature(definition(name).reference).parameters)
+        assert list(inspect.signature(space[name]).parameters) == expected
+
+
+def as_expected(sample):
+    marks = [
+        {
+            "name": name,
+            "points": int(name in sample.right),
+            "status": "right" if name in sample.right else "diagnosed" if name in sample.mistakes else "wrong",
+            "mistake": sample.mistakes.get(name),
+        }
+        for name in names(demo.LESSON)
+    ]
+    student = submissions.printable(sample.student)
+    return {"student": student, "status": sample.statuses[0], "late": sample.late, "exercises": marks}
+
+
+def test_differences_are_found_and_named():
+    results = [as_expected(sample) for sample in demo.SAMPLES]
+    assert demo.differences(results) == []
+    assert demo.differences(results[1:]) == ["Ada Example_1001: no result"]
+    hugo = next(result for result in results if result["student"].startswith("Hugo"))
+    hugo["exercises"][0]["points"] = 2
+    assert demo.differences(results) == ["Hugo Example_1008: points for ['lstm_gates'] instead of []"]
+    hugo["exercises"][0]["points"] = 0
+    hugo["status"], hugo["late"] = "infra_error", True
+    assert demo.differences(results) == [
+        "Hugo Example_1008: late True instead of False",
+        "Hugo Example_1008: infra_error instead of graded or student_error",
+    ]

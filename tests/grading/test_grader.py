@@ -1,0 +1,400 @@
+"""Many submissions: nothing is lost, nothing is half written, and no fault of a machine is a student's 0.
+
+The boxes here are none (`fake_box`): what a worker does is under test, not what a box keeps in.
+"""
+
+import errno
+import functools
+import io
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fake_box import FakeBox
+from rich.console import Console
+
+from course_utils.grading import grader
+from course_utils.grading.grader import GradingError, Progress, run
+
+NAMES = ["relu_backward", "truncate"]
+RIGHT = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0)"
+
+
+def notebook(*sources):
+    cells = [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in sources]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def hand_in(folder, **notebooks):
+    folder.mkdir(exist_ok=True)
+    for name, text in notebooks.items():
+        (folder / f"{name}.ipynb").write_text(text)
+    return folder
+
+
+def results(out):
+    found = [json.loads(path.read_text()) for path in (out / "submissions").glob("*.json")]
+    return {result["student"]: result for result in found}
+
+
+def steady():
+    return FakeBox()
+
+
+@contextmanager
+def deadly(flag):
+    """A box whose worker dies with it: once, if `flag` is a path that the first death makes; else each time."""
+    with FakeBox() as box:
+        send = box.channel.send
+
+        def killing_send(message, *rest, **options):
+            if any("KILL" in cell for cell in message.get("cells", ())) and not (flag and os.path.exists(flag)):
+                if flag:
+                    open(flag, "x").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+            send(message, *rest, **options)
+
+        box.channel.send = killing_send
+        yield box
+
+
+@contextmanager
+def failing(log, times):
+    """No box at all for the first `times` attempts."""
+    with open(log, "a") as file:
+        file.write("x")
+    if os.path.getsize(log) <= times:
+        raise OSError("no more processes")
+    with FakeBox() as box:
+        yield box
+
+
+@contextmanager
+def slow():
+    time.sleep(0.3)
+    with FakeBox() as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """One run over a right, a wrong, an empty and a broken notebook."""
+    base = tmp_path_factory.mktemp("cohort")
+    wrong = "def relu_backward(x, grad_output):\n    return grad_output"
+    hand_in(base / "in", ann=notebook(RIGHT), ben=notebook(wrong), cleo=notebook("x = 1"), dan="not a notebook")
+    seen = []
+    summary = run(base / "in", base / "out", NAMES, workers=2, box_factory=steady,
+                  report=lambda progress: seen.append(progress.done))  # fmt: skip
+    return base, summary, seen
+
+
+def test_every_submission_has_one_result_with_the_agreed_fields(cohort):
+    base, summary, seen = cohort
+    found = results(base / "out")
+    assert {name: result["status"] for name, result in found.items()} == {
+        "ann": "graded", "ben": "graded", "cleo": "graded", "dan": "unreadable",
+    }  # fmt: skip
+    points = {name: [e["points"] for e in result["exercises"]] for name, result in found.items()}
+    assert points == {"ann": [1, 0], "ben": [0, 0], "cleo": [0, 0], "dan": [0, 0]}
+    assert "damaged" in found["dan"]["reason"]
+    fields = {"version", "key", "student", "file", "status", "reason", "late", "deadline", "course_version", "seconds",
+              "peak_memory", "notes", "exercises", "fingerprint"}  # fmt: skip
+    marks = {"name", "lesson", "points", "max_points", "status", "mistake", "message", "seconds"}
+    for result in found.values():
+        assert result.keys() == fields and result["version"] == 1
+        assert all(exercise.keys() == marks for exercise in result["exercises"])
+        assert [exercise["name"] for exercise in result["exercises"]] == NAMES
+    assert (summary.progress.counts["graded"], summary.progress.points, seen[-1]) == (3, 1, 4)
+
+
+def test_a_second_run_resumes_and_starts_no_worker(cohort, monkeypatch):
+    base, _, _ = cohort
+    before = {path: path.read_bytes() for path in (base / "out" / "submissions").iterdir()}
+    monkeypatch.setattr(grader, "_client", None)
+    progress = run(base / "in", base / "out", NAMES, box_factory=steady).progress
+    assert (progress.kept, progress.counts.total(), progress.done) == (4, 0, 4)
+    assert before == {path: path.read_bytes() for path in (base / "out" / "submissions").iterdir()}
+
+
+def inline(monkeypatch):
+    """Grade in this process: a client that runs a task where it is submitted, enough where no worker dies."""
+    from concurrent.futures import Future
+
+    class Client:
+        def nthreads(self):
+            return {"here": 1}
+
+        def submit(self, function, *arguments, pure, key):
+            future: Any = Future()
+            future.key = key
+            try:
+                future.set_result(function(*arguments))
+            except Exception as error:
+                future.set_exception(error)
+            return future
+
+    class Completed(list):
+        add = list.append
+
+        def __iter__(self):
+            while self:
+                yield self.pop(0)
+
+    @contextmanager
+    def client(scheduler, workers):
+        yield Client()
+
+    import distributed
+
+    monkeypatch.setattr(grader, "_client", client)
+    monkeypatch.setattr(distributed, "as_completed", Completed)
+
+
+@pytest.mark.parametrize("change", ["content", "deadline", "code", "names", "secret", "damage"])
+def test_what_a_result_depends_on_leads_to_a_new_one(tmp_path, monkeypatch, change):
+    inline(monkeypatch)
+    folder, out, names = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES
+    run(folder, out, names, box_factory=steady)
+    if change == "content":
+        hand_in(folder, ann=notebook(RIGHT, "x = 1"))
+    elif change == "deadline":
+        (folder / "manifest.csv").write_text("file,student,deadline\nann.ipynb,ann,2001-01-01\n")
+    elif change == "code":
+        monkeypatch.setattr(grader, "exercise_fingerprint", lambda: "other")
+    elif change == "names":
+        names = NAMES[:1]
+    elif change == "secret":
+        (out / "secret").write_text("another secret of the same length")
+    else:
+        (path,) = (out / "submissions").iterdir()
+        path.write_text(path.read_text()[:100])
+    progress = run(folder, out, names, box_factory=steady).progress
+    assert (progress.kept, progress.counts.total()) == (0, 1)
+    (result,) = results(out).values()
+    assert result["exercises"][0]["points"] == 1 and result["late"] == (change == "deadline")
+    assert len(list((out / "superseded").glob("*"))) == (1 if change == "content" else 0)
+
+
+def test_a_worker_that_dies_half_way_loses_nothing(tmp_path):
+    names = {f"student{n}": notebook(RIGHT, "KILL = 1" if n == 1 else f"n = {n}") for n in range(5)}
+    factory = functools.partial(deadly, str(tmp_path / "died"))
+    summary = run(hand_in(tmp_path / "in", **names), tmp_path / "out", NAMES, workers=2, box_factory=factory)
+    assert (tmp_path / "died").exists()
+    assert {result["exercises"][0]["points"] for result in results(tmp_path / "out").values()} == {1}
+    assert (summary.progress.counts, summary.quarantined) == ({"graded": 5}, ())
+
+
+def test_a_submission_that_kills_every_worker_is_quarantined_and_no_other_suffers(tmp_path):
+    names = {f"student{n}": notebook(RIGHT, "KILL = 1" if n == 1 else f"n = {n}") for n in range(5)}
+    factory = functools.partial(deadly, "")
+    summary = run(hand_in(tmp_path / "in", **names), tmp_path / "out", NAMES, workers=2, box_factory=factory)
+    found = results(tmp_path / "out")
+    assert summary.quarantined == ("student1.ipynb",)
+    poison = found.pop("student1")
+    assert poison["status"] == "infra_error" and "quarantined" in poison["reason"]
+    assert {exercise["status"] for exercise in poison["exercises"]} == {"infra_error"}
+    assert [result["exercises"][0]["points"] for result in found.values()] == [1] * 4
+
+
+def test_the_machines_fault_is_tried_again_and_never_a_result(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    factory = functools.partial(failing, str(tmp_path / "log"), 3)  # a first attempt asks once per exercise
+    progress = run(folder, tmp_path / "out", NAMES, box_factory=factory).progress
+    assert (progress.retried, progress.counts) == (2, {"graded": 1})
+    assert results(tmp_path / "out")["ann"]["exercises"][0]["points"] == 1
+
+
+def test_a_fault_that_stays_is_reported_and_the_next_run_tries_again(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    never = functools.partial(failing, str(tmp_path / "log"), 10_000)
+    assert run(folder, tmp_path / "out", NAMES, box_factory=never).progress.counts == {"infra_error": 1}
+    result = results(tmp_path / "out")["ann"]
+    assert result["status"] == "infra_error" and "no more processes" in result["reason"]
+    assert run(folder, tmp_path / "out", NAMES, box_factory=steady).progress.counts == {"graded": 1}
+
+
+def test_a_run_that_is_killed_half_way_is_resumed_by_the_next(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    hand_in(folder, **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(12)})
+    code = (
+        "import test_grader; from course_utils.grading.grader import run\n"
+        f"if __name__ == '__main__': run({str(folder)!r}, {str(out)!r}, test_grader.NAMES, workers=1, "
+        "box_factory=test_grader.slow)"
+    )
+    (tmp_path / "main.py").write_text(code)
+    path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    process = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], env={**os.environ, "PYTHONPATH": path})
+    end = time.monotonic() + 60
+    while time.monotonic() < end and len(list(out.glob("submissions/*.json"))) < 3:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    before = {p.name: p.stat().st_mtime_ns for p in out.glob("submissions/*.json")}
+    (out / "submissions" / ".half.json.a1b2c3").write_text('{"version": 1, "poi')  # a kill may come in mid-write
+    assert 3 <= len(before) < 12
+    progress = run(folder, out, NAMES, workers=2, box_factory=steady).progress
+    assert (progress.kept, progress.done) == (len(before), 12)
+    found = results(out)
+    assert len(list((out / "submissions").iterdir())) == 12
+    assert len(found) == 12 and {result["exercises"][0]["points"] for result in found.values()} == {1}
+    assert all((out / "submissions" / name).stat().st_mtime_ns == time for name, time in before.items())
+
+
+@pytest.mark.parametrize("place", ["write", "replace"])
+def test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later(tmp_path, monkeypatch, place):
+    inline(monkeypatch)
+    folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT), ben=notebook(RIGHT)), tmp_path / "out"
+    real, calls = os.replace, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        if place == "replace":
+            patch.setattr("course_utils.notebook_files.os.replace", full)
+        else:
+            text = grader.write_text
+            patch.setattr(
+                grader, "write_text", lambda *a: text(*a) if not calls and not calls.append(a) else full("", "")
+            )
+        with pytest.raises(GradingError, match="No space left on device"):
+            run(folder, out, NAMES, box_factory=steady)
+    assert set(results(out)) == {"ann"}
+    assert len(list((out / "submissions").iterdir())) == 1
+    assert run(folder, out, NAMES, box_factory=steady).progress.kept == 1
+    assert set(results(out)) == {"ann", "ben"}
+
+
+def test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file(tmp_path):
+    book = grader._Book(tmp_path, tuple(NAMES), b"secret")
+    submission = grader.Submission("key", "ann", "ann.ipynb", ())
+    graded = grader.checker.blank("unreadable", "x", NAMES)
+    book.write(submission, "f", graded)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(GradingError, match=r"key\.json cannot be written: File too large"):
+            book.write(submission, "f", {**graded, "reason": "x" * 100_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["key.json"]
+    assert json.loads((tmp_path / "key.json").read_text())["reason"] == "x"
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out"
+    out.mkdir()
+    with grader._alone(out), pytest.raises(GradingError, match="another run"):
+        run(folder, out, NAMES, box_factory=steady)
+    assert not (out / "secret").exists()
+
+
+def test_the_secret_is_made_once_readable_for_its_owner_only_and_another_may_be_given(tmp_path):
+    path = tmp_path / "secret"
+    made = grader.read_secret(path, make=True)
+    assert grader.read_secret(path, make=True) == made and len(made) == 64
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert grader.read_secret(tmp_path / "other", make=True) != made
+    path.chmod(0o640)
+    with pytest.raises(GradingError, match=r"mode 640\)\. Run: chmod 600"):
+        grader.read_secret(path, make=False)
+    path.chmod(0o600)
+    path.write_text("short")
+    with pytest.raises(GradingError, match="5 bytes; at least 16"):
+        grader.read_secret(path, make=False)
+    with pytest.raises(GradingError, match="cannot be read"):
+        grader.read_secret(tmp_path / "nowhere", make=False)
+
+
+def test_the_secret_is_in_no_result_file(cohort):
+    base, _, _ = cohort
+    secret = (base / "out" / "secret").read_text().strip()
+    assert not any(secret in path.read_text() for path in (base / "out" / "submissions").iterdir())
+
+
+def test_students_who_handed_in_nothing_and_files_that_are_no_notebooks_are_reported(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    (folder / "report.pdf").write_text("%PDF")
+    (folder / "manifest.csv").write_text("file,student\nann.ipynb,ann\nben.ipynb,Ben\n")
+    summary = run(folder, tmp_path / "out", NAMES, box_factory=steady)
+    assert (summary.ignored, summary.absent) == (("report.pdf",), ("Ben",))
+
+
+def test_no_more_submissions_are_in_memory_than_keep_the_workers_busy(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(9)})
+    running = []
+    run(tmp_path / "in", tmp_path / "out", NAMES[:1], box_factory=steady, report=lambda p: running.append(p.running))
+    assert max(running) == 2
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(grader, "CONNECT", 0.5)
+    with pytest.raises(GradingError, match=r"answers at tcp://127\.0\.0\.1:9"):
+        with grader._client("tcp://127.0.0.1:9", None):
+            pass
+
+
+def test_the_table_shows_counts_and_takes_file_names_for_what_they_are():
+    progress = Progress(10, kept=2)
+    progress.counts.update(graded=3, infra_error=1)
+    progress.last.append("[red]evil[/red].ipynb: graded, 1 of 2")
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(grader.table(progress))
+    text = console.export_text()
+    assert "6 of 10" in text and "[red]evil[/red].ipynb" in text and "infra_error" in text
+
+
+def test_the_course_version_says_which_commit_the_exercises_are_of():
+    import importlib.metadata
+
+    told = grader.course_version()
+    assert told.startswith(importlib.metadata.version("generative-networks-course") + " (")
+
+
+def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
+    here = tmp_path / "grading" / "grader.py"
+    (tmp_path / "grading").mkdir()
+    (tmp_path / "exercises").mkdir()
+    monkeypatch.setattr(grader, "__file__", str(here))
+    empty = grader.exercise_fingerprint()
+    (tmp_path / "exercises" / "gates.py").write_text("x = 1")
+    one = grader.exercise_fingerprint()
+    (tmp_path / "grading" / "checker.py").write_text("x = 1")
+    assert len({empty, one, grader.exercise_fingerprint()}) == 3
+
+
+def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(tmp_path):
+    from course_utils.grading.layout import NoBox
+
+    try:
+        with grader.real_box():
+            pass
+    except NoBox as error:
+        pytest.skip(f"no box can be made here: {error}")
+    thief = (
+        "def relu_backward(x, grad_output):\n"
+        "    from course_utils.exercises.backpropagation import relu_backward as reference\n"
+        "    return reference(x, grad_output)"
+    )
+    folder = hand_in(tmp_path / "in", ann=notebook("from google.colab import drive", RIGHT), ben=notebook(thief))
+    summary = run(folder, tmp_path / "out", NAMES[:1], workers=2)
+    found = {name: result["exercises"][0] for name, result in results(tmp_path / "out").items()}
+    assert {name: mark["points"] for name, mark in found.items()} == {"ann": 1, "ben": 0}
+    assert found["ben"]["message"].startswith("ModuleNotFoundError.")
+    assert summary.progress.counts == {"graded": 2}
+    assert all(result["peak_memory"] > 10**8 for result in results(tmp_path / "out").values())
