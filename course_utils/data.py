@@ -1,4 +1,4 @@
-"""The data of the course: MNIST, digits, glyphs, sea-surface temperatures, the Mackey-Glass series, and texts.
+"""The data of the course: MNIST, digits, glyphs, sea-surface temperatures, the Mackey-Glass series, texts, chorales.
 
 Every call returns tensors on the CPU and leaves the global random generators alone. What is loaded from disk is kept in
 memory and handed out again: copy it before writing into it. Sources, licences and sums: `data/README.md`.
@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 
 from course_utils import download
+from course_utils.chorales import Chorales, read_chorales
+from course_utils.chorales import generate as generate_chorales
 from course_utils.images import Images, Split, binarise
 from course_utils.images import check_images as check_images
 from course_utils.images import select as select
@@ -180,6 +182,20 @@ def corpus(path: str | Path) -> Text:
     return _note(path.name, read_text_file(path))
 
 
+def chorales() -> Chorales:
+    """J. S. Bach's chorales at eighth-note steps: 229 for training, 76 for validation, 77 for testing; (T, 4) each.
+
+    Each row has the MIDI pitches of soprano, alto, tenor and bass; a silent voice is -1. The split is the file's. It is
+    looked for in $COURSE_DATA, then in `data/`, and downloaded otherwise. Where that cannot be, one line says so and
+    120 / 40 / 40 pieces of four-part harmony by rule (`course_utils/chorales.py`) stand in, with `real` False. Raises
+    `download.StorageError` when it could be downloaded but not kept.
+    Source: https://github.com/czhuang/JSB-Chorales-dataset, with the split of Boulanger-Lewandowski, Bengio and
+    Vincent, "Modeling temporal dependencies in high-dimensional sequences", ICML 2012.
+    """
+    found = _find(download.CHORALES, _read_chorales, _stand_in_for_chorales, "four-part harmony made by rule")
+    return _note("JSB chorales", found)
+
+
 def digits() -> Images:
     """scikit-learn's handwritten digits: 1 197 training, 300 validation and 300 test images of 8x8 pixels, in [0, 1].
 
@@ -322,6 +338,15 @@ def _read_shakespeare(root: Path) -> Text:
 
 def _stand_in_for_shakespeare() -> Text:
     return _verse(500_000, 0, "stand-in: verse", real=False)
+
+
+def _read_chorales(root: Path) -> Chorales:
+    return read_chorales(root / download.CHORALES.files[0].path)
+
+
+def _stand_in_for_chorales() -> Chorales:
+    pieces = generate_chorales(200, seed=0)
+    return Chorales(pieces[:120], pieces[120:160], pieces[160:], "stand-in: harmony by rule", False)
 
 
 def _verse(n_characters: int, seed: int, source: str, real: bool) -> Text:

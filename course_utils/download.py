@@ -109,6 +109,21 @@ SHAKESPEARE = Dataset(
     ),
 )
 
+CHORALES = Dataset(
+    name="JSB chorales",
+    mirrors=(
+        "https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/9a7f733ddb4ed91f48da64ac7f0f621c34aadd4d/",
+        "https://cdn.jsdelivr.net/gh/czhuang/JSB-Chorales-dataset@9a7f733ddb4ed91f48da64ac7f0f621c34aadd4d/",
+    ),
+    files=(
+        File(
+            "jsb_chorales/jsb-chorales-8th.json",
+            size=870_990,
+            sha256="88fb80b22829a815e8105da538d94ae803773158507e2145938351f35142390a",
+        ),
+    ),
+)
+
 
 def find_or_fetch(dataset: Dataset) -> Path:
     """The directory that holds every file of `dataset`, each with the right SHA-256, downloading them if need be.

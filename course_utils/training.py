@@ -127,9 +127,11 @@ class Steps(Generic[Batch]):
         every: float,
         program: list[tuple[str, str]],
         lead: bool,
+        reuse: bool,
     ) -> None:
         self.batches, self.total, self.title, self.keep = batches, total, title, dict(keep)
         self.checkpoint, self.every, self._program, self.lead = checkpoint, every, program, lead
+        self.reuse = reuse
         self.history = History()
         self._recipe = ""
         self._start: dict[str, str] = {}
@@ -159,7 +161,9 @@ class Steps(Generic[Batch]):
             raise ValueError(f"{self.title}: the batches ended after {self._step + 1} of {self.total} steps")
         if self.checkpoint:
             _LEFT.pop(self.checkpoint, None)
-            if self.lead:
+            if self.reuse:
+                self._save(self.total)
+            elif self.lead:
                 self.checkpoint.unlink(missing_ok=True)
         self._say(f"{self.total} steps in {self.history.seconds:.1f} s; {self.history.last()}")
 
@@ -255,7 +259,9 @@ class Steps(Generic[Batch]):
         self.history.values, self.history.steps, self.history.seconds = state["history"]
         self._finite = {name: numbers[-1] for name, numbers in self.history.values.items()}
         where = f"checkpoint {self.checkpoint.name}; delete it to start anew" if self.checkpoint else ""
-        self._say(f"going on from step {state['done']} of {self.total} ({where}).")
+        done = state["done"]
+        how = "was finished before" if done == self.total else f"going on from step {done} of {self.total}"
+        self._say(f"{how} ({where}).")
 
     def _say(self, text: str) -> None:
         if self.lead:
@@ -283,6 +289,7 @@ def steps(
     checkpoint: str | Path | None = None,
     every: float = 10.0,
     lead: bool = True,
+    reuse: bool = False,
 ) -> Steps[Batch]:
     """Iterate over (step, batch) for `total` steps with a progress bar, a history and, on request, checkpoints.
 
@@ -290,9 +297,11 @@ def steps(
     training: modules, optimisers, schedulers (anything with `state_dict`), generators, and tensors that are
     updated in place. With `checkpoint` (a name or a path) that state is saved every `every` seconds; after an
     interrupt, run the same cell again and it goes on from there with the same final result. A run that ends
-    removes its checkpoint. A checkpoint of other code, settings or starting values is passed over, and says so: whatever
-    is kept must be as it was when that run began or, in the same process, as the interrupt left it. When several
-    processes train together, one leads; with `lead` False the others read its checkpoints, and show and write nothing.
+    removes its checkpoint; with `reuse` it leaves it, and the same run takes its result from there when it is asked for
+    again: so a lesson with several long trainings can be finished in several sittings. A checkpoint of other code,
+    settings or starting values is passed over, and says so: whatever is kept must be as it was when that run began or,
+    in the same process, as the interrupt left it. When several processes train together, one leads; with `lead` False
+    the others read its checkpoints, and show and write nothing.
     Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
     """
     try:
@@ -310,7 +319,7 @@ def steps(
             path = runtime.cache_dir() / "checkpoints" / f"{checkpoint}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
     program = fingerprint.of_program(sys._getframe(1)) if path else []
-    return Steps(batches, total, title, keep or {}, path, every, program, lead)
+    return Steps(batches, total, title, keep or {}, path, every, program, lead, reuse)
 
 
 def _from(batches: Iterable[Batch], first: int) -> Iterator[Batch]:

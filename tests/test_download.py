@@ -449,7 +449,9 @@ def test_what_a_killed_process_leaves_is_swept_away(
 # The course's own sets
 
 
-@pytest.mark.parametrize("dataset", [download.MNIST, download.SHAKESPEARE], ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize(
+    "dataset", [download.MNIST, download.SHAKESPEARE, download.CHORALES], ids=lambda dataset: dataset.name
+)
 def test_the_sums_are_those_of_the_files(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     for place in download.places():
@@ -459,7 +461,9 @@ def test_the_sums_are_those_of_the_files(dataset: Dataset, monkeypatch: pytest.M
     pytest.skip(f"{dataset.name} is not on this machine")
 
 
-@pytest.mark.parametrize("dataset", [download.MNIST, download.SHAKESPEARE], ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize(
+    "dataset", [download.MNIST, download.SHAKESPEARE, download.CHORALES], ids=lambda dataset: dataset.name
+)
 def test_each_set_has_two_hosts_and_whole_sums(dataset: Dataset) -> None:
     assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in dataset.mirrors)
     assert len({mirror.split("/")[2] for mirror in dataset.mirrors}) == 2

@@ -119,6 +119,60 @@ def test_a_critic_keeps_what_it_was_asked_and_scores_each_image_for_itself() -> 
     assert torch.allclose(critic(images[1:]), scores[1:])
 
 
+PIXELS = torch.rand(2, 1, 3, 4, dtype=torch.float64)
+
+
+def asked(*calls: tuple[int, int], image: Tensor = PIXELS, seed: int | None = 5) -> list[Tensor]:
+    """What a new sampler answers to these calls, and in the end its buffer `asked`."""
+    sampler = Fixture("sampler", 1, (("height", 3), ("width", 4))).build()
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return [sampler(image, row, col, generator) for row, col in calls] + [sampler.asked]
+
+
+def test_a_sampler_answers_for_each_image_by_itself_and_equal_ones_answer_alike() -> None:
+    pixels, again = asked((1, 2))[0], asked((1, 2))[0]
+    assert pixels.shape == (2,)
+    assert ((pixels > 0) & (pixels < 1)).all()
+    assert torch.equal(pixels, again)
+    assert torch.equal(asked((1, 2), image=PIXELS[:1])[0], pixels[:1])
+    doubled = asked((1, 2), image=PIXELS[:1].expand(2, -1, -1, -1))[0]
+    assert doubled[0] == pixels[0] and doubled[1] != doubled[0]  # each draws a chance of its own
+
+
+def test_a_samplers_answer_depends_on_every_pixel_the_place_and_the_generator() -> None:
+    pixels = asked((1, 2))[0]
+    for position in range(12):
+        other = PIXELS.clone()
+        other.view(2, -1)[:, position] += 0.01
+        assert ((asked((1, 2), image=other)[0] - pixels).abs() > 1e-6).all()
+    assert ((asked((2, 1))[0] - pixels).abs() > 1e-6).all()
+    assert ((asked((1, 2), seed=6)[0] - pixels).abs() > 1e-6).all()
+    assert ((asked((1, 2), seed=None)[0] - pixels).abs() > 1e-6).all()
+    first, second, _ = asked((1, 2), (1, 2))
+    assert not torch.equal(first, second)
+
+
+def test_a_sampler_keeps_the_places_that_it_was_asked_about_and_the_record_shows_them() -> None:
+    assert asked((1, 2), (0, 3))[-1].tolist() == [[1, 2], [0, 3]]
+    sampler = Fixture("sampler", 1, (("height", 3), ("width", 4)))
+    arguments = dict(image=PIXELS, sample_pixel=sampler, generator=Fixture("generator", 2))
+    record = observe(lambda image, sample, generator: sample(image, 2, 0, generator), Trial("any", arguments, ("y",)))
+    assert record.outputs["after the call, sample_pixel.asked"].tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sampler_takes_the_trials_dtype(dtype: torch.dtype) -> None:
+    sampler = define.place(Fixture("sampler", 1, (("height", 1), ("width", 1))), dtype, "cpu").build()
+    assert sampler(torch.zeros(3, 1, 1, 1, dtype=dtype), 0, 0, torch.Generator()).dtype == dtype
+    assert sampler.asked.dtype == torch.long
+
+
+@pytest.mark.parametrize("part", [PIXELS[:, 0], PIXELS[0], PIXELS[:, :, :2], PIXELS.expand(2, 3, 3, 4)])
+def test_a_sampler_refuses_less_than_all_images_as_they_stand(part: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"\(B, 1, 3, 4\), not"):
+        asked((0, 0), image=part)
+
+
 def test_an_optimiser_is_made_for_the_network_that_is_passed() -> None:
     network = Fixture("network", 1, (("sizes", (2, 1)),)).build()
     optimizer = Fixture("adam", of="net", options=(("lr", 0.5),)).build({"net": network})

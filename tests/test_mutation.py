@@ -155,6 +155,18 @@ EQUIVALENT = {
     "fade_in": {
         "F.interpolate(low, scale_factor=2, mode='nearest') → F.interpolate(low, scale_factor=2)": "it is the default",
     },
+    "bernoulli_nll": {"x → x.detach()": NO_HISTORY},
+    "causal_mask": {
+        "kernel_size % 2 → -(kernel_size % 2)": "zero has no sign",
+        "kernel_size % 2 → -kernel_size % 2": "turning the sign leaves a number even or odd",
+        "('A', 'B') → ('B', 'A')": "it is one of the two, in either order",
+    },
+    "skew": {"x → x.detach()": "a shape has no history"},
+    "unskew": {"y → y.detach()": "a shape has no history"},
+    "complete": {
+        "(~known).nonzero().tolist() → (~known).nonzero()": "a whole number in a tensor is an index too",
+        "0 → -1 (place 2)": "there is one channel",
+    },
     "next_token_loss": {"tokens → tokens.detach()": NO_HISTORY},
     "causal_attention": {
         "q → k (place 2)": SAME_LENGTH,

@@ -154,9 +154,9 @@ class Interrupts:
 class Student:
     """A network with dropout (global generator), Adam, a schedule, noise from a generator, a running mean kept."""
 
-    def __init__(self, path: Path | None, seed: int = 0, lr: float = 1e-2) -> None:
+    def __init__(self, path: Path | None, seed: int = 0, lr: float = 1e-2, reuse: bool = False) -> None:
         torch.manual_seed(seed)
-        self.path = path
+        self.path, self.reuse = path, reuse
         self.model = nn.Sequential(nn.Linear(5, 16), nn.Dropout(0.5), nn.Tanh(), nn.Linear(16, 1))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=lr)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, TOTAL)
@@ -169,8 +169,9 @@ class Student:
         data = torch.Generator().manual_seed(7)
         x, y = torch.randn(40, 5, generator=data), torch.randn(40, 1, generator=data)
         batches = training.batches(x, y, size=8) if noisy is None else noisy(self.generator)
+        keep |= {"mean": [self.mean]}
         run = training.steps(
-            batches, TOTAL, title="Student", keep=keep | {"mean": [self.mean]}, checkpoint=self.path, every=-1.0
+            batches, TOTAL, title="Student", keep=keep, checkpoint=self.path, every=-1.0, reuse=self.reuse
         )
         for step, (x, y) in run:
             noise = 0.1 * torch.randn(x.shape, generator=self.generator)
@@ -418,6 +419,19 @@ def test_a_finished_run_removes_its_checkpoint_and_the_next_starts_anew(
         Student(path).train(Interrupts())
         assert not path.exists()
     assert "going on" not in capsys.readouterr().out
+
+
+def test_a_finished_run_is_reused_on_request_without_a_step_and_its_result_is_the_same(
+    path: Path, uninterrupted: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Student(path, reuse=True).train(Interrupts())
+    monkeypatch.setattr(training, "_LEFT", {})  # as in a fresh process
+    again = Student(path, reuse=True)
+    run = again.train(Interrupts(*range(TOTAL)))  # any step would raise
+    assert same(again.result(run), uninterrupted)
+    assert "was finished before" in capsys.readouterr().out
+    with pytest.raises(KeyboardInterrupt):
+        Student(path, seed=1, reuse=True).train(Interrupts(0))  # another run is not answered with this one's result
 
 
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "empty", "other"])

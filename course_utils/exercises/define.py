@@ -29,6 +29,7 @@ LESSONS = {
     "05": "variational",
     "06": "adversarial",
     "07": "critics",
+    "08": "autoregressive",
     "09": "attention",
 }
 

@@ -203,6 +203,8 @@ def _factors(pair: Pair) -> Iterator[tuple[str, str]]:
     elif math.isclose(factor, math.log(2), rel_tol=1e-3):
         yield "nats", f"`{name}` is in nats (natural logarithm); bits are asked for (logarithm to base 2)."
     rounded = float(f"{factor:.3g}")
+    if rounded == 1:
+        rounded = float(f"{factor:.5g}")
     yield f"factor:{rounded}", f"`{name}` is {rounded:g} times the expected value, everywhere."
 
 

@@ -1,4 +1,4 @@
-"""Arguments that are built afresh for every call: generators, networks, critics, layers, optimisers.
+"""Arguments that are built afresh for every call: generators, networks, critics, samplers, layers, optimisers.
 
 Like `observe`, this may run beside untrusted code: it knows no reference. Everything follows from a seed, so that
 both sides of a sandbox build the same.
@@ -99,6 +99,40 @@ def critic(seed: int, shape: tuple[int, ...], hidden: int = 6, scale: float = 1.
     return made
 
 
+class Sampler(nn.Module):
+    """Draws pixels (B,) for images (B, 1, H, W): from all their pixels as they stand, the place, and a generator.
+
+    Its buffer `asked` keeps the places, (calls, 2), in the order in which they were asked for.
+    """
+
+    weight: Tensor
+    place: Tensor
+    asked: Tensor
+
+    def __init__(self, weight: Tensor, place: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("place", place)
+        self.register_buffer("asked", torch.zeros(0, 2, dtype=torch.long))
+
+    def forward(self, image: Tensor, row: int, col: int, generator: torch.Generator | None) -> Tensor:
+        """The pixel at (row, col) of each image, between 0 and 1. Raises ValueError for images of another shape."""
+        if image.shape[1:] != (1, *self.place.shape):
+            wanted = ", ".join(map(str, self.place.shape))
+            raise ValueError(f"sample_pixel wants all images as they stand, (B, 1, {wanted}), not {tuple(image.shape)}")
+        asked = torch.tensor([[int(row), int(col)]], device=self.asked.device)
+        self.asked = torch.cat([self.asked, asked])
+        chance = torch.randn(len(image), generator=generator).to(self.place)
+        return torch.sigmoid((image * self.weight).flatten(1).sum(1) + self.place[row, col] + chance)
+
+
+def sampler(seed: int, height: int, width: int) -> Sampler:
+    """A `Sampler` for images of this size."""
+    draw = torch.Generator().manual_seed(seed)
+    weight, place = torch.randn(2, height, width, generator=draw, dtype=torch.float64)
+    return Sampler(weight, place)
+
+
 def layer(seed: int, name: str, arguments: tuple[Any, ...] = (), **named: Any) -> nn.Module:
     """A layer of `torch.nn` with random parameters, biases and scales included."""
     return _random(getattr(nn, name)(*arguments, **named), seed)
@@ -131,6 +165,7 @@ FIXTURES: dict[str, Callable[..., Any]] = {
     "generator": generator,
     "network": network,
     "critic": critic,
+    "sampler": sampler,
     "layer": layer,
     "adam": adam,
     "sgd": sgd,
