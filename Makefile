@@ -4,6 +4,7 @@
 #   make run                    all lessons, headless, at the sizes of a laptop   (results: out/index.html)
 #   make run PROFILE=smoke      … in two minutes;  LESSON=01 runs one lesson;  ARGS="--strict" adds flags
 #   make lab                    JupyterLab on the lessons
+#   make grade-demo             twelve sample submissions, some hostile, graded end to end (results: out/grade-demo/index.html)
 #   make test                   lint, types, unit tests, and every notebook under nbval and papermill
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter. Without a GPU, UV_TORCH_BACKEND=cpu saves 4 GB of download.
@@ -26,7 +27,7 @@ export PYTHON CONSTRAINTS
 export TIMEFORMAT := -- %0R s
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab test test-lint test-unit test-nbval test-nbval-lax test-smoke lint constraints clean distclean
+.PHONY: help run lab grade-demo test test-lint test-unit test-nbval test-nbval-lax test-smoke lint constraints clean distclean
 .NOTPARALLEL:
 
 help:
@@ -37,6 +38,9 @@ run: $(LAB)
 
 lab: $(LAB)
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+grade-demo: $(TEST)
+	@$(BIN)/python -m course_utils.grading.demo out/grade-demo $(ARGS)
 
 test: test-lint test-unit test-nbval test-smoke
 	@echo; echo "All tests passed."

@@ -1,6 +1,6 @@
-"""The command line: `course run`, `refresh`, `solve`, `copy`, `train-gpt`, `results`, `data`, `doctor`, `colab`.
+"""The command line: `course run`, `refresh`, `solve`, `copy`, `grade`, `train-gpt`, `results`, `data`, `doctor`, `colab`.
 
-This module only reads arguments and shows results; the work is in `runner`, `notebook_files`, `train_gpt`, `results`, `doctor`.
+This module only reads arguments and shows results; the work is in `runner`, `notebook_files`, `grading`, `train_gpt`, `results`, `doctor`.
 They are imported inside the commands, so that `course --help` is quick.
 """
 
@@ -318,6 +318,53 @@ def results() -> None:
 
     with user_errors():
         say("README.md has a new table." if write_readme(find_root()) else "README.md is up to date.")
+
+
+@app.command()
+def grade(
+    submissions: Annotated[Path, typer.Argument(help="A folder of notebooks, or an LMS's zip.", metavar="SUBMISSIONS")],
+    out: Annotated[Path, typer.Option(help="Where results, grade books and pages go.", file_okay=False)],
+    lesson: Annotated[list[str] | None, typer.Option(help="A lesson by number; may be repeated.")] = None,
+    exercise: Annotated[list[str] | None, typer.Option(help="A single exercise by name; may be repeated.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Who handed in which file. Default: manifest.csv there.")
+    ] = None,
+    secret: Annotated[Path | None, typer.Option(help="The file with the secret. Default: OUT/secret.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A dask scheduler's address. Default: processes here.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes here. Default: one a core.")] = None,
+) -> None:
+    """Grade notebooks in boxes that they cannot get out of. `docs/grading.md` shows the whole route.
+
+    Exit code 1 when a submission waits for a person, or could not be graded because of the machine.
+    """
+    with user_errors():
+        names = _exercises(lesson or [], exercise or [])
+        from course_utils.grading import grader, reports
+
+        options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
+        with grader.live_table(console) as report:
+            summary = grader.run(submissions, out, names, report=report, **options)
+        results = reports.load(summary.folder)
+        title = f"Lesson {', '.join(lesson)}" if lesson else "Exercises"
+        page = reports.write(results, out, title, summary.absent)[0]
+    console.print(grader.table(summary.progress))
+    say(f"Look: {shown(page)}")
+    waiting = sum(result["status"] in ("needs_review", "infra_error") for result in results)
+    if waiting:
+        say(f"{waiting} of {len(results)} wait for a person or another run: their grades are left empty.")
+    raise typer.Exit(1 if waiting else 0)
+
+
+def _exercises(lessons: list[str], chosen: list[str]) -> list[str]:
+    """The names of all exercises of these lessons, and of these. Raises CourseError for one that is not there, or none."""
+    from course_utils.exercises import names
+    from course_utils.notebook_files import CourseError
+
+    unknown = [name for name in chosen if name not in names()] + [number for number in lessons if not names(number)]
+    if unknown or not lessons + chosen:
+        problem = f"there is no lesson or exercise {', '.join(unknown)}" if unknown else "it is not said what to grade"
+        raise CourseError(f"{problem}: name lessons, as in --lesson 02, or exercises, as in --exercise lstm_update")
+    return list(dict.fromkeys([name for number in lessons for name in names(number)] + chosen))
 
 
 @app.command()

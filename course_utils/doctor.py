@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def examine(root: Path | None) -> list[Finding]:
     """All findings. A check that itself fails is a finding too. Without the repository some checks cannot be made."""
     checks: list[Callable[[Path], Iterator[Finding]]]
     checks = [check_python, check_packages, check_device, check_kernel, check_notebooks, check_data, check_disk]
+    checks.append(check_grading)
     findings: list[Finding] = []
     if root is None:
         checks = [check_device, check_kernel, check_data, check_disk]
@@ -173,6 +175,27 @@ def check_disk(root: Path) -> Iterator[Finding]:
     if os.environ.get("COURSE_DATA") and not Path(os.environ["COURSE_DATA"]).expanduser().is_dir():
         text = f"COURSE_DATA is {os.environ['COURSE_DATA']}, which is not a directory"
         yield Finding("data", WARNING, text, "unset it, or point it at the directory that holds the data")
+
+
+def check_grading(root: Path) -> Iterator[Finding]:
+    """Whether a box can be made, and holds against what is tried to get out of it. Only teachers need one."""
+    missing = [name for name in ("distributed", "pyseccomp", "safetensors") if find_spec(name) is None]
+    if missing:
+        yield Finding(
+            "grading", OK, f"not installed ({', '.join(missing)}); only teachers need it: the extra `grading`"
+        )
+        return
+    from course_utils.grading import probe
+    from course_utils.grading.layout import NoBox
+
+    try:
+        for found in probe.probe():
+            remedy = "" if found.ok else "grade on another machine; `docs/grading.md` says what it needs"
+            yield Finding(f"box, {found.name}", OK if found.ok else WARNING, found.text, remedy)
+    except NoBox as error:
+        yield Finding(
+            "grading", WARNING, f"no box can be made here, so nothing can be graded: {error}", "see docs/grading.md"
+        )
 
 
 def _project(root: Path) -> dict[str, Any]:

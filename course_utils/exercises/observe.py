@@ -107,7 +107,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
                 start = time.perf_counter()
                 result = candidate(*passed.values())
                 seconds = time.perf_counter() - start
-            record = Observation("returned", structure=describe(result), dtype=_dtype(trial))
+            record = Observation("returned", structure=describe(result), dtype=precision(trial))
             _flatten(result, trial.outputs, record.outputs)
             record.shared = _shared_memory(record.outputs, passed)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
@@ -300,7 +300,8 @@ def _arguments(trial: Trial) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return leaves, passed
 
 
-def _dtype(trial: Trial) -> torch.dtype:
+def precision(trial: Trial) -> torch.dtype:
+    """float32 where an argument is, else float64: results are no more exact than that."""
     single = any(tensor.dtype == torch.float32 for value in trial.arguments.values() for tensor in _tensors(value))
     return torch.float32 if single else torch.float64
 

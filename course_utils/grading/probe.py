@@ -71,9 +71,10 @@ def require() -> None:
 def _targets(box: Box, port: int) -> dict[str, object]:
     """What the attempts are aimed at: places and processes outside that exist and are to be out of reach."""
     package = Path(course_utils.__file__).parent
+    reference, notebooks = str(package / "exercises" / "judge.py"), str(package.parent / "notebooks")
     return {
         "port": port,
-        "secret": ["/etc/shadow", "/etc/passwd", "/home", "/var", str(package), str(package.parent / "notebooks")],
+        "secret": ["/etc/shadow", "/etc/passwd", "/var/log", str(Path.home() / ".ssh"), reference, notebooks],
         "processes": [process for process in (os.getpid(), os.getppid()) if process > OWN_PROCESSES],
         "variables": [*ENVIRONMENT, "PWD"],
         "tmp_bytes": box.limits.tmp_bytes,

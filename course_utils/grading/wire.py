@@ -29,7 +29,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from course_utils.exercises.fixtures import Fixture
-from course_utils.exercises.observe import KEPT_OUTPUT, Failure, Observation, Trial, _dtype
+from course_utils.exercises.observe import KEPT_OUTPUT, Failure, Observation, Trial, precision
 
 LIMIT = 1_000_000  # bytes of a frame without its length
 LEAVES = 200  # results, states and gradients of one observation
@@ -298,7 +298,11 @@ class _Luggage:
         except _Stays as stays:
             if self.strict:
                 raise Malformed(f"a {stays} does not travel") from None
-            return ["foreign", _fit_name(str(stays)), "numpy" if type(value).__module__ == "numpy" else ""]
+            return [
+                "foreign",
+                _fit_name(str(stays)),
+                "numpy" if getattr(type(value), "__module__", "") == "numpy" else "",
+            ]
 
     def _encode(self, value: Any, depth: int) -> Any:
         self.items -= 1
@@ -496,7 +500,7 @@ def observation_from_wire(message: Mapping[str, Any], tensors: Mapping[str, Tens
     if not isinstance(seconds, float) or not 0 <= seconds < 1e6:
         raise Malformed(f"a call of {seconds} seconds")
     structure, printed = _text(message, "structure", TEXT), _text(message, "printed", KEPT_OUTPUT)
-    dtype = _dtype(trial) if event == "returned" else torch.float64
+    dtype = precision(trial) if event == "returned" else torch.float64
     return Observation(event, outputs, structure, dtype, failure, changed, shared, printed, seconds)
 
 

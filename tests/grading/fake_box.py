@@ -60,4 +60,4 @@ class FakeBox:
                 continue
             if sent is None:
                 sent = wire.observation_to_wire(observe(scope[trial.exercise], trial, message["time_limit"]))
-            self._inside.send(*sent)
+            self._inside.send(sent[0], sent[1])

@@ -16,7 +16,8 @@ from dataclasses import replace
 
 import pytest
 
-from course_utils.grading import layout, probe
+from course_utils.exercises.define import definition
+from course_utils.grading import checker, layout, probe
 from course_utils.grading.box import Box, Limits, NoBox
 from course_utils.grading.processes import descendants
 
@@ -126,6 +127,14 @@ def last_line(box):
 def alive(process):
     """Whether there is such a process, zombies included."""
     return os.path.exists(f"/proc/{process}")
+
+
+def running(process):
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def wait_until(condition, seconds=5):
@@ -423,27 +432,31 @@ def test_7_no_process_and_no_zombie_is_left(program):
 
 
 def test_7_the_check_sees_a_zombie():
-    with KillsTheOuterOne(LITTLE, "import time; time.sleep(20)") as box:
-        assert wait_until(lambda: len(descendants(box._pid)) > 1)  # earlier, process 1 would not die with it
-    assert wait_until(lambda: "Z" in pathlib.Path(f"/proc/{box._process.pid}/stat").read_text().split())
-    assert box._process.pid in children()
+    with KillsTheOuterOne(LITTLE, "import time; print('up', flush=True); time.sleep(20)") as box:
+        assert wait_until(lambda: box.output)  # earlier, process 1 would not die with it
+    assert wait_until(lambda: not running(box._process.pid))
+    assert alive(box._process.pid) and box._process.pid in children()
     box._process.wait()
 
 
 def test_7_nothing_survives_the_grader():
-    program = (
-        "import time; from course_utils.grading.box import *\n"
-        "with Box(Limits(), 'import time; time.sleep(30)') as box: print(box._pid, flush=True); time.sleep(30)"
-    )
+    program = """
+import time
+from course_utils.grading.box import Box
+with Box(program="import time; print('up', flush=True); time.sleep(30)") as box:
+    while not box.output:
+        time.sleep(0.01)
+    print(box._pid, flush=True)
+    time.sleep(30)
+"""
     grader = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert grader.stdout is not None
-    process = int(grader.stdout.readline())
-    assert alive(process)
-    grader.kill()
-    grader.wait()
-    grader.stdout.close()
-    gone = lambda: not alive(process) or "Z" in pathlib.Path(f"/proc/{process}/stat").read_text().split()[2:3]  # noqa: E731
-    assert wait_until(gone)
+    with grader.stdout as lines:
+        process = int(lines.readline())
+        assert running(process)
+        grader.kill()
+        grader.wait()
+    assert wait_until(lambda: not running(process))
 
 
 PRINTS = "import sys\nfor _ in range(30):\n    sys.stdout.write('x' * 100_000)\nsys.stdout.flush()"
@@ -453,6 +466,19 @@ def test_8_output_is_capped_while_it_streams():
     box = run(PRINTS)
     assert (len(box.output), box.why()) == (LITTLE.output_bytes, "exited 0")
     assert len(run(PRINTS, limits=replace(LITTLE, output_bytes=10**9)).output) == 3_000_000
+
+
+def test_9_a_failing_statement_does_not_lose_the_definitions_after_it():
+    cells = [
+        "from google.colab import drive\ndrive.mount('/content')",
+        "import torch",
+        definition("lstm_update").source(),
+    ]
+    result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
+    assert [(mark["name"], mark["status"]) for mark in result["exercises"]] == [("lstm_update", "right")]
+    cells[2] = cells[2].replace("f * c", "f + c")
+    result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
+    assert result["exercises"][0]["points"] == 0
 
 
 def test_10_without_bubblewrap_nothing_runs(monkeypatch):
@@ -598,7 +624,7 @@ def test_daemons_die_with_the_box(end):
         processes = descendants(box._pid)
         assert len(processes) == 3, "the daemon is not among them"
         if end == "time.sleep(0.5)":
-            assert wait_until(lambda: not any(map(alive, processes)))
+            assert wait_until(lambda: not any(map(running, processes)))
     assert not any(map(alive, processes))
 
 

@@ -370,3 +370,13 @@ def test_a_forbidden_call_is_left_to_a_person(monkeypatch):
 @pytest.mark.parametrize("source", ["(" * 100_000, "'''", "\\", "  x\n y", "\0", "é" * 10, "def f(:"])
 def test_looking_for_forbidden_names_survives_any_source(source):
     assert isinstance(checker._names_in(source), set)
+
+
+def test_the_reference_of_every_exercise_is_right_across_the_wire():
+    def reference(trial, candidate, count):
+        return wire.observation_to_wire(observe(define.definition(trial.exercise).reference, trial))
+
+    names = define.names()
+    result, _ = grade([f"def {name}(): pass" for name in names], names, answer=reference)
+    assert {mark["name"]: mark["status"] for mark in result["exercises"]} == dict.fromkeys(names, "right")
+    assert result["status"] == "graded"

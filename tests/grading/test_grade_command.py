@@ -1,0 +1,59 @@
+"""`course grade`: what it refuses, and a small class from the folder to the page."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from course_utils.cli import app
+from course_utils.grading import demo, probe
+from course_utils.grading.layout import NoBox
+
+
+def course(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "it is not said what to grade"),
+        (("--lesson", "22"), "there is no lesson or exercise 22"),
+        (("--lesson", "02", "--exercise", "lstm_updat"), "there is no lesson or exercise lstm_updat"),
+    ],
+)
+def test_what_to_grade_must_be_named(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    code, output = course("grade", tmp_path, "--out", tmp_path / "out", *arguments)
+    assert code == 2
+    assert said in output
+    assert "--lesson 02" in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    code, output = course("grade", tmp_path / "nowhere", "--out", tmp_path / "out", "--lesson", "02")
+    assert code == 2
+    assert "neither a folder nor a zip file" in output
+
+
+def test_a_small_class_is_graded_from_the_folder_to_the_page(tmp_path: Path) -> None:
+    try:
+        probe.require()
+    except NoBox as error:
+        pytest.skip(str(error))
+    given = tmp_path / "given"
+    given.mkdir()
+    for sample in demo.SAMPLES[:2]:
+        (given / sample.file).write_bytes(sample.build())
+    code, output = course("grade", given, "--out", tmp_path / "out", "--exercise", "lstm_update", "--workers", "1")
+    assert code == 0, output
+    assert "2 of 2 submissions" in output
+    assert (tmp_path / "out" / "index.html").is_file()
+    rows = list(csv.DictReader((tmp_path / "out" / "grades.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert len(rows) == 2
+    again = course("grade", given, "--out", tmp_path / "out", "--exercise", "lstm_update", "--workers", "1")[1]
+    assert "kept from an earlier run │ 2" in again
