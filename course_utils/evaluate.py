@@ -75,7 +75,7 @@ def paired_bootstrap(
         raise ValueError(f"block must lie between 1 and the {n} errors, not {block}")
     generator = torch.Generator().manual_seed(seed)
     squares_a, squares_b = errors_a.double().square(), errors_b.double().square()
-    gaps, at_once = [], max(1, 4_000_000 // n)  # a few million entries at a time
+    gaps, at_once = [], max(1, 500_000 // n)  # half a million entries at a time: tens of megabytes
     for done in range(0, resamples, at_once):
         count = min(at_once, resamples - done)
         starts = torch.randint(0, n - block + 1, (count, -(-n // block)), generator=generator)
