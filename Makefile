@@ -57,7 +57,7 @@ test-unit: $(TEST)
 # that should carry the tag nbval-ignore-output.
 test-nbval: $(TEST)
 	@printf '\n== nbval: stored outputs against profile smoke without data\n'
-	@time COURSE_PROFILE=smoke COURSE_DATA= COURSE_OFFLINE=1 $(BIN)/pytest -q -p no:cacheprovider --nbval \
+	@time OMP_NUM_THREADS=1 COURSE_PROFILE=smoke COURSE_DATA= COURSE_OFFLINE=1 $(BIN)/pytest -q -p no:cacheprovider --nbval \
 		--nbval-current-env --nbval-cell-timeout=120 -n $(WORKERS) --dist loadfile $(NOTEBOOKS)
 
 # For machines whose numbers differ from the stored ones (GPUs): the cells run, outputs are not compared.
