@@ -339,17 +339,14 @@ def grade(
     """
     with user_errors():
         names = _exercises(lesson or [], exercise or [])
-        from course_utils.grading import grader, reports
+        from course_utils.grading import grader, pages
 
         options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
-        with grader.live_table(console) as report:
-            summary = grader.run(submissions, out, names, report=report, **options)
-        results = reports.load(summary.folder)
         title = f"Lesson {', '.join(lesson)}" if lesson else "Exercises"
-        page = reports.write(results, out, title, summary.absent)[0]
+        summary, results, page = grader.run_and_report(submissions, out, names, title, console, **options)
     console.print(grader.table(summary.progress))
     say(f"Look: {shown(page)}")
-    waiting = sum(result["status"] in ("needs_review", "infra_error") for result in results)
+    waiting = sum(result["status"] in pages.NOT_FINAL for result in results)
     if waiting:
         say(f"{waiting} of {len(results)} wait for a person or another run: their grades are left empty.")
     raise typer.Exit(1 if waiting else 0)

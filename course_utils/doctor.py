@@ -35,8 +35,16 @@ class Finding:
 def examine(root: Path | None) -> list[Finding]:
     """All findings. A check that itself fails is a finding too. Without the repository some checks cannot be made."""
     checks: list[Callable[[Path], Iterator[Finding]]]
-    checks = [check_python, check_packages, check_device, check_kernel, check_notebooks, check_data, check_disk]
-    checks.append(check_grading)
+    checks = [
+        check_python,
+        check_packages,
+        check_device,
+        check_kernel,
+        check_notebooks,
+        check_data,
+        check_disk,
+        check_grading,
+    ]
     findings: list[Finding] = []
     if root is None:
         checks = [check_device, check_kernel, check_data, check_disk]

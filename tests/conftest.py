@@ -3,6 +3,7 @@
 import base64
 import struct
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,20 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests set profile and device themselves."""
     for name in ("COURSE_PROFILE", "COURSE_DEVICE", "COURSE_SOLUTIONS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing loaded yet, nothing of this machine's own found, and no network."""
+    from course_utils import data, download
+
+    monkeypatch.setattr(data, "_loaded", {})
+    monkeypatch.setattr(data, "_sources", {})
+    monkeypatch.setattr(download, "_said", set())
+    monkeypatch.setattr(download, "_checkout_directory", lambda: None)
+    monkeypatch.setattr(download, "_cache_directory", lambda: tmp_path / "cache")
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    monkeypatch.delenv("COURSE_DATA", raising=False)
 
 
 class Shown:

@@ -25,17 +25,7 @@ STEPS = {
     "test": [[[62, 64, 55, 50], [62, 55, 50], [79, 71, 64, 52], [81, 76, 69, 57], [69, 57]]],
 }
 
-
-@pytest.fixture(autouse=True)
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing loaded yet, nothing of this machine's own found, and no network."""
-    monkeypatch.setattr(data, "_loaded", {})
-    monkeypatch.setattr(data, "_sources", {})
-    monkeypatch.setattr(download, "_said", set())
-    monkeypatch.setattr(download, "_checkout_directory", lambda: None)
-    monkeypatch.setattr(download, "_cache_directory", lambda: tmp_path / "cache")
-    monkeypatch.setenv("COURSE_OFFLINE", "1")
-    monkeypatch.delenv("COURSE_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("no_data")
 
 
 def plant(content: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -15,17 +15,7 @@ import torch
 from course_utils import data, download, images, texts
 from course_utils.download import Dataset, File, StorageError
 
-
-@pytest.fixture(autouse=True)
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing loaded yet, nothing of this machine's own found, and no network."""
-    monkeypatch.setattr(data, "_loaded", {})
-    monkeypatch.setattr(data, "_sources", {})
-    monkeypatch.setattr(download, "_said", set())
-    monkeypatch.setattr(download, "_checkout_directory", lambda: None)
-    monkeypatch.setattr(download, "_cache_directory", lambda: tmp_path)
-    monkeypatch.setenv("COURSE_OFFLINE", "1")
-    monkeypatch.delenv("COURSE_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("no_data")
 
 
 def idx(values: np.ndarray) -> bytes:

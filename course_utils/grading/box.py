@@ -51,8 +51,8 @@ class Limits:
     """What one box may take. Sizes in bytes, times in seconds.
 
     `cpu_seconds`, `tasks` (processes and threads), `total_memory`, `tmp_bytes` and `tmp_files` hold for all its
-    processes together, `memory_bytes` is what each may map for
-    itself (data, not the libraries it maps). `output_bytes` of what they print are kept.
+    processes together, `memory_bytes` is what each may map for itself (data, not the libraries it maps).
+    `output_bytes` of what they print are kept.
     """
 
     cpu_seconds: float = 60.0

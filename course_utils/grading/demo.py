@@ -103,17 +103,15 @@ def differences(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the samples in OUT/handed-in, grade them, write the reports into OUT; 1 if anything is not as it must be."""
-    from course_utils.grading import grader, reports
+    from course_utils.grading import grader
 
     parser = argparse.ArgumentParser(prog="grade-demo", description=main.__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--open", action="store_true", help="show the page about the cohort in a browser")
     options = parser.parse_args(arguments)
-    write(options.out / "handed-in")
-    with grader.live_table() as report:
-        summary = grader.run(options.out / "handed-in", options.out, names(LESSON), report=report)
-    results = reports.load(summary.folder)
-    page = reports.write(results, options.out, f"Lesson {LESSON}", summary.absent)[0]
+    handed_in = options.out / "handed-in"
+    write(handed_in)
+    _, results, page = grader.run_and_report(handed_in, options.out, names(LESSON), f"Lesson {LESSON}")
     found = differences(results)
     print(*(found or ["All twelve came out as they must."]), f"Look: {page.resolve()}", sep="\n")
     if options.open:

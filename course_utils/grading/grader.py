@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 import logging
 import os
@@ -28,14 +29,13 @@ import torch
 
 from course_utils import results as recorded
 from course_utils.exercises.define import definition
-from course_utils.grading import checker
+from course_utils.grading import checker, reports
 from course_utils.grading.submissions import Collection, Entry, Submission, collect, printable
 from course_utils.notebook_files import CourseError, find_root, write_text
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-VERSION = 1  # of the result files
 ATTEMPTS = 3  # at a submission, if the fault is the machine's
 DEATHS = 1  # of workers that a submission survives in company; then it is tried once more, alone
 SECRET_BYTES = 32
@@ -129,9 +129,22 @@ def run(
         if first is not None:
             with _client(scheduler, workers) as client:
                 _require_boxes(client, box_factory)
-                work.grade(client, _chain(first, waiting), box_factory or real_box)
+                work.grade(client, itertools.chain([first], waiting), box_factory or real_box)
         book.tidy()
     return Summary(folder, work.progress, tuple(work.quarantined), found.ignored, found.absent)
+
+
+def run_and_report(
+    source: Path | str, out: Path, names: Sequence[str], title: str, console: Any = None, **options: Any
+) -> tuple[Summary, list[dict[str, Any]], Path]:
+    """`run` under a live table, then write all reports; returns also the results, and the page about the cohort.
+
+    `title` names the assignment; `options` are those of `run`. Raises what `run` and `reports.load` raise.
+    """
+    with live_table(console) as report:
+        summary = run(source, out, names, report=report, **options)
+    results = reports.load(summary.folder)
+    return summary, results, reports.write(results, out, title, summary.absent)[0]
 
 
 def real_box() -> AbstractContextManager[Any]:
@@ -144,11 +157,6 @@ def real_box() -> AbstractContextManager[Any]:
 def grade_task(task: Task, box_factory: checker.BoxFactory) -> dict[str, Any]:
     """Run in a worker: grade one submission."""
     return checker.grade(task.cells, task.names, task.student, task.secret, box_factory)
-
-
-def _chain(first: tuple[Submission, str], rest: Iterator[tuple[Submission, str]]) -> Iterator[tuple[Submission, str]]:
-    yield first
-    yield from rest
 
 
 # -- secret and versions -----------------------------------------------------------------------------------------
@@ -192,14 +200,11 @@ def course_version() -> str:
 def exercise_fingerprint() -> str:
     """A hash of all code on which points depend: the exercises, and what grades them; and of torch's version."""
     here = Path(__file__).resolve().parent
-    paths = [*sorted((here.parent / "exercises").glob("*.py"))]
-    paths += [
-        here / f"{name}.py"
-        for name in ("checker", "wire", "inside", "extract", "box", "layout", "processes", "seccomp")
-    ]
+    graders = ("checker", "wire", "inside", "extract", "box", "layout", "processes", "seccomp")
+    paths = [*sorted((here.parent / "exercises").glob("*.py")), *(here / f"{name}.py" for name in graders)]
     digest = hashlib.sha256(torch.__version__.encode())
     for path in paths:
-        digest.update(path.name.encode() + b"\0" + (path.read_bytes() if path.exists() else b"") + b"\0")
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -216,7 +221,15 @@ class _Book:
 
     def fingerprint(self, submission: Submission) -> str:
         """What a result depends on beside the notebook's content, which is in the key."""
-        told = [VERSION, self.version, self._code, self.names, submission.student, submission.file, submission.reason]
+        told = [
+            reports.VERSION,
+            self.version,
+            self._code,
+            self.names,
+            submission.student,
+            submission.file,
+            submission.reason,
+        ]
         told += [submission.late, submission.deadline, submission.notes]
         return hmac.new(self.secret, json.dumps(told).encode(), hashlib.sha256).hexdigest()[:32]
 
@@ -233,7 +246,7 @@ class _Book:
     def write(self, submission: Submission, fingerprint: str, graded: dict[str, Any]) -> dict[str, Any]:
         """Write a result file, whole or not at all. Raises GradingError when the disk is full, say."""
         result = {
-            "version": VERSION,
+            "version": reports.VERSION,
             "key": submission.key,
             "student": submission.student,
             "file": submission.file,
@@ -399,8 +412,8 @@ def _read(entry: Entry) -> Submission:
     try:
         return entry.read()
     except (MemoryError, ValueError) as error:
-        return Submission(hashlib.sha256(entry.raw.encode("utf-8", "replace")).hexdigest()[:32], entry.student,
-                          entry.file, None, f"it cannot be read ({_words(error)})")  # fmt: skip
+        key = hashlib.sha256(entry.raw.encode("utf-8", "replace")).hexdigest()[:32]
+        return Submission(key, entry.student, entry.file, None, f"it cannot be read ({_words(error)})")
 
 
 def _words(error: BaseException) -> str:

@@ -42,6 +42,8 @@ GROUPS = {
     "open": "not attempted or not found",
     "review": "waits for a person or another run",
 }
+# A submission's status, as students read it. Before a person, or another run, has settled those in NOT_FINAL, no grade
+# is passed on.
 STATES = {
     "graded": "graded",
     "student_error": "the code ended the grader's process, or had to be stopped; the other exercises were graded",
@@ -49,6 +51,7 @@ STATES = {
     "needs_review": "a person will look at it before the points are final",
     "infra_error": "it could not be graded yet, for a reason that is not in the notebook; it will be tried again",
 }
+NOT_FINAL = ("needs_review", "infra_error")
 UNREADABLE = (
     "Open the notebook once more where you wrote it, save it, download it as a notebook (.ipynb), and look whether it "
     "opens again before you hand it in."
@@ -185,7 +188,7 @@ def _page(title: str, body: str) -> str:
 def student_page(result: Mapping[str, Any], places: Mapping[str, Place], title: str) -> str:
     """What a student gets back: points, and for each exercise its state, what was found, and where to read again."""
     points, most = total(result)
-    final = "" if result["status"] not in ("needs_review", "infra_error") else ", not final"
+    final = ", not final" if result["status"] in NOT_FINAL else ""
     name = display_name(result["student"])
     parts = [
         f"<h1>{escape(title)}: feedback for {escape(name)}</h1>",

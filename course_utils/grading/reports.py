@@ -27,8 +27,6 @@ from course_utils.grading.submissions import printable
 from course_utils.notebook_files import CourseError, write_text
 
 VERSION = 1  # of the result files
-STATUSES = ("graded", "student_error", "unreadable", "needs_review", "infra_error")
-NOT_FINAL = ("needs_review", "infra_error")  # no grade is passed on before a person, or another run, has settled them
 FIELDS = {
     "key": str,
     "student": str,
@@ -98,8 +96,8 @@ def _problem(result: Any) -> str:
     if not isinstance(result, dict) or result.get("version") != VERSION:
         return f"version {VERSION} was expected"
     problem = _wrong_field(result, FIELDS)
-    if problem or result["status"] not in STATUSES:
-        return problem or f"the status is {printable(result['status'])!r}, not one of {', '.join(STATUSES)}"
+    if problem or result["status"] not in pages.STATES:
+        return problem or f"the status is {printable(result['status'])!r}, not one of {', '.join(pages.STATES)}"
     for exercise in result["exercises"]:
         problem = _wrong_field(exercise, EXERCISE_FIELDS) if isinstance(exercise, dict) else "an exercise is no object"
         if problem:
@@ -182,7 +180,7 @@ def students(results: Iterable[dict[str, Any]]) -> list[Student]:
 
 def _grade(results: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
     """The points to pass on, or None and the reason."""
-    open_ones = [result for result in results if result["status"] in NOT_FINAL]
+    open_ones = [result for result in results if result["status"] in pages.NOT_FINAL]
     if open_ones:
         return None, open_ones[0]["status"]
     totals = {pages.total(result)[0] for result in results}
