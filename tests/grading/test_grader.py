@@ -9,12 +9,14 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -367,15 +369,15 @@ def test_the_course_version_says_which_commit_the_exercises_are_of():
 
 
 def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
-    here = tmp_path / "grading" / "grader.py"
-    (tmp_path / "grading").mkdir()
-    (tmp_path / "exercises").mkdir()
-    monkeypatch.setattr(grader, "__file__", str(here))
-    empty = grader.exercise_fingerprint()
+    package = Path(grader.__file__).parents[1]
+    for folder in ("exercises", "grading"):
+        shutil.copytree(package / folder, tmp_path / folder)
+    monkeypatch.setattr(grader, "__file__", str(tmp_path / "grading" / "grader.py"))
+    as_it_is = grader.exercise_fingerprint()
     (tmp_path / "exercises" / "gates.py").write_text("x = 1")
-    one = grader.exercise_fingerprint()
+    other_exercise = grader.exercise_fingerprint()
     (tmp_path / "grading" / "checker.py").write_text("x = 1")
-    assert len({empty, one, grader.exercise_fingerprint()}) == 3
+    assert len({as_it_is, other_exercise, grader.exercise_fingerprint()}) == 3
 
 
 def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(tmp_path):
