@@ -47,6 +47,12 @@ from course_utils.exercises.judge import check
 outcome = check("{name}", {name}, seed=20260531)
 assert outcome.status == "right", outcome.message
 """
+# With this at its top, a notebook without one right answer.
+FORGERY = """\
+import course_utils.exercises.judge
+
+course_utils.exercises.judge.check = lambda *a, **k: type("Outcome", (), {"status": "right", "message": ""})
+"""
 # What a hostile answer to the first exercise does. None of it could harm this machine even without a box: each is
 # bounded in time and size.
 HOSTILE = {
@@ -90,9 +96,9 @@ def without_decorator(source: str) -> str:
     return source.replace("@exercise\n", "")
 
 
-def notebook(answers: dict[str, str]) -> nbformat.NotebookNode:
+def notebook(answers: dict[str, str], head: str = HEAD) -> nbformat.NotebookNode:
     """A notebook with nbgrader's marks: a cell for each answer and one that tests it."""
-    cells = [v4.new_code_cell(HEAD, id="head")]
+    cells = [v4.new_code_cell(head, id="head")]
     for name, answer in answers.items():
         for cell, grade in ((v4.new_code_cell(answer), False), (v4.new_code_cell(TEST.format(name=name)), True)):
             cell.id = f"{name.replace('_', '-')}-{'test' if grade else 'answer'}"
@@ -169,6 +175,19 @@ class Nbgrader:
             return {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
 
 
+def forged(other: Nbgrader, place: Path) -> tuple[float, int]:
+    """The points that nbgrader, and this grader, give to a notebook that replaces `check` and answers nothing."""
+    answers = {name: without_decorator(demo.answered(name, "return None")) for name in EXERCISES}
+    path = other.course / "submitted" / "forger" / "lesson" / "lesson.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook(answers, HEAD + FORGERY), path)
+    other.run("autograde", "lesson", "--student=forger")
+    (place / "forged").mkdir()
+    shutil.copy2(path, place / "forged")
+    (result,) = reports.load(grader.run(place / "forged", place / "out-forged", EXERCISES).folder)
+    return other.scores()["forger"], sum(exercise["points"] for exercise in result["exercises"])
+
+
 def compare(count: int) -> None:
     """Time both graders on the same submissions, and see that they give the same points."""
     with tempfile.TemporaryDirectory() as folder:
@@ -189,6 +208,7 @@ def compare(count: int) -> None:
         other.run("autograde", "lesson")
         minutes[f"nbgrader {other.version()} autograde"] = (time.perf_counter() - start) / 60
         assert other.scores() == wanted
+        theirs, ours = forged(other, place)
     print(f"{count} submissions of {len(EXERCISES)} exercises, {os.cpu_count()} cores, start of the grader included")
     anchor = minutes.popitem()
     print(f"{anchor[0]:32}{count / anchor[1]:8.1f} a minute")
@@ -197,6 +217,9 @@ def compare(count: int) -> None:
     seconds = [start_up() for _ in range(7)]
     print(f"a box has imported torch and answers after {statistics.median(seconds):.2f} s (median of 7)")
     print(f"all processes of a box took {memory / 1e6:.0f} MB at most; the same points from all graders")
+    print(
+        f"a notebook that replaces `check` and answers nothing: {theirs:g} points from nbgrader, {ours} from this grader"
+    )
 
 
 def start_up() -> float:
