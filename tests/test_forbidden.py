@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from course_utils import runtime
+from course_utils import notebook_files, runtime
 from course_utils.exercises import hint, names, notebook
 from course_utils.exercises.define import Definition, definition
 from course_utils.exercises.forbidden import calls
@@ -124,6 +124,18 @@ def test_neither_the_reference_nor_a_mistake_uses_what_its_exercise_forbids(name
     exercise = definition(name)
     for key, source in sources(exercise).items():
         assert calls(exercise.forbidden, name, [source]) == [], key
+
+
+@pytest.mark.parametrize("name", FORBIDDING)
+def test_the_lessons_own_code_raises_no_alarm_about_an_answer_written_by_hand(name):
+    exercise = definition(name)
+    root = notebook_files.find_root()
+    (lesson,) = notebook_files.find_lessons([exercise.lesson], root)
+    cells = [cell.source for cell in notebook_files.read(lesson.path).cells if cell.cell_type == "code"]
+    assert any(f"def {name}(" in cell for cell in cells)
+    answered = [exercise.source() if f"def {name}(" in cell else cell for cell in cells]
+    assert calls(exercise.forbidden, name, answered) == []
+    assert calls(exercise.forbidden, name, [*answered, f"def {name}():\n    x.{exercise.forbidden[0]}"]) != []
 
 
 def test_the_helpers_of_references_and_mistakes_are_searched_too():
