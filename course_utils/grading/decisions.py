@@ -104,8 +104,7 @@ def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], pat
     ]
     if kept or waiting or path.exists():
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*waiting, *kept])
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerows([COLUMNS, *([line.get(name, "") for name in COLUMNS] for line in (*waiting, *kept))])
         write_text(buffer.getvalue(), path)
     return len(waiting)
