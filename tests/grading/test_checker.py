@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 from fake_box import FakeBox, Gone
 
-from course_utils.exercises import define
+from course_utils.exercises import define, judge
 from course_utils.exercises.judge import ADVICE, check
 from course_utils.exercises.observe import Observation, observe
 from course_utils.grading import checker, wire
@@ -380,3 +382,32 @@ def test_the_reference_of_every_exercise_is_right_across_the_wire():
     result, _ = grade([f"def {name}(): pass" for name in names], names, answer=reference)
     assert {mark["name"]: mark["status"] for mark in result["exercises"]} == dict.fromkeys(names, "right")
     assert result["status"] == "graded"
+
+
+def test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point(monkeypatch):
+    """The run is stopped with Ctrl-Z for a while, say, or its virtual machine is paused."""
+
+    def interrupted(x, grad_output):
+        for _ in range(100):
+            time.sleep(0.01)
+        return grad_output * (x > 0)
+
+    monkeypatch.setattr(judge, "REFERENCE_LIMIT", 0.1)
+    monkeypatch.setattr(define.definition("relu_backward"), "reference", interrupted)
+    result, _ = grade([RELU], ["relu_backward"])
+    assert (result["status"], only(result)["status"]) == ("needs_review", "needs_review")
+
+
+def test_a_result_that_is_far_too_large_is_not_computed_with(monkeypatch):
+    """Broadcast against what was asked for, some hundred kilobytes would fill gigabytes outside of the box."""
+    asked = []
+    claims = {
+        key: replace(claim, holds=lambda *_, key=key: asked.append(key))
+        for key, claim in define.definition("adding_problem").claims.items()
+    }
+    monkeypatch.setattr(define.definition("adding_problem"), "claims", claims)
+    for rows, looked_at in ((600, True), (30_000, False)):
+        asked.clear()
+        code = f"def adding_problem(batch, length, generator):\n    return torch.ones(batch, length, 2), torch.ones({rows}, 1)"
+        mark = only(grade([code], ["adding_problem"])[0])
+        assert (mark["status"], mark["points"], bool(asked)) == ("wrong", 0, looked_at)
