@@ -164,7 +164,7 @@ def total(result: Mapping[str, Any]) -> tuple[float, float]:
 
 def display_name(student: str) -> str:
     """The student's name without the number that Canvas and Moodle append."""
-    return printable(re.sub(r"(?<=.)_\d{1,18}$", "", student)) or "unnamed"
+    return printable(re.sub(r"(?<=.)_[0-9]{1,18}$", "", student)) or "unnamed"
 
 
 def exercise_names(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -40,8 +40,9 @@ MANIFEST_LIMIT = 5_000_000  # bytes
 DEPTH = 8  # nested folders
 NAME_LIMIT = 150  # characters of a student's or a file's name
 
-CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_\d+_(?P<file>.+)", re.DOTALL | re.IGNORECASE)
-MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_file(_.*)?", re.DOTALL)
+CANVAS = re.compile(r"(?P<name>.+?)_(?P<late>LATE_)?(?P<id>[0-9]{1,18})_[0-9]+_(?P<file>.+)", re.DOTALL | re.IGNORECASE)
+MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>[0-9]{1,18})_assignsubmission_file(_.*)?", re.DOTALL)
+MOODLE_FOLDER = re.compile(MOODLE.pattern.replace(".+?", ".+"), re.DOTALL)  # the last number is Moodle's own
 SKIPPED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 HASH = 16  # hexadecimal digits of a key's parts
 
@@ -437,16 +438,21 @@ def identify(path: str, top: str = "") -> tuple[str, bool]:
     """
     below = _parts(path)[len(_parts(top)) :]
     name = below[-1]
-    moodle = next((match for part in _parts(path)[:-1] if (match := MOODLE.fullmatch(part))), None)
+    moodle = next((match for part in _parts(path)[:-1] if (match := MOODLE_FOLDER.fullmatch(part))), None)
     if moodle is None and len(below) > 1:
         return printable(below[0]) or "unnamed", False
     canvas = CANVAS.fullmatch(name)
     if moodle is None and canvas:
-        return printable(f"{canvas['name']}_{canvas['id']}"), bool(canvas["late"])
+        return _numbered(canvas), bool(canvas["late"])
     moodle = moodle or MOODLE.fullmatch(name)
     if moodle:
-        return printable(f"{moodle['name']}_{moodle['id']}"), False
+        return _numbered(moodle), False
     return printable(name[: -len(".ipynb")]) or "unnamed", False
+
+
+def _numbered(match: re.Match[str]) -> str:
+    """Name and number, which a long name does not cut off."""
+    return f"{printable(match['name'], NAME_LIMIT - 20)}_{match['id']}"
 
 
 def _top(paths: list[str]) -> str:

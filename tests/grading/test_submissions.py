@@ -280,6 +280,15 @@ def test_what_is_no_zip_is_refused_with_its_name(tmp_path, data):
         ("Jane Doe_12345_assignsubmission_file_02.ipynb", "Jane Doe_12345", False),
         ("jane/week 2/bob_99_88_x.ipynb", "jane", False),
         ("Copy of 02_LSTM.ipynb", "Copy of 02_LSTM", False),
+        ("van_der_berg_LATE_1003_5003_lstm.ipynb", "van_der_berg_1003", True),
+        ("van_der_1003_5003_x_1002_assignsubmission_file_y.ipynb", "van_der_1003", False),
+        (
+            "Eve_1002_assignsubmission_file_1003_assignsubmission_file_/x.ipynb",
+            "Eve_1002_assignsubmission_file_1003",
+            False,
+        ),
+        (f"{'x' * 300}_1003_5003_y.ipynb", f"{'x' * 129}…_1003", False),
+        ("eve_\u0663_\u0663_y.ipynb", "eve_\u0663_\u0663_y", False),
     ],
 )
 def test_names_tell_the_student_and_a_file_name_cannot_claim_another(path, student, late):
