@@ -324,7 +324,7 @@ def _list_zip(path: Path, files: _Files) -> None:
             _check_directory(file)
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
-    except (zipfile.BadZipFile, struct.error, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OSError) as error:
         raise SubmissionError(f"{path}: neither a folder nor a zip that can be read ({error}).") from None
     for member in members:
         if not member.is_dir():
@@ -401,13 +401,19 @@ def read_manifest(path: Path) -> dict[str, _Row]:
         columns = [name.strip().lower() for name in reader.fieldnames or []]
         reader.fieldnames = columns
         if not {"file", "student"} <= set(columns):
-            raise SubmissionError(f"{path}: the first line must name the columns file and student; it is {columns}")
+            raise SubmissionError(
+                f"{path}: the first line must name the columns file and student, with a comma between; it is {columns}"
+            )
         rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise SubmissionError(f"{path} is no UTF-8 text ({error}). Save it as CSV UTF-8, with commas.") from None
+    except (OSError, csv.Error) as error:
         raise SubmissionError(f"{path} cannot be read: {error}") from None
+    if not rows:
+        raise SubmissionError(f"{path} names no file. Complete it, or take it away: then names of files decide.")
     found: dict[str, _Row] = {}
     for number, row in enumerate(rows, 2):
-        name, student = (row.get("file") or "").strip(), printable(row.get("student") or "")
+        name, student = _normal((row.get("file") or "").strip()), printable(row.get("student") or "")
         if not name or not student:
             raise SubmissionError(f"{path}, row {number}: both file and student must be given")
         if name in found:
@@ -417,11 +423,18 @@ def read_manifest(path: Path) -> dict[str, _Row]:
     return found
 
 
+def _normal(path: str) -> str:
+    """A path as a manifest and a folder agree on it: a Mac writes an é in two parts, a shell puts ./ before it."""
+    return unicodedata.normalize("NFC", path.removeprefix("./"))
+
+
 def _time(text: str, where: str) -> float | None:
     if not text.strip():
         return None
     try:
-        return datetime.datetime.fromisoformat(text.strip()).timestamp()
+        seconds = datetime.datetime.fromisoformat(text.strip()).timestamp()
+        _iso(seconds)
+        return seconds
     except (ValueError, OverflowError):
         raise SubmissionError(f"{where}: {printable(text)!r} is no time; write it as 2026-05-31T23:59") from None
 
@@ -472,7 +485,7 @@ def _entry(file: _Found, top: str, rows: dict[str, _Row]) -> Entry:
     """The entry of a file; the manifest, if there is one, is believed rather than the file's name."""
     path, load, time = file
     student, late = identify(path, top)
-    row = rows.get(path) or rows.get("/".join(_parts(path)[len(_parts(top)) :]))
+    row = rows.get(_normal(path)) or rows.get(_normal("/".join(_parts(path)[len(_parts(top)) :])))
     if row is None:
         notes = ("this file is not in the manifest: is the student enrolled?",) if rows else ()
         return Entry(student, printable(path), path, load, time, late, "", notes)
