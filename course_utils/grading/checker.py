@@ -31,6 +31,8 @@ START_LIMIT = 40.0  # seconds until a box has run a notebook's definitions
 SLOW_START = 20.0  # seconds after which an empty box is up: slower, and the machine is too busy to blame anybody
 GRACE = 8.0  # seconds that a box may take for one trial beyond the call itself: importing, copying, sending
 FIRST_GRACE = 25.0  # the same for the first trial, before which the imports and constants around a function run
+SUBMISSION_LIMIT = 120.0  # seconds that the boxes of one submission may take, retries included, and EXERCISE_LIMIT more
+EXERCISE_LIMIT = 40.0  # for each exercise; one box alone may use up SUBMISSION_LIMIT, so that a pause is no loss
 NOTES = 20  # of the box's remarks on a notebook
 PLAIN_TYPES = ("tensor", "tuple", "list", "dict", "set", "str", "int", "float", "bool", "complex", "bytes", "None")
 TYPES = {
@@ -249,6 +251,7 @@ class _Session:
         self._box: Any = None
         self._found: set[str] = set()
         self._starts, self._started = 0, False
+        self._left = SUBMISSION_LIMIT + EXERCISE_LIMIT * len(names)
 
     def __enter__(self) -> _Session:
         return self
@@ -270,9 +273,18 @@ class _Session:
 
     def ask(self, name: str, trials: list[Trial]) -> _Answers | None:
         """What a box answers to the trials, as far as it gets; None if the notebook has no such function."""
-        answers = _Answers(death=self.hopeless)
+        if self._left <= 0 and not self.hopeless:
+            self.check_machine()
+            self.hopeless = "all exercises together ran longer than the time limit"
         if self.hopeless:
-            return answers
+            return _Answers(death=self.hopeless)
+        start = time.monotonic()
+        answers = self._ask(name, trials)
+        self._left -= min(time.monotonic() - start, SUBMISSION_LIMIT)
+        return answers
+
+    def _ask(self, name: str, trials: list[Trial]) -> _Answers | None:
+        answers = _Answers()
         learned = self._box is not None
         try:
             if not learned:

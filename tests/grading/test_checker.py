@@ -411,3 +411,38 @@ def test_a_result_that_is_far_too_large_is_not_computed_with(monkeypatch):
         code = f"def adding_problem(batch, length, generator):\n    return torch.ones(batch, length, 2), torch.ones({rows}, 1)"
         mark = only(grade([code], ["adding_problem"])[0])
         assert (mark["status"], mark["points"], bool(asked)) == ("wrong", 0, looked_at)
+
+
+def slow_death(*_):
+    time.sleep(0.3)
+    raise Gone
+
+
+def test_a_submission_does_not_hold_the_grader_for_each_of_its_exercises_anew(monkeypatch):
+    names = ["relu_backward", "rnn_step", "flop_ratio"]
+    cells = [f"def {name}(*a): return 1" for name in names]
+    monkeypatch.setattr(checker, "SUBMISSION_LIMIT", 0.5)
+    monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.0)
+    result, boxes = grade(cells, names, answer=slow_death)
+    assert [box.asked == [] for box in boxes] == [
+        False,
+        False,
+        True,
+    ]  # the last one only shows that the machine is well
+    assert [mark["status"] for mark in result["exercises"]] == ["error"] * 3
+    assert result["status"] == "student_error" and "all exercises together" in result["reason"]
+    monkeypatch.setattr(checker, "SLOW_START", 0.0)
+    assert grade(cells, names, answer=slow_death)[0]["status"] == "infra_error"
+
+
+def test_a_pause_of_the_machine_does_not_use_up_a_submissions_time(monkeypatch):
+    def paused(trial, candidate, count):
+        if count == 1 and not pauses:
+            pauses.append(time.sleep(1.0))
+            raise Gone
+
+    pauses = []
+    monkeypatch.setattr(checker, "SUBMISSION_LIMIT", 0.5)
+    monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.2)
+    result, _ = grade([RELU], ["relu_backward"], answer=paused, reason="killed")
+    assert only(result)["status"] == "right" and len(pauses) == 1
