@@ -111,6 +111,13 @@ class Unwatched(Box):
         return "time" if seconds > self.limits.wall_seconds else ""
 
 
+class Starved(Box):
+    """As where the processes of all boxes count together, and others have nearly used them up."""
+
+    def process_limits(self):
+        return [*super().process_limits(), "--nproc=2:2"]
+
+
 def run(program, kind=Box, limits=LITTLE, seconds=12):
     """A box in which this program has ended, or was ended."""
     with kind(limits, program) as box:
@@ -167,6 +174,7 @@ def test_a_box_holds_against_all_attempts():
         (Writable, {"writing"}),
         (Roomy, {"writing"}),
         (Unlimited, {"limits"}),
+        (Starved, {"limits"}),
     ],
 )
 def test_the_attempts_find_what_is_missing_in_a_weakened_box(kind, leak):
