@@ -12,11 +12,13 @@ import contextlib
 import hashlib
 import hmac
 import io
+import itertools
 import json
 import re
+import textwrap
 import time
 import tokenize
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -127,6 +129,7 @@ def grade(
         return blank("unreadable", f"the notebook's code cannot be sent to a box: {error}", names)
     with _Session(cells, [exercise.name for exercise in exercises], box_factory) as session:
         marks = [_grade_one(exercise, student, secret, session) for exercise in exercises]
+    _review_dependent(marks, cells)
     statuses = {mark.status for mark in marks}
     status = next((s for s in ("infra_error", "needs_review") if s in statuses), "")
     status = status or ("student_error" if session.deaths else "graded")
@@ -171,6 +174,38 @@ def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Sess
         outcome.message,
         seconds,
     )
+
+
+def _review_dependent(marks: list[Mark], cells: Sequence[str]) -> None:
+    """Set aside what failed and calls another exercise that failed: in the notebook, that one's name means the reference,
+    so that the caller may have been right there; in a box, it means the student's own."""
+    failed = {mark.name for mark in marks if mark.status not in ("right", "infra_error")}
+    for mark in marks:
+        if mark.status in ("wrong", "diagnosed", "error", "not attempted"):
+            called = sorted((_names_in(_function(mark.name, cells)) & failed) - {mark.name})
+            if called:
+                mark.status, mark.mistake = "needs_review", None
+                mark.message = (
+                    f"it calls {', '.join(f'`{name}`' for name in called)}, which is not right yet: with that, it cannot be "
+                    "judged. A person will decide."
+                )
+
+
+def _function(name: str, cells: Sequence[str]) -> str:
+    """The source of the last function of this name, as its indent shows it; "" if there is none."""
+    head = re.compile(rf"^([ \t]*)(?:async[ \t]+)?def[ \t]+{re.escape(name)}\b", re.MULTILINE)
+    for cell in reversed(cells):
+        found = list(head.finditer(cell))
+        if found:
+            first, *others = cell[found[-1].start() :].splitlines()
+            inside = tuple(found[-1][1] + mark for mark in " \t)")
+            return textwrap.dedent("\n".join([first, *_while_inside(others, inside)])) + "\n"
+    return ""
+
+
+def _while_inside(lines: Sequence[str], beginnings: tuple[str, ...]) -> Iterator[str]:
+    """The first lines that are blank or begin in one of these ways."""
+    return itertools.takewhile(lambda line: not line.strip() or line.startswith(beginnings), lines)
 
 
 def _outcome(exercise: Definition, trials: list[Trial], session: _Session) -> Outcome:

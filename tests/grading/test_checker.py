@@ -446,3 +446,27 @@ def test_a_pause_of_the_machine_does_not_use_up_a_submissions_time(monkeypatch):
     monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.2)
     result, _ = grade([RELU], ["relu_backward"], answer=paused, reason="killed")
     assert only(result)["status"] == "right" and len(pauses) == 1
+
+
+STEP = "discriminator_step"
+LOSS = "discriminator_loss"
+
+
+@pytest.mark.parametrize(
+    "loss", ["raise NotImplementedError", "return real_logits.mean()", ""], ids=["open", "wrong", "missing"]
+)
+def test_an_exercise_that_calls_one_that_failed_is_for_a_person(loss):
+    """In the notebook the name of an exercise that is not right means the reference, so the caller was right there."""
+    cells = [f"def {LOSS}(real_logits, fake_logits):\n    {loss}"] if loss else []
+    result, _ = grade([*cells, source(STEP)], [LOSS, STEP])
+    first, second = result["exercises"]
+    assert first["status"] in ("not attempted", "wrong", "missing") and first["points"] == 0
+    assert (second["status"], result["status"]) == ("needs_review", "needs_review")
+    assert f"`{LOSS}`" in second["message"]
+
+
+def test_an_exercise_that_only_mentions_one_that_failed_is_judged():
+    stub = f'def {STEP}(discriminator, generator_net, real, noise, optimizer):\n    """One update by `{LOSS}`."""\n'
+    code = f"{stub}    # not {LOSS}\n    raise NotImplementedError\n\nprint({LOSS})"
+    result, _ = grade([f"def {LOSS}(real_logits, fake_logits):\n    return 0\n\n{code}"], [LOSS, STEP])
+    assert [mark["status"] for mark in result["exercises"]] == ["wrong", "not attempted"]
