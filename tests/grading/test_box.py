@@ -672,6 +672,11 @@ def test_torch_works_in_a_box_and_says_nothing():
     assert box.peak_memory < Limits().total_memory / 2
 
 
+def test_a_compiled_function_runs_as_it_stands():
+    program = "import torch\nf = torch.compile(lambda x: x + 1)\nprint(f(torch.ones(2)).tolist())"
+    assert run(program, limits=Limits(), seconds=60).output.decode() == "[2.0, 2.0]\n"
+
+
 def test_a_copied_interpreter_is_complete_and_unwritable(monkeypatch, installed_course):
     monkeypatch.setattr(layout, "CACHE", pathlib.Path(installed_course, "cache"))
     layout.staged.cache_clear()
