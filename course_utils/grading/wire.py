@@ -327,6 +327,8 @@ class _Luggage:
     def _put(self, tensor: Tensor) -> str:
         if tensor.dtype not in DTYPES.values():
             raise _Stays(f"{str(tensor.dtype).removeprefix('torch.')} tensor")
+        if tensor.is_nested:
+            raise _Stays("nested tensor")
         if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
             raise _Stays(f"tensor on {tensor.device}, {str(tensor.layout).removeprefix('torch.')}")
         size = tensor.numel() * tensor.element_size()

@@ -241,6 +241,12 @@ def test_too_many_results_end_in_one_that_says_so():
     assert same(returned(record, ONE), record)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested")
+def test_a_nested_tensor_travels_as_its_name():
+    arrived = returned(Observation("returned", {"y": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}), ONE)
+    assert repr(arrived.outputs["y"]) == "<nested tensor>"
+
+
 def test_what_shares_memory_travels_with_too_many_results_or_long_names_too():
     """A wrong answer is no forgery: it arrives as the observation that it is."""
     results = {f"y[{i}]": torch.ones(1) for i in range(500)}
