@@ -1,4 +1,4 @@
-"""Which of the calls that an exercise is to be written without stand in an answer: found by their names.
+"""What an answer calls: above all, of the calls that its exercise is to be written without. Found by their names.
 
 One search serves the notebook and the grader. It cuts a notebook's code into words and parses nothing, so that no cell,
 however hostile, costs it more than time in proportion to its length. Whoever hides a name finds a way (`getattr`, say):
@@ -36,7 +36,18 @@ def calls(forbidden: Sequence[str], name: str, cells: Sequence[str]) -> list[str
     part, where that is an attribute of anything (`torch.nn.LSTM`) or was imported, also under another name; the answer's
     own functions and variables of that name are its own. Raises nothing.
     """
-    statements = [part for cell in cells for part in _statements(cell)] if forbidden else []
+    words = _used(name, cells)[1] if forbidden else set()
+    return [call for call in forbidden if call.rsplit(".", 1)[-1] in words]
+
+
+def called(name: str, cells: Sequence[str]) -> set[str]:
+    """The names that the function `name` calls, itself or by way of other functions of the cells; not its own."""
+    return _used(name, cells)[0] - {name}
+
+
+def _used(name: str, cells: Sequence[str]) -> tuple[set[str], set[str]]:
+    """The names that a function calls, and the words that tell which things of modules it uses."""
+    statements = [part for cell in cells for part in _statements(cell)]
     meant = {match[1]: part for part in statements if (match := ASSIGNED.match(part))}
     meant |= {own: part for part in statements for own in _defined(part)}
     imported = {alias: path for part in statements for alias, path in _imported(part)}
@@ -49,7 +60,7 @@ def calls(forbidden: Sequence[str], name: str, cells: Sequence[str]) -> list[str
             pending.append(used)
             if used not in meant:
                 words |= set(imported.get(used, used if "*" in imported else "").split("."))
-    return [call for call in forbidden if call.rsplit(".", 1)[-1] in words]
+    return known, words
 
 
 def remark(found: Sequence[str]) -> str:

@@ -40,7 +40,14 @@ INTERVAL = 0.05  # seconds between two looks at what a box takes
 SET_CHILD_SUBREAPER = 36  # of Linux' prctl
 MAIN = "course_utils.grading.inside"
 PROGRAM = f"{layout.COURSE}/program.py"
-ENVIRONMENT = {"PATH": "/usr/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "PATH": "/usr/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TORCHDYNAMO_DISABLE": "1",  # there is no compiler in a box: what `torch.compile` decorates runs as it stands
+}
 HINTS = {
     "setting up uid map": "On Ubuntu 24.04 AppArmor forbids user namespaces: install /etc/apparmor.d/bwrap as "
     "https://bugs.launchpad.net/bugs/2046844 shows, or `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`",

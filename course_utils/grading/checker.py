@@ -19,8 +19,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from course_utils.exercises import forbidden
 from course_utils.exercises.define import Definition, definition
-from course_utils.exercises.forbidden import calls, remark
 from course_utils.exercises.judge import ADVICE, TOTAL_LIMIT, Outcome, judge
 from course_utils.exercises.observe import TIME_LIMIT, Failure, Observation, Trial
 from course_utils.grading import wire
@@ -30,6 +30,8 @@ START_LIMIT = 40.0  # seconds until a box has run a notebook's definitions
 SLOW_START = 20.0  # seconds after which an empty box is up: slower, and the machine is too busy to blame anybody
 GRACE = 8.0  # seconds that a box may take for one trial beyond the call itself: importing, copying, sending
 FIRST_GRACE = 25.0  # the same for the first trial, before which the imports and constants around a function run
+SUBMISSION_LIMIT = 120.0  # seconds that the boxes of one submission may take, retries included, and EXERCISE_LIMIT more
+EXERCISE_LIMIT = 40.0  # for each exercise; one box alone may use up SUBMISSION_LIMIT, so that a pause is no loss
 NOTES = 20  # of the box's remarks on a notebook
 PLAIN_TYPES = ("tensor", "tuple", "list", "dict", "set", "str", "int", "float", "bool", "complex", "bytes", "None")
 TYPES = {
@@ -124,6 +126,7 @@ def grade(
         return blank("unreadable", f"the notebook's code cannot be sent to a box: {error}", names)
     with _Session(cells, [exercise.name for exercise in exercises], box_factory) as session:
         marks = [_grade_one(exercise, student, secret, session) for exercise in exercises]
+    _review_dependent(marks, cells)
     statuses = {mark.status for mark in marks}
     status = next((s for s in ("infra_error", "needs_review") if s in statuses), "")
     status = status or ("student_error" if session.deaths else "graded")
@@ -168,6 +171,21 @@ def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Sess
         outcome.message,
         seconds,
     )
+
+
+def _review_dependent(marks: list[Mark], cells: Sequence[str]) -> None:
+    """Set aside what failed and calls another exercise that failed: in the notebook, that one's name means the reference,
+    so that the caller may have been right there; in a box, it means the student's own."""
+    failed = {mark.name for mark in marks if mark.status not in ("right", "infra_error")}
+    for mark in marks:
+        if mark.status in ("wrong", "diagnosed", "error", "not attempted"):
+            called = sorted(forbidden.called(mark.name, cells) & failed)
+            if called:
+                mark.status, mark.mistake = "needs_review", None
+                mark.message = (
+                    f"it calls {', '.join(f'`{name}`' for name in called)}, which is not right yet: with that, it cannot be "
+                    "judged. A person will decide."
+                )
 
 
 def _outcome(exercise: Definition, trials: list[Trial], session: _Session) -> Outcome:
@@ -219,9 +237,9 @@ def _judged(exercise: Definition, trials: list[Trial], seen: list[Observation], 
         return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
     if outcome.status == "right" and len(tame) != len(trials):
         return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
-    used = calls(exercise.forbidden, exercise.name, session.cells) if outcome.status == "right" else []
+    used = forbidden.calls(exercise.forbidden, exercise.name, session.cells) if outcome.status == "right" else []
     if used:
-        return Outcome("needs_review", f"right, but {remark(used)}. A person will decide on its points.")
+        return Outcome("needs_review", f"right, but {forbidden.remark(used)}. A person will decide on its points.")
     labels = {trial.label for trial in trials} - {""}
     return Outcome(outcome.status, message_for(exercise, outcome, labels), _key(outcome.mistake, labels))
 
@@ -245,6 +263,7 @@ class _Session:
         self._box: Any = None
         self._found: set[str] = set()
         self._starts, self._started = 0, False
+        self._left = SUBMISSION_LIMIT + EXERCISE_LIMIT * len(names)
 
     def __enter__(self) -> _Session:
         return self
@@ -266,9 +285,18 @@ class _Session:
 
     def ask(self, name: str, trials: list[Trial]) -> _Answers | None:
         """What a box answers to the trials, as far as it gets; None if the notebook has no such function."""
-        answers = _Answers(death=self.hopeless)
+        if self._left <= 0 and not self.hopeless:
+            self.check_machine()
+            self.hopeless = "all exercises together ran longer than the time limit"
         if self.hopeless:
-            return answers
+            return _Answers(death=self.hopeless)
+        start = time.monotonic()
+        answers = self._ask(name, trials)
+        self._left -= min(time.monotonic() - start, SUBMISSION_LIMIT)
+        return answers
+
+    def _ask(self, name: str, trials: list[Trial]) -> _Answers | None:
+        answers = _Answers()
         learned = self._box is not None
         try:
             if not learned:

@@ -6,7 +6,7 @@ top level of the cells, `definitions` keeps those that an exercise needs and tha
 * imports (each imported name for itself: one that fails does not take the others along),
 * functions and classes,
 * assignments, unless their value calls something that was imported from this course (`session = runtime.start()`),
-* `if` and `try` around nothing but these.
+* `if` and `try`, with what they hold of these.
 
 Everything else is left out: loops, `with`, bare calls, so training and figures. The **last** function of an exercise's
 name counts. Global names that it uses (and what these use in turn) are taken as they stood there: from all the
@@ -133,7 +133,7 @@ class _Unreadable(Exception):  # noqa: N818
 
 def _parse(source: str) -> tuple[str, ast.Module]:
     """The cell without its magics, which leave their lines behind, and its syntax tree. Raises _Unreadable."""
-    lines = source.splitlines()
+    lines = _lines(source)
     if lines and CELL_MAGIC.match(lines[0]):
         lines[0] = ""
     attempts = 0
@@ -153,6 +153,16 @@ def _parse(source: str) -> tuple[str, ast.Module]:
         else:
             _measure(tree)
             return "\n".join(lines), tree
+
+
+def _lines(source: str) -> list[str]:
+    """The lines that Python sees in a cell, all without the indent of the first one that is not blank, as in Jupyter.
+
+    Other characters that end a line elsewhere, such as the form feed, may stand in comments and texts.
+    """
+    lines = re.split(r"\r\n|\r|\n", source)
+    first = next((line for line in lines if line.strip()), "")
+    return [line.removeprefix(first[: len(first) - len(first.lstrip(" \t"))]) for line in lines]
 
 
 def _cut_magics(lines: list[str], at: int | None) -> bool:
@@ -232,18 +242,28 @@ def _from_course(node: ast.stmt) -> bool:
 
 
 def _is_cheap(node: ast.stmt, course: set[str]) -> bool:
-    """Whether a statement is of a kind that is kept: see the top of this file."""
+    """Whether a statement is of a kind that is kept: see the top of this file. What is not goes from the inside of it."""
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.Pass, *FUNCTIONS)):
         return True
     if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         return node.value is not None and _calls_nothing_of(course, node.value)
-    if isinstance(node, ast.If):
-        inner = [*node.body, *node.orelse]
-        return _calls_nothing_of(course, node.test) and all(_is_cheap(part, course) for part in inner)
+    if isinstance(node, ast.If) and _calls_nothing_of(course, node.test):
+        node.body, node.orelse = (_cheap_ones(part, course) for part in (node.body, node.orelse))
+        return True
     if isinstance(node, ast.Try):
-        inner = [*node.body, *node.orelse, *node.finalbody, *(part for each in node.handlers for part in each.body)]
-        return all(_is_cheap(part, course) for part in inner)
+        node.body, node.orelse, node.finalbody = (
+            _cheap_ones(part, course) for part in (node.body, node.orelse, node.finalbody)
+        )
+        for handler in node.handlers:
+            handler.body = _cheap_ones(handler.body, course)
+        return True
     return False
+
+
+def _cheap_ones(block: list[ast.stmt], course: set[str]) -> list[ast.stmt]:
+    """The statements of a block that are kept; at least one, unless there were none."""
+    kept = [node for node in block if _is_cheap(node, course)]
+    return kept or [ast.copy_location(ast.Pass(), node) for node in block[:1]]
 
 
 def _calls_nothing_of(course: set[str], value: ast.expr) -> bool:
@@ -339,7 +359,7 @@ def run(extract: Extract, program: Program) -> tuple[Any, list[str]]:
     sys.modules["notebook"] = module
     module.__dict__["display"] = lambda *_, **__: None
     for cell, source in extract.sources.items():
-        lines = source.splitlines(keepends=True)
+        lines = [f"{line}\n" for line in source.split("\n")]
         linecache.cache[filename(cell)] = (len(source), None, lines, filename(cell))
     remarks = list[str]()
     *before, definition = program.statements

@@ -171,7 +171,7 @@ def is_solved(mark: Mapping[str, Any]) -> bool:
 
 def display_name(student: str) -> str:
     """The student's name without the number that Canvas and Moodle append."""
-    return printable(re.sub(r"(?<=.)_\d{1,18}$", "", student)) or "unnamed"
+    return printable(re.sub(r"(?<=.)_[0-9]{1,18}$", "", student)) or "unnamed"
 
 
 def exercise_names(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:

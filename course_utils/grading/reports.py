@@ -46,7 +46,7 @@ EXERCISE_FIELDS = {
     "status": str,
     "message": str,
 }
-KNOWN_BY_ID = re.compile(r"(?P<name>.+)_(?P<id>\d{1,18})", re.DOTALL)
+KNOWN_BY_ID = re.compile(r"(?P<name>.+)_(?P<id>[0-9]{1,18})", re.DOTALL)
 FORMULA = tuple("=+-@|%＝＋－＠−")  # what a cell must not begin with: a spreadsheet would compute it
 OVERVIEW_COLUMNS = (
     *("Student", "ID", "SIS Login ID", "Identifier", "Grade", "Why no grade", "Points", "Maximum", "Status", "Late"),
@@ -165,15 +165,18 @@ def feedback_name(result: Mapping[str, Any]) -> str:
 
 
 def students(results: Iterable[dict[str, Any]]) -> list[Student]:
-    """The students in the order of their names, each with the grade that may be passed on."""
-    of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    """The students in the order of their names, each with the grade that may be passed on.
+
+    Whoever has a number is known by it alone, as in the grade book: two names with one number share a row.
+    """
+    of: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
-        of[result["student"]].append(result)
+        match = KNOWN_BY_ID.fullmatch(result["student"])
+        of[(match["id"], "") if match else ("", result["student"])].append(result)
     rows = []
-    for student, theirs in of.items():
-        match = KNOWN_BY_ID.fullmatch(student)
+    for (identifier, login), theirs in of.items():
+        student = theirs[0]["student"]
         points, why = _grade(theirs)
-        identifier, login = (match["id"], "") if match else ("", student)
         rows.append(Student(pages.display_name(student), identifier, login, points, why, tuple(theirs)))
     return sorted(rows, key=lambda row: (row.name.casefold(), row.identifier))
 

@@ -40,8 +40,9 @@ MANIFEST_LIMIT = 5_000_000  # bytes
 DEPTH = 8  # nested folders
 NAME_LIMIT = 150  # characters of a student's or a file's name
 
-CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_\d+_(?P<file>.+)", re.DOTALL | re.IGNORECASE)
-MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_file(_.*)?", re.DOTALL)
+CANVAS = re.compile(r"(?P<name>.+?)_(?P<late>LATE_)?(?P<id>[0-9]{1,18})_[0-9]+_(?P<file>.+)", re.DOTALL | re.IGNORECASE)
+MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>[0-9]{1,18})_assignsubmission_file(_.*)?", re.DOTALL)
+MOODLE_FOLDER = re.compile(MOODLE.pattern.replace(".+?", ".+"), re.DOTALL)  # the last number is Moodle's own
 SKIPPED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 HASH = 16  # hexadecimal digits of a key's parts
 
@@ -323,7 +324,7 @@ def _list_zip(path: Path, files: _Files) -> None:
             _check_directory(file)
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
-    except (zipfile.BadZipFile, struct.error, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OSError) as error:
         raise SubmissionError(f"{path}: neither a folder nor a zip that can be read ({error}).") from None
     for member in members:
         if not member.is_dir():
@@ -400,13 +401,19 @@ def read_manifest(path: Path) -> dict[str, _Row]:
         columns = [name.strip().lower() for name in reader.fieldnames or []]
         reader.fieldnames = columns
         if not {"file", "student"} <= set(columns):
-            raise SubmissionError(f"{path}: the first line must name the columns file and student; it is {columns}")
+            raise SubmissionError(
+                f"{path}: the first line must name the columns file and student, with a comma between; it is {columns}"
+            )
         rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise SubmissionError(f"{path} is no UTF-8 text ({error}). Save it as CSV UTF-8, with commas.") from None
+    except (OSError, csv.Error) as error:
         raise SubmissionError(f"{path} cannot be read: {error}") from None
+    if not rows:
+        raise SubmissionError(f"{path} names no file. Complete it, or take it away: then names of files decide.")
     found: dict[str, _Row] = {}
     for number, row in enumerate(rows, 2):
-        name, student = (row.get("file") or "").strip(), printable(row.get("student") or "")
+        name, student = _normal((row.get("file") or "").strip()), printable(row.get("student") or "")
         if not name or not student:
             raise SubmissionError(f"{path}, row {number}: both file and student must be given")
         if name in found:
@@ -416,11 +423,18 @@ def read_manifest(path: Path) -> dict[str, _Row]:
     return found
 
 
+def _normal(path: str) -> str:
+    """A path as a manifest and a folder agree on it: a Mac writes an é in two parts, a shell puts ./ before it."""
+    return unicodedata.normalize("NFC", path.removeprefix("./"))
+
+
 def _time(text: str, where: str) -> float | None:
     if not text.strip():
         return None
     try:
-        return datetime.datetime.fromisoformat(text.strip()).timestamp()
+        seconds = datetime.datetime.fromisoformat(text.strip()).timestamp()
+        _iso(seconds)
+        return seconds
     except (ValueError, OverflowError):
         raise SubmissionError(f"{where}: {printable(text)!r} is no time; write it as 2026-05-31T23:59") from None
 
@@ -437,16 +451,21 @@ def identify(path: str, top: str = "") -> tuple[str, bool]:
     """
     below = _parts(path)[len(_parts(top)) :]
     name = below[-1]
-    moodle = next((match for part in _parts(path)[:-1] if (match := MOODLE.fullmatch(part))), None)
+    moodle = next((match for part in _parts(path)[:-1] if (match := MOODLE_FOLDER.fullmatch(part))), None)
     if moodle is None and len(below) > 1:
         return printable(below[0]) or "unnamed", False
     canvas = CANVAS.fullmatch(name)
     if moodle is None and canvas:
-        return printable(f"{canvas['name']}_{canvas['id']}"), bool(canvas["late"])
+        return _numbered(canvas), bool(canvas["late"])
     moodle = moodle or MOODLE.fullmatch(name)
     if moodle:
-        return printable(f"{moodle['name']}_{moodle['id']}"), False
+        return _numbered(moodle), False
     return printable(name[: -len(".ipynb")]) or "unnamed", False
+
+
+def _numbered(match: re.Match[str]) -> str:
+    """Name and number, which a long name does not cut off."""
+    return f"{printable(match['name'], NAME_LIMIT - 20)}_{match['id']}"
 
 
 def _top(paths: list[str]) -> str:
@@ -466,7 +485,7 @@ def _entry(file: _Found, top: str, rows: dict[str, _Row]) -> Entry:
     """The entry of a file; the manifest, if there is one, is believed rather than the file's name."""
     path, load, time = file
     student, late = identify(path, top)
-    row = rows.get(path) or rows.get("/".join(_parts(path)[len(_parts(top)) :]))
+    row = rows.get(_normal(path)) or rows.get(_normal("/".join(_parts(path)[len(_parts(top)) :])))
     if row is None:
         notes = ("this file is not in the manifest: is the student enrolled?",) if rows else ()
         return Entry(student, printable(path), path, load, time, late, "", notes)

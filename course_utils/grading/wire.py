@@ -327,6 +327,8 @@ class _Luggage:
     def _put(self, tensor: Tensor) -> str:
         if tensor.dtype not in DTYPES.values():
             raise _Stays(f"{str(tensor.dtype).removeprefix('torch.')} tensor")
+        if tensor.is_nested:
+            raise _Stays("nested tensor")
         if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
             raise _Stays(f"tensor on {tensor.device}, {str(tensor.layout).removeprefix('torch.')}")
         size = tensor.numel() * tensor.element_size()
@@ -443,20 +445,21 @@ def observation_to_wire(observation: Observation) -> tuple[dict[str, Any], dict[
     A result too large to travel goes as the name of its type, which says how large; too many results end in one such.
     """
     luggage = _Luggage(strict=False)
-    leaves = list(observation.outputs.items())
-    outputs = [[_fit_leaf(name), luggage.encode(value)] for name, value in leaves[: LEAVES - 1]]
+    leaves = list({_fit_leaf(name): value for name, value in observation.outputs.items()}.items())
+    outputs = [[name, luggage.encode(value)] for name, value in leaves[: LEAVES - 1]]
     if len(leaves) == LEAVES:
-        outputs.append([_fit_leaf(leaves[-1][0]), luggage.encode(leaves[-1][1])])
+        outputs.append([leaves[-1][0], luggage.encode(leaves[-1][1])])
     elif len(leaves) > LEAVES:
         outputs.append(["more", ["foreign", f"list of {len(leaves) - LEAVES + 1} more results", ""]])
-    failure = observation.failure
+    failure, sent = observation.failure, {name for name, _ in outputs}
+    shared = {_fit_leaf(name): of for name, of in observation.shared.items()}
     message = {
         "event": observation.event,
         "outputs": outputs,
         "structure": _clean(observation.structure[:TEXT]),
         "failure": _failure_to_wire(failure) if failure else None,
         "changed": list(observation.changed),
-        "shared": [[name, of] for name, of in observation.shared.items()],
+        "shared": [[name, of] for name, of in shared.items() if name in sent],
         "printed": _clean(observation.printed[:KEPT_OUTPUT]),
         "seconds": luggage.encode(float(observation.seconds)),
     }

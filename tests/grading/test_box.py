@@ -116,6 +116,13 @@ class Unwatched(Box):  # but for the time
         return "time" if seconds > self.limits.wall_seconds else ""
 
 
+class Starved(Box):
+    """As where the processes of all boxes count together, and others have nearly used them up."""
+
+    def process_limits(self):
+        return [*super().process_limits(), "--nproc=2:2"]
+
+
 def run(program, kind=Box, limits=LITTLE, seconds=12):
     """A box in which this program has ended, or was ended."""
     with kind(limits, program) as box:
@@ -172,6 +179,7 @@ def test_a_box_holds_against_all_attempts():
         (Writable, {"writing"}),
         (Roomy, {"writing"}),
         (Unlimited, {"limits"}),
+        (Starved, {"limits"}),
     ],
 )
 def test_the_attempts_find_what_is_missing_in_a_weakened_box(kind, leak):
@@ -680,6 +688,11 @@ def test_torch_works_in_a_box_and_says_nothing():
     box = run(program, limits=Limits(), seconds=30)
     assert box.output.decode() == "[2.0, 2.0, 2.0]\n"
     assert box.peak_memory < Limits().total_memory / 2
+
+
+def test_a_compiled_function_runs_as_it_stands():
+    program = "import torch\nf = torch.compile(lambda x: x + 1)\nprint(f(torch.ones(2)).tolist())"
+    assert run(program, limits=Limits(), seconds=60).output.decode() == "[2.0, 2.0]\n"
 
 
 def test_a_copied_interpreter_is_complete_and_unwritable(monkeypatch, installed_course):

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 from fake_box import FakeBox, Gone
 
-from course_utils.exercises import define
+from course_utils.exercises import define, judge
 from course_utils.exercises.judge import ADVICE, check
 from course_utils.exercises.observe import Observation, observe
 from course_utils.grading import checker, wire
@@ -381,3 +383,91 @@ def test_the_reference_of_every_exercise_is_right_across_the_wire():
     result, _ = grade([f"def {name}(): pass" for name in names], names, answer=reference)
     assert {mark["name"]: mark["status"] for mark in result["exercises"]} == dict.fromkeys(names, "right")
     assert result["status"] == "graded"
+
+
+def test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point(monkeypatch):
+    """The run is stopped with Ctrl-Z for a while, say, or its virtual machine is paused."""
+
+    def interrupted(x, grad_output):
+        for _ in range(100):
+            time.sleep(0.01)
+        return grad_output * (x > 0)
+
+    monkeypatch.setattr(judge, "REFERENCE_LIMIT", 0.1)
+    monkeypatch.setattr(define.definition("relu_backward"), "reference", interrupted)
+    result, _ = grade([RELU], ["relu_backward"])
+    assert (result["status"], only(result)["status"]) == ("needs_review", "needs_review")
+
+
+def test_a_result_that_is_far_too_large_is_not_computed_with(monkeypatch):
+    """Broadcast against what was asked for, some hundred kilobytes would fill gigabytes outside of the box."""
+    asked = []
+    claims = {
+        key: replace(claim, holds=lambda *_, key=key: asked.append(key))
+        for key, claim in define.definition("adding_problem").claims.items()
+    }
+    monkeypatch.setattr(define.definition("adding_problem"), "claims", claims)
+    for rows, looked_at in ((600, True), (30_000, False)):
+        asked.clear()
+        code = f"def adding_problem(batch, length, generator):\n    return torch.ones(batch, length, 2), torch.ones({rows}, 1)"
+        mark = only(grade([code], ["adding_problem"])[0])
+        assert (mark["status"], mark["points"], bool(asked)) == ("wrong", 0, looked_at)
+
+
+def slow_death(*_):
+    time.sleep(0.3)
+    raise Gone
+
+
+def test_a_submission_does_not_hold_the_grader_for_each_of_its_exercises_anew(monkeypatch):
+    names = ["relu_backward", "rnn_step", "flop_ratio"]
+    cells = [f"def {name}(*a): return 1" for name in names]
+    monkeypatch.setattr(checker, "SUBMISSION_LIMIT", 0.5)
+    monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.0)
+    result, boxes = grade(cells, names, answer=slow_death)
+    assert [box.asked == [] for box in boxes] == [
+        False,
+        False,
+        True,
+    ]  # the last one only shows that the machine is well
+    assert [mark["status"] for mark in result["exercises"]] == ["error"] * 3
+    assert result["status"] == "student_error" and "all exercises together" in result["reason"]
+    monkeypatch.setattr(checker, "SLOW_START", 0.0)
+    assert grade(cells, names, answer=slow_death)[0]["status"] == "infra_error"
+
+
+def test_a_pause_of_the_machine_does_not_use_up_a_submissions_time(monkeypatch):
+    def paused(trial, candidate, count):
+        if count == 1 and not pauses:
+            pauses.append(time.sleep(1.0))
+            raise Gone
+
+    pauses = []
+    monkeypatch.setattr(checker, "SUBMISSION_LIMIT", 0.5)
+    monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.2)
+    result, _ = grade([RELU], ["relu_backward"], answer=paused, reason="killed")
+    assert only(result)["status"] == "right" and len(pauses) == 1
+
+
+STEP = "discriminator_step"
+LOSS = "discriminator_loss"
+
+
+@pytest.mark.parametrize(
+    "loss", ["raise NotImplementedError", "return real_logits.mean()", ""], ids=["open", "wrong", "missing"]
+)
+def test_an_exercise_that_calls_one_that_failed_is_for_a_person(loss):
+    """In the notebook the name of an exercise that is not right means the reference, so the caller was right there."""
+    cells = [f"def {LOSS}(real_logits, fake_logits):\n    {loss}"] if loss else []
+    result, _ = grade([*cells, source(STEP)], [LOSS, STEP])
+    first, second = result["exercises"]
+    assert first["status"] in ("not attempted", "wrong", "missing") and first["points"] == 0
+    assert (second["status"], result["status"]) == ("needs_review", "needs_review")
+    assert f"`{LOSS}`" in second["message"]
+
+
+def test_an_exercise_that_only_mentions_one_that_failed_is_judged():
+    stub = f'def {STEP}(discriminator, generator_net, real, noise, optimizer):\n    """One update by `{LOSS}`."""\n'
+    code = f"{stub}    # not {LOSS}\n    raise NotImplementedError\n\nprint({LOSS})"
+    result, _ = grade([f"def {LOSS}(real_logits, fake_logits):\n    return 0\n\n{code}"], [LOSS, STEP])
+    assert [mark["status"] for mark in result["exercises"]] == ["wrong", "not attempted"]

@@ -122,6 +122,18 @@ def test_functions_in_if_and_try_are_found():
     )
 
 
+def test_if_and_try_keep_what_is_cheap_in_them():
+    cells = (
+        "try:\n    import math\n    print('found')\nexcept ImportError:\n    print('install math')\n    raise",
+        "if math:\n    for x in range(9): y = 3\n    def f():\n        return math.sqrt(4)\nelse:\n    !pip install math",
+        "try:\n    x = 1\nfinally:\n    print(x)",
+    )
+    assert result(*cells) == 2.0
+    assert remarks(*cells) == []
+    with pytest.raises(NameError):
+        result(*cells, "def g():\n    return y", name="g")
+
+
 def test_what_annotations_and_defaults_and_bases_need_comes_along():
     cells = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\nBASE = 1",
@@ -212,6 +224,11 @@ MAGICS = {
     "text beside a magic": "%time 1\nx = len('''\n%\n''') - 2",
     "indented": "\n\n%cd ..\n\nx = 1\n",
     "help at the end": "x = 1\nx?",
+    "a cell with an indent": "\n  x = 1\n  if x:\n    y = 2\n\n  !ls\n",
+    "a first comment with an indent": "  # mine\n  x = 1",
+    "form feed": "# page 3\x0c of the book\nx = 1",
+    "other ends of lines": "y = 'a\u2028b\x85c'  # one\x1c line\nx = 1",
+    "ends of lines of other systems": "if True:\r\n    y = 1\r\nif y:\r    x = 1",
     "many": "!ls\n" * 50 + "!echo \\\n  %\nif True:\n    %time 1\nx = 1",
 }
 

@@ -206,6 +206,17 @@ def test_an_open_submission_has_no_grade_rather_than_zero(status):
     assert (line[head.index("Grade")], line[head.index("Why no grade")]) == ("", status)
 
 
+def test_two_names_with_one_number_are_one_line_of_a_grade_book():
+    """Of two lines with one number a grade book would take the last, whoever had put that number into a name."""
+    cohort = reports.students([result(), result("zed_1001", key="k2", exercises=[mark(points=0)])])
+    assert [(row.identifier, row.points, row.why) for row in cohort] == [
+        ("1001", None, "2 files with different points")
+    ]
+    assert [line[1] for line in rows(reports.canvas_csv(cohort, "L"))[2:]] == ["1001"]
+    others = reports.students([result("Ada"), result("Ben", key="k2"), result("Ada_1", key="k3")])
+    assert [(row.login, row.identifier) for row in others] == [("Ada", ""), ("", "1"), ("Ben", "")]
+
+
 def test_two_files_of_a_student_need_the_same_points():
     same = reports.students([result(), result(key="k2")])
     assert len(same) == 1 and same[0].points == 2

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import time
+import unicodedata
 import zipfile
 
 import pytest
@@ -257,6 +258,15 @@ def test_a_zip_with_a_huge_table_of_contents_is_refused_before_it_is_read(tmp_pa
         collect(tmp_path / "all.zip")
 
 
+def test_a_zip_of_a_later_version_is_refused_with_its_name(tmp_path):
+    path = zipped(tmp_path / "all.zip", ("a.ipynb", notebook("x")))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\1\2") + 6] = 99  # the version needed to extract it
+    path.write_bytes(data)
+    with pytest.raises(SubmissionError, match=r"all\.zip.*9\.9"):
+        collect(path)
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b"PK\5\6", b"PK\5\6" + b"\1" * 30], ids=["empty", "text", "cut", "junk"]
 )
@@ -280,6 +290,15 @@ def test_what_is_no_zip_is_refused_with_its_name(tmp_path, data):
         ("Jane Doe_12345_assignsubmission_file_02.ipynb", "Jane Doe_12345", False),
         ("jane/week 2/bob_99_88_x.ipynb", "jane", False),
         ("Copy of 02_LSTM.ipynb", "Copy of 02_LSTM", False),
+        ("van_der_berg_LATE_1003_5003_lstm.ipynb", "van_der_berg_1003", True),
+        ("van_der_1003_5003_x_1002_assignsubmission_file_y.ipynb", "van_der_1003", False),
+        (
+            "Eve_1002_assignsubmission_file_1003_assignsubmission_file_/x.ipynb",
+            "Eve_1002_assignsubmission_file_1003",
+            False,
+        ),
+        (f"{'x' * 300}_1003_5003_y.ipynb", f"{'x' * 129}…_1003", False),
+        ("eve_\u0663_\u0663_y.ipynb", "eve_\u0663_\u0663_y", False),
     ],
 )
 def test_names_tell_the_student_and_a_file_name_cannot_claim_another(path, student, late):
@@ -329,7 +348,10 @@ def test_several_files_of_one_student_are_each_graded_and_noted(tmp_path):
         ("file,student\na.ipynb,\n", "row 2: both"),
         ("file,student\na.ipynb,A\na.ipynb,B\n", "row 3: a.ipynb stands there twice"),
         ("file,student,deadline\na.ipynb,A,tomorrow\n", "row 2: 'tomorrow' is no time"),
-        ("file,student\n\xe4.ipynb,A\n".encode("latin-1"), "cannot be read"),
+        ("file,student,deadline\na.ipynb,A,9999-12-31T23:59:59-23:59\n", "row 2: '9999.*is no time"),
+        ("file;student\na.ipynb;A\n", "comma between"),
+        ("file,student\n", "names no file"),
+        ("file,student\n\xe4.ipynb,A\n".encode("latin-1"), "no UTF-8 text .* with commas"),
     ],
 )
 def test_an_unusable_manifest_is_refused_with_the_row(tmp_path, text, message):
@@ -337,6 +359,17 @@ def test_an_unusable_manifest_is_refused_with_the_row(tmp_path, text, message):
     write(tmp_path / "in", a=notebook("x"))
     with pytest.raises(SubmissionError, match=message):
         collect(tmp_path / "in")
+
+
+@pytest.mark.parametrize("there", ["NFC", "NFD"])
+def test_a_manifest_finds_files_however_an_accent_is_written(tmp_path, there):
+    """Files that were zipped on a Mac have an é of two characters."""
+    listed = {"NFC": "NFD", "NFD": "NFC"}[there]
+    folder = write(tmp_path / "in", **{unicodedata.normalize(there, "né"): notebook("x"), "b": notebook("x")})
+    lines = f"file,student\n{unicodedata.normalize(listed, 'né.ipynb')},Ann\n./b.ipynb,Ben\n"
+    (folder / "manifest.csv").write_text(lines)
+    collection = collect(folder)
+    assert {entry.student for entry in collection.entries} == {"Ann", "Ben"} and collection.absent == ()
 
 
 def test_the_key_follows_from_student_path_and_content(tmp_path):

@@ -241,6 +241,21 @@ def test_too_many_results_end_in_one_that_says_so():
     assert same(returned(record, ONE), record)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested")
+def test_a_nested_tensor_travels_as_its_name():
+    arrived = returned(Observation("returned", {"y": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])}), ONE)
+    assert repr(arrived.outputs["y"]) == "<nested tensor>"
+
+
+def test_what_shares_memory_travels_with_too_many_results_or_long_names_too():
+    """A wrong answer is no forgery: it arrives as the observation that it is."""
+    results = {f"y[{i}]": torch.ones(1) for i in range(500)}
+    arrived = returned(Observation("returned", results, shared=dict.fromkeys(results, next(iter(ONE.arguments)))), ONE)
+    assert len(arrived.shared) == wire.LEAVES - 1 and "more" in arrived.outputs
+    deep = {f"y{'[0]' * 80}[{i}]": torch.ones(1) for i in range(2)}
+    assert len(returned(Observation("returned", deep), ONE).outputs) == 1
+
+
 def test_results_that_are_too_large_together_still_fit_into_a_frame():
     record = Observation("returned", {f"y[{i}]": torch.ones(100_000) for i in range(20)})
     kinds = [type(value).__name__ for value in returned(record, ONE).outputs.values()]
