@@ -10,7 +10,7 @@ import torch
 from course_utils import notebook_files, runtime
 from course_utils.exercises import hint, names, notebook
 from course_utils.exercises.define import Definition, definition
-from course_utils.exercises.forbidden import calls
+from course_utils.exercises.forbidden import called, calls
 from course_utils.exercises.notebook import Exercise
 
 LSTM = ("nn.LSTM", "nn.LSTMCell", "torch.lstm_cell")
@@ -136,6 +136,22 @@ def test_the_lessons_own_code_raises_no_alarm_about_an_answer_written_by_hand(na
     answered = [exercise.source() if f"def {name}(" in cell else cell for cell in cells]
     assert calls(exercise.forbidden, name, answered) == []
     assert calls(exercise.forbidden, name, [*answered, f"def {name}():\n    x.{exercise.forbidden[0]}"]) != []
+
+
+@pytest.mark.parametrize("name", FORBIDDING)
+def test_the_card_above_the_exercise_says_what_to_do_without(name):
+    (lesson,) = notebook_files.find_lessons([definition(name).lesson], notebook_files.find_root())
+    cells = notebook_files.read(lesson.path).cells
+    (place,) = (n for n, cell in enumerate(cells) if (f := notebook_files.exercise_function(cell)) and f.name == name)
+    assert cells[place - 1].cell_type == "markdown"
+    assert any(f"`{call}`" in cells[place - 1].source for call in definition(name).forbidden)
+
+
+def test_what_an_answer_calls_is_found_through_its_helpers():
+    cells = ["def loss(x): return x", "def helper(x): return loss(x)", "def step(x):\n    return helper(x) + other(x)"]
+    assert called("step", cells) == {"helper", "loss", "other"}
+    assert called("loss", cells) == set()
+    assert called("step", [*cells, "def step(x):\n    '''loss(x)'''\n    return x  # loss(x)"]) == set()
 
 
 def test_the_helpers_of_references_and_mistakes_are_searched_too():
