@@ -9,12 +9,14 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +134,9 @@ def inline(monkeypatch):
         def nthreads(self):
             return {"here": 1}
 
+        def run(self, function, *arguments, on_error):
+            return {"here": function(*arguments)}
+
         def submit(self, function, *arguments, pure, key):
             future: Any = Future()
             future.key = key
@@ -141,21 +146,11 @@ def inline(monkeypatch):
                 future.set_exception(error)
             return future
 
-    class Completed(list):
-        add = list.append
-
-        def __iter__(self):
-            while self:
-                yield self.pop(0)
-
     @contextmanager
     def client(scheduler, workers):
         yield Client()
 
-    import distributed
-
     monkeypatch.setattr(grader, "_client", client)
-    monkeypatch.setattr(distributed, "as_completed", Completed)
 
 
 @pytest.mark.parametrize("change", ["content", "deadline", "code", "names", "secret", "damage"])
@@ -366,16 +361,19 @@ def test_the_course_version_says_which_commit_the_exercises_are_of():
     assert told.startswith(importlib.metadata.version("generative-networks-course") + " (")
 
 
-def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
-    here = tmp_path / "grading" / "grader.py"
-    (tmp_path / "grading").mkdir()
-    (tmp_path / "exercises").mkdir()
-    monkeypatch.setattr(grader, "__file__", str(here))
-    empty = grader.exercise_fingerprint()
-    (tmp_path / "exercises" / "gates.py").write_text("x = 1")
-    one = grader.exercise_fingerprint()
-    (tmp_path / "grading" / "checker.py").write_text("x = 1")
-    assert len({empty, one, grader.exercise_fingerprint()}) == 3
+@pytest.mark.parametrize("changed", ["exercises/gates.py", "grading/checker.py", "grading/grader.py", "a package"])
+def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path, changed):
+    package = Path(grader.__file__).parents[1]
+    for folder in ("exercises", "grading"):
+        shutil.copytree(package / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    before = grader.exercise_fingerprint()
+    monkeypatch.setattr(grader, "__file__", str(tmp_path / "grading" / "grader.py"))
+    assert grader.exercise_fingerprint() == before
+    if changed == "a package":
+        monkeypatch.setattr("safetensors.__version__", "0.0")
+    else:
+        (tmp_path / changed).write_text((tmp_path / changed).read_text() + "\nx = 1")
+    assert grader.exercise_fingerprint() != before
 
 
 def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(tmp_path):
