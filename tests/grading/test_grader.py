@@ -361,19 +361,16 @@ def test_the_course_version_says_which_commit_the_exercises_are_of():
     assert told.startswith(importlib.metadata.version("generative-networks-course") + " (")
 
 
-@pytest.mark.parametrize("changed", ["exercises/gates.py", "grading/checker.py", "grading/grader.py", "a package"])
-def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path, changed):
+def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
     package = Path(grader.__file__).parents[1]
     for folder in ("exercises", "grading"):
-        shutil.copytree(package / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    before = grader.exercise_fingerprint()
+        shutil.copytree(package / folder, tmp_path / folder)
     monkeypatch.setattr(grader, "__file__", str(tmp_path / "grading" / "grader.py"))
-    assert grader.exercise_fingerprint() == before
-    if changed == "a package":
-        monkeypatch.setattr("safetensors.__version__", "0.0")
-    else:
-        (tmp_path / changed).write_text((tmp_path / changed).read_text() + "\nx = 1")
-    assert grader.exercise_fingerprint() != before
+    as_it_is = grader.exercise_fingerprint()
+    (tmp_path / "exercises" / "gates.py").write_text("x = 1")
+    other_exercise = grader.exercise_fingerprint()
+    (tmp_path / "grading" / "checker.py").write_text("x = 1")
+    assert len({as_it_is, other_exercise, grader.exercise_fingerprint()}) == 3
 
 
 def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(tmp_path):
