@@ -373,6 +373,12 @@ def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
     assert len({as_it_is, other_exercise, grader.exercise_fingerprint()}) == 3
 
 
+def test_the_fingerprint_follows_the_packages(monkeypatch):
+    as_it_is = grader.exercise_fingerprint()
+    monkeypatch.setattr("safetensors.__version__", "0.0")
+    assert grader.exercise_fingerprint() != as_it_is
+
+
 def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(tmp_path):
     from course_utils.grading.layout import NoBox
 
