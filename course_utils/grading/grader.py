@@ -499,9 +499,9 @@ def _cluster(workers: int | None) -> LocalCluster:
     The web servers that dask opens beside them listen on this machine only, on free ports, and have no pages.
     """
     from dask import config
+    from dask.system import CPU_COUNT
     from distributed import LocalCluster
     from distributed.security import Security
-    from dask.system import CPU_COUNT
 
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS,
