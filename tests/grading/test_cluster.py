@@ -1,0 +1,179 @@
+"""Schedulers and workers of their own, started as docs/grading.md says: whatever dies or does not fit, nothing is lost.
+
+The boxes are real where a test says so; elsewhere they are none (`fake_box`), so that many submissions take no time.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import dask
+import psutil
+import pytest
+from distributed import Client
+from distributed.security import Security
+from test_grader import NAMES, RIGHT, deadly, hand_in, notebook, results, slow, steady
+
+from course_utils.grading import grader
+from course_utils.grading.grader import GradingError, run
+from course_utils.grading.layout import NoBox
+
+ROOT = Path(grader.__file__).parents[2]
+SOMETIMES = (  # right or wrong as the hidden inputs happen to be
+    "def relu_backward(x, grad_output):\n"
+    "    return grad_output * (x > 0) * (-1 if x.numel() and float(x.flatten()[0]) > 1.4 else 1)"
+)
+
+
+class Cluster:
+    """A scheduler on this machine, and its workers; all of them end with the context."""
+
+    def __init__(self, folder, *arguments, **settings):
+        self.folder, self.workers = folder, []
+        self.file = folder / "scheduler.json"
+        places = ("--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0")
+        self._started = contextlib.ExitStack()
+        self.scheduler = self._start("scheduler", *places, "--scheduler-file", str(self.file), *arguments, **settings)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._started.close()
+
+    @property
+    def address(self):
+        wait_until(lambda: self.file.exists() and self.file.stat().st_size)
+        return json.loads(self.file.read_text())["address"]
+
+    def worker(self, *arguments, **settings):
+        """Start one as the page says; returns its nanny's process."""
+        places = ("--host", "127.0.0.1", "--local-directory", str(self.folder), "--no-dashboard")
+        made = self._start("worker", self.address, "--nthreads", "1", *places, *arguments, **settings)
+        self.workers.append(made)
+        return made
+
+    def _start(self, what, *arguments, **settings):
+        search = os.pathsep.join([settings.pop("first", ""), str(Path(__file__).parent), *sys.path]).strip(os.pathsep)
+        with open(self.folder / f"{what}.log", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", what, *arguments],
+                env={**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1", **settings},
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self._started.callback(end, process)
+        return process
+
+
+def end(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_until(true, seconds=60.0):
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "in vain"
+        time.sleep(0.02)
+
+
+def once(true, action):
+    """Do this in a thread as soon as that holds."""
+    thread = threading.Thread(target=lambda: (wait_until(true), action()), daemon=True)
+    thread.start()
+    return thread
+
+
+def written(out, least):
+    return lambda: len(list((out / "submissions").glob("*.json"))) >= least
+
+
+def need_a_box():
+    try:
+        with grader.real_box():
+            pass
+    except NoBox as error:
+        pytest.skip(f"no box can be made here: {error}")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two workers, and a scheduler that gives a task up after one death: stricter than ours and than dask's default."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as cluster:
+        cluster.worker()
+        cluster.worker()
+        yield cluster
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A scheduler without workers."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with Cluster(folder) as cluster:
+        yield cluster
+
+
+def test_the_same_secret_gives_the_same_points_elsewhere_and_another_secret_others(cluster, tmp_path):
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(SOMETIMES) for n in range(12)})
+
+    def points(out, **options):
+        if (tmp_path / "here" / "secret").exists():
+            options.setdefault("secret_file", tmp_path / "here" / "secret")
+        run(folder, tmp_path / out, NAMES[:1], box_factory=steady, **options)
+        return {name: result["exercises"][0]["points"] for name, result in results(tmp_path / out).items()}
+
+    here = points("here", workers=1)
+    assert 0 < sum(here.values()) < 12
+    assert points("there", scheduler=cluster.address) == here
+    (tmp_path / "other").write_text("0" * 64)
+    (tmp_path / "other").chmod(0o600)
+    assert points("others", scheduler=cluster.address, secret_file=tmp_path / "other") != here
+
+
+@pytest.mark.parametrize("victim", ["worker", "machine"])
+def test_a_worker_that_dies_half_way_loses_nothing(cluster, tmp_path, victim):
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(12)})
+    nanny = cluster.workers[-1]
+
+    def kill():
+        if victim == "machine":
+            end(nanny)
+        else:
+            (worker,) = (p for p in psutil.Process(nanny.pid).children() if "spawn_main" in " ".join(p.cmdline()))
+            worker.kill()
+
+    killer = once(written(tmp_path / "out", 2), kill)
+    summary = run(folder, tmp_path / "out", NAMES, scheduler=cluster.address, box_factory=slow)
+    killer.join()
+    assert (summary.progress.counts, summary.quarantined) == ({"graded": 12}, ())
+    assert [result["exercises"][0]["points"] for result in results(tmp_path / "out").values()] == [1] * 12
+    if victim == "machine":
+        cluster.worker()
+
+
+def test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quarantined(cluster, tmp_path):
+    names = {f"student{n}": notebook(RIGHT, "KILL = 1" if n == 1 else f"n = {n}") for n in range(5)}
+    factory = functools.partial(deadly, "")
+    folder = hand_in(tmp_path / "in", **names)
+    summary = run(folder, tmp_path / "out", NAMES, scheduler=cluster.address, box_factory=factory)
+    found = results(tmp_path / "out")
+    assert summary.quarantined == ("student1.ipynb",)
+    poison = found.pop("student1")
+    assert poison["status"] == "infra_error" and "every worker that graded it died" in poison["reason"]
+    assert [result["exercises"][0]["points"] for result in found.values()] == [1] * 4
