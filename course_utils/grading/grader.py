@@ -365,10 +365,10 @@ class _Work:
         while not _threads(client):
             if time.monotonic() > end:
                 raise GradingError(
-                    f"the scheduler has had no worker for {WORKERS / 60:.0f} minutes. Start some (docs/grading.md shows "
+                    f"the scheduler has had no worker for {WORKERS:.0f} seconds. Start some (docs/grading.md shows "
                     "how) and run the same command again; it goes on from there."
                 )
-            self.progress.waits_for = f"a worker, for at most {WORKERS / 60:.0f} minutes: the scheduler has none"
+            self.progress.waits_for = f"a worker, at most {WORKERS:.0f} seconds: the scheduler has none"
             self._report(self.progress)
             time.sleep(LOOK / 10)
         self.progress.waits_for = ""

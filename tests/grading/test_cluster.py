@@ -5,11 +5,13 @@ The boxes are real where a test says so; elsewhere they are none (`fake_box`), s
 
 import contextlib
 import functools
+import io
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +25,8 @@ import psutil
 import pytest
 from distributed import Client
 from distributed.security import Security
-from test_grader import NAMES, RIGHT, deadly, hand_in, notebook, results, slow, steady
+from rich.console import Console
+from test_grader import NAMES, RIGHT, deadly, hand_in, inline, notebook, results, slow, steady
 
 from course_utils.grading import grader
 from course_utils.grading.grader import GradingError, run
@@ -120,6 +123,13 @@ def cluster(tmp_path_factory):
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def local():
+    """A client of the cluster that is started on this machine by default."""
+    with grader._client(None, 1) as client:
+        yield client
+
+
 @pytest.fixture
 def alone(tmp_path):
     """A scheduler without workers."""
@@ -129,21 +139,20 @@ def alone(tmp_path):
         yield cluster
 
 
-def test_the_same_secret_gives_the_same_points_elsewhere_and_another_secret_others(cluster, tmp_path):
+def test_the_same_secret_gives_the_same_points_elsewhere_and_another_secret_others(
+    cluster, local, tmp_path, monkeypatch
+):
     folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(SOMETIMES) for n in range(12)})
 
     def points(out, **options):
-        if (tmp_path / "here" / "secret").exists():
-            options.setdefault("secret_file", tmp_path / "here" / "secret")
         run(folder, tmp_path / out, NAMES[:1], box_factory=steady, **options)
         return {name: result["exercises"][0]["points"] for name, result in results(tmp_path / out).items()}
 
-    here = points("here", workers=1)
-    assert 0 < sum(here.values()) < 12
-    assert points("there", scheduler=cluster.address) == here
-    (tmp_path / "other").write_text("0" * 64)
-    (tmp_path / "other").chmod(0o600)
-    assert points("others", scheduler=cluster.address, secret_file=tmp_path / "other") != here
+    there = points("there", scheduler=cluster.address)
+    monkeypatch.setattr(grader, "_client", lambda *_: contextlib.nullcontext(local))
+    assert 0 < sum(there.values()) < 12
+    assert points("here", secret_file=tmp_path / "there" / "secret") == there
+    assert points("others") != there
 
 
 @pytest.mark.parametrize("victim", ["worker", "machine"])
@@ -177,3 +186,65 @@ def test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quaran
     poison = found.pop("student1")
     assert poison["status"] == "infra_error" and "every worker that graded it died" in poison["reason"]
     assert [result["exercises"][0]["points"] for result in found.values()] == [1] * 4
+
+
+def test_a_run_without_workers_says_what_it_waits_for_and_ends(alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(grader, "WORKERS", 1.0)
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    console = Console(file=io.StringIO(), width=200)
+    start = time.monotonic()
+    with pytest.raises(GradingError, match="no worker for 1 seconds.*run the same command again"):
+        grader.run_and_report(folder, tmp_path / "out", NAMES, "", console, scheduler=alone.address, box_factory=steady)
+    assert time.monotonic() - start < 20
+    said = console.file.getvalue()
+    assert said.count("Waiting for a worker") == 1
+
+
+def test_a_run_whose_scheduler_or_last_worker_is_gone_says_so_and_is_resumed(alone, tmp_path, monkeypatch):
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(6)})
+    out, options = tmp_path / "out", {"scheduler": alone.address, "box_factory": slow}
+    monkeypatch.setattr(grader, "LOOK", 0.5)
+    monkeypatch.setattr(grader, "WORKERS", 0.5)
+    first = alone.worker()
+    with Client(alone.address) as client:
+        client.wait_for_workers(1, timeout=60)
+    once(written(out, 1), lambda: end(first))
+    with pytest.raises(GradingError, match="had no worker"):
+        run(folder, out, NAMES, **options)
+    before = len(results(out))
+    monkeypatch.setattr(grader, "WORKERS", 60.0)
+    alone.worker()
+    once(written(out, before + 1), alone.scheduler.kill)
+    with pytest.raises(GradingError, match="connection to the workers is lost. Run the same command again"):
+        run(folder, out, NAMES, **options)
+    assert 1 <= before < len(results(out)) < 6
+    assert {result["exercises"][0]["points"] for result in results(out).values()} == {1}
+
+
+def test_a_worker_with_another_version_is_refused_by_name(alone, tmp_path):
+    shutil.copytree(ROOT / "course_utils", tmp_path / "other" / "course_utils")
+    with open(tmp_path / "other" / "course_utils" / "exercises" / "gates.py", "a") as file:
+        file.write("# changed")
+    alone.worker(first=str(tmp_path / "other"))
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    with pytest.raises(GradingError, match=rf"worker on {socket.gethostname()} has another version of the course.*torch"):
+        run(folder, tmp_path / "out", NAMES, scheduler=alone.address, box_factory=steady)
+    assert not results(tmp_path / "out")
+
+
+def test_a_worker_that_comes_late_and_does_not_fit_ends_the_run(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    monkeypatch.setattr(grader, "_require_fit", lambda *_: None)
+    monkeypatch.setattr(grader._Book, "needs", lambda *_: grader.Needs("other code", "other course", False))
+    with pytest.raises(GradingError, match="another version of the course.*the grader has other course"):
+        run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES, box_factory=steady)
+    assert not results(tmp_path / "out")
+
+
+def test_a_worker_that_cannot_make_boxes_is_refused(alone, tmp_path):
+    (tmp_path / "preload.py").write_text("import shutil\nshutil.which = lambda *_, **__: None")
+    alone.worker("--preload", str(tmp_path / "preload.py"))
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    with pytest.raises(NoBox, match="is not installed"):
+        run(folder, tmp_path / "out", NAMES, scheduler=alone.address)
+    assert not results(tmp_path / "out")
