@@ -480,6 +480,7 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
     """A client of the scheduler at that address, or of processes started here: one a core, one thread each."""
     from distributed import Client
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it has to say, our errors say
     with contextlib.ExitStack() as stack:
         try:
             client = Client(scheduler, timeout=CONNECT) if scheduler else Client(stack.enter_context(_cluster(workers)))

@@ -227,7 +227,9 @@ def test_a_worker_with_another_version_is_refused_by_name(alone, tmp_path):
         file.write("# changed")
     alone.worker(first=str(tmp_path / "other"))
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
-    with pytest.raises(GradingError, match=rf"worker on {socket.gethostname()} has another version of the course.*torch"):
+    with pytest.raises(
+        GradingError, match=rf"worker on {socket.gethostname()} has another version of the course.*torch"
+    ):
         run(folder, tmp_path / "out", NAMES, scheduler=alone.address, box_factory=steady)
     assert not results(tmp_path / "out")
 
@@ -248,3 +250,67 @@ def test_a_worker_that_cannot_make_boxes_is_refused(alone, tmp_path):
     with pytest.raises(NoBox, match="is not installed"):
         run(folder, tmp_path / "out", NAMES, scheduler=alone.address)
     assert not results(tmp_path / "out")
+
+
+def refused(address, security=None):
+    """Whether a client with these certificates is kept out."""
+    try:
+        with Client(address, security=security, timeout=2):
+            return False
+    except (OSError, TypeError):  # dask's TypeError says that it has no certificate to show
+        return True
+
+
+def test_the_clusters_own_address_wants_its_certificate(local):
+    address = local.scheduler.address
+    assert address.startswith("tls://127.0.0.1:")
+    assert refused(address.replace("tls", "tcp")) and refused(address) and refused(address, Security.temporary())
+    assert not refused(address, local.security)
+
+
+def test_the_cluster_opens_ports_on_this_machine_only_and_shows_no_pages(local):
+    ports = [c.laddr for c in psutil.Process().connections("inet") if c.status == psutil.CONN_LISTEN]
+    for worker in psutil.Process().children(recursive=True):
+        ports += [c.laddr for c in worker.connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert len(ports) >= 4  # scheduler and worker, and a web server of each
+    assert {address.ip for address in ports} == {"127.0.0.1"} and 8787 not in {address.port for address in ports}
+    web = local.cluster.scheduler.http_server.port
+    for page in ("", "info/main/workers.html", "json/counts.json", "metrics"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{web}/{page}")
+
+
+def test_as_many_processes_are_started_as_asked_for(local):
+    with grader._cluster(2) as cluster:
+        assert len(cluster.workers) == 2
+    assert len(local.nthreads()) == 1
+
+
+def with_settings(folder):
+    """As if dask had been started with the yaml files of this folder."""
+    return dask.config.set(dask.config.merge(dask.config.config, *dask.config.collect_yaml([str(folder)])))
+
+
+def test_the_pages_tls_recipe_works_and_keeps_others_out(tmp_path, monkeypatch):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    page = (ROOT / "docs" / "grading.md").read_text(encoding="utf-8").partition("### TLS")[2]
+    commands, settings = re.findall(r"^```(?:yaml)?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[:2]
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        subprocess.run(["bash", "-ec", commands], cwd=tmp_path / name, check=True, capture_output=True)
+        (tmp_path / name / "tls.yaml").write_text(settings.replace("/home/grader/tls", str(tmp_path / name)))
+    monkeypatch.setattr(grader, "CONNECT", 3.0)
+    ours = {"DASK_CONFIG": str(tmp_path / "ours")}
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    with Cluster(tmp_path, "--protocol", "tls", **ours) as cluster:
+        cluster.worker(**ours)
+        assert cluster.address.startswith("tls://")
+        for who, why in (("nobody", "ssl_context"), ("theirs", "certificate does not match")):
+            with with_settings(tmp_path / who), pytest.raises(GradingError, match=f"no scheduler answers.*{why}"):
+                run(folder, tmp_path / "out", NAMES, scheduler=cluster.address, box_factory=steady)
+        with with_settings(tmp_path / "ours"):
+            run(folder, tmp_path / "out", NAMES, scheduler=cluster.address, box_factory=steady)
+            with pytest.raises(GradingError, match="encryption required"), grader._client("tcp://127.0.0.1:9", None):
+                pass
+    assert results(tmp_path / "out")["ann"]["exercises"][0]["points"] == 1
