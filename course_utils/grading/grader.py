@@ -139,8 +139,7 @@ def run(
     for name in names:
         definition(name)
     found = collect(source, manifest)
-    folder = Path(out) / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _private_folders(Path(out))
     with _alone(Path(out)):
         secret = read_secret(Path(secret_file) if secret_file else Path(out) / "secret", make=secret_file is None)
         book = _Book(folder, tuple(names), secret)
@@ -166,7 +165,14 @@ def run_and_report(
     with live_table(console) as report:
         summary = run(source, out, names, report=report, **options)
     results = reports.load(summary.folder)
-    return summary, results, reports.write(results, out, title, summary.absent)[0]
+    try:
+        pages = reports.write(results, out, title, summary.absent)
+    except OSError as error:
+        raise GradingError(
+            f"the reports in {out} cannot be written: {error.strerror}. All results are there; make room and run the same "
+            "command again, it only writes the reports."
+        ) from None
+    return summary, results, pages[0]
 
 
 def real_box() -> AbstractContextManager[Any]:
@@ -190,11 +196,8 @@ def read_secret(path: Path, make: bool) -> bytes:
 
     Raises GradingError if it is missing, too short, or open to other users of the machine.
     """
-    if make:
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+    if make and not path.exists():
+        _write(secrets.token_hex(SECRET_BYTES) + "\n", path, 0o600)
     try:
         mode, text = path.stat().st_mode, path.read_bytes().strip()
     except OSError as error:
@@ -237,6 +240,17 @@ def exercise_fingerprint() -> str:
 
 
 # -- result files ------------------------------------------------------------------------------------------------
+
+
+def _write(text: str, path: Path, mode: int) -> None:
+    """Write a file, whole or not at all. Raises GradingError when the disk is full, say."""
+    try:
+        write_text(text, path, mode)
+    except OSError as error:
+        raise GradingError(
+            f"{path} cannot be written: {error.strerror}. Results written so far are whole; make room and run the "
+            "same command again, it goes on from there."
+        ) from None
 
 
 class _Book:
@@ -290,13 +304,7 @@ class _Book:
             "fingerprint": fingerprint,
         }
         path = self.folder / f"{submission.key}.json"
-        try:
-            write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
-        except OSError as error:
-            raise GradingError(
-                f"{path} cannot be written: {error.strerror}. Results written so far are whole; make room and run the "
-                "same command again, it goes on from there."
-            ) from None
+        _write(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path, 0o600)
         return result
 
     def tidy(self) -> None:
@@ -306,8 +314,19 @@ class _Book:
         for path in self.folder.glob("*.json"):
             if path.name not in self._mine:
                 aside = self.folder.with_name("superseded")
-                aside.mkdir(exist_ok=True)
+                aside.mkdir(mode=0o700, exist_ok=True)
                 os.replace(path, aside / path.name)
+
+
+def _private_folders(out: Path) -> Path:
+    """Make `out` and the folder of the result files, closed to other users; what exists keeps its mode."""
+    folder = out / FOLDER
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise GradingError(f"{folder} cannot be made: {error.strerror}. Choose another --out") from None
+    return folder
 
 
 @contextlib.contextmanager

@@ -193,7 +193,7 @@ def test_a_run_without_workers_says_what_it_waits_for_and_ends(alone, tmp_path, 
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
     console = Console(file=io.StringIO(), width=200)
     start = time.monotonic()
-    with pytest.raises(GradingError, match="no worker for 1 seconds.*run the same command again"):
+    with pytest.raises(GradingError, match=r"no worker for 1 seconds.*run the same command again"):
         grader.run_and_report(folder, tmp_path / "out", NAMES, "", console, scheduler=alone.address, box_factory=steady)
     assert time.monotonic() - start < 20
     said = console.file.getvalue()
@@ -215,7 +215,7 @@ def test_a_run_whose_scheduler_or_last_worker_is_gone_says_so_and_is_resumed(alo
     monkeypatch.setattr(grader, "WORKERS", 60.0)
     alone.worker()
     once(written(out, before + 1), alone.scheduler.kill)
-    with pytest.raises(GradingError, match="connection to the workers is lost. Run the same command again"):
+    with pytest.raises(GradingError, match=r"connection to the workers is lost\. Run the same command again"):
         run(folder, out, NAMES, **options)
     assert 1 <= before < len(results(out)) < 6
     assert {result["exercises"][0]["points"] for result in results(out).values()} == {1}
@@ -238,7 +238,7 @@ def test_a_worker_that_comes_late_and_does_not_fit_ends_the_run(tmp_path, monkey
     inline(monkeypatch)
     monkeypatch.setattr(grader, "_require_fit", lambda *_: None)
     monkeypatch.setattr(grader._Book, "needs", lambda *_: grader.Needs("other code", "other course", False))
-    with pytest.raises(GradingError, match="another version of the course.*the grader has other course"):
+    with pytest.raises(GradingError, match=r"another version of the course.*the grader has other course"):
         run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES, box_factory=steady)
     assert not results(tmp_path / "out")
 
