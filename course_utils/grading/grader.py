@@ -537,8 +537,8 @@ def _cluster(workers: int | None) -> LocalCluster:
             memory_limit=0,
             security=Security.temporary(),
             silence_logs=logging.CRITICAL,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
         )
 
 
@@ -546,16 +546,17 @@ def _threads(client: Client) -> int:
     """How many submissions the workers can grade at once. Raises GradingError when the scheduler is gone."""
     try:
         threads: Any = client.nthreads()
+        return sum(threads.values())
     except (OSError, RuntimeError):
         raise GradingError(LOST) from None
-    return sum(threads.values())
 
 
 def _require_fit(client: Client, needs: Needs) -> None:
     """Raise NoBox or GradingError unless every worker that there is fits; later ones are asked with their first task."""
-    for told in client.run(require_fit, needs, on_error="return").values():
-        if isinstance(told, BaseException):
-            raise _unfit(told)
+    told: Any = client.run(require_fit, needs, on_error="return")
+    for problem in told.values():
+        if isinstance(problem, BaseException):
+            raise _unfit(problem)
 
 
 @functools.cache

@@ -20,9 +20,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import dask
 import psutil
 import pytest
+from dask import config
 from distributed import Client
 from distributed.security import Security
 from rich.console import Console
@@ -176,6 +176,30 @@ def test_a_worker_that_dies_half_way_loses_nothing(cluster, tmp_path, victim):
         cluster.worker()
 
 
+def test_a_grader_that_is_killed_leaves_no_process_and_whole_files_and_another_cluster_goes_on(cluster, tmp_path):
+    need_a_box()
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(5)})
+    out = tmp_path / "out"
+    command = ["grade", folder, "--out", out, "--exercise", NAMES[0], "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "course_utils.cli", *map(str, command)], stdout=subprocess.DEVNULL
+    )
+    below = []
+
+    def in_the_midst():
+        below[:] = psutil.Process(process.pid).children(recursive=True)
+        return written(out, 1)() and "bwrap" in {below.name() for below in below}
+
+    wait_until(in_the_midst)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not [left for left in below if left.is_running() and left.status() != "zombie"], 5.0)
+    before = results(out)
+    summary = run(folder, out, NAMES[:1], scheduler=cluster.address)
+    assert summary.progress.kept == len(before) < 5
+    assert [result["exercises"][0]["points"] for result in results(out).values()] == [1] * 5
+
+
 def test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quarantined(cluster, tmp_path):
     names = {f"student{n}": notebook(RIGHT, "KILL = 1" if n == 1 else f"n = {n}") for n in range(5)}
     factory = functools.partial(deadly, "")
@@ -191,13 +215,13 @@ def test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quaran
 def test_a_run_without_workers_says_what_it_waits_for_and_ends(alone, tmp_path, monkeypatch):
     monkeypatch.setattr(grader, "WORKERS", 1.0)
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
-    console = Console(file=io.StringIO(), width=200)
+    said = io.StringIO()
+    console = Console(file=said, width=200)
     start = time.monotonic()
     with pytest.raises(GradingError, match=r"no worker for 1 seconds.*run the same command again"):
         grader.run_and_report(folder, tmp_path / "out", NAMES, "", console, scheduler=alone.address, box_factory=steady)
     assert time.monotonic() - start < 20
-    said = console.file.getvalue()
-    assert said.count("Waiting for a worker") == 1
+    assert said.getvalue().count("Waiting for a worker") == 1
 
 
 def test_a_run_whose_scheduler_or_last_worker_is_gone_says_so_and_is_resumed(alone, tmp_path, monkeypatch):
@@ -269,9 +293,9 @@ def test_the_clusters_own_address_wants_its_certificate(local):
 
 
 def test_the_cluster_opens_ports_on_this_machine_only_and_shows_no_pages(local):
-    ports = [c.laddr for c in psutil.Process().connections("inet") if c.status == psutil.CONN_LISTEN]
-    for worker in psutil.Process().children(recursive=True):
-        ports += [c.laddr for c in worker.connections("inet") if c.status == psutil.CONN_LISTEN]
+    (worker,) = local.run(os.getpid).values()
+    connections = [c for process in (os.getpid(), worker) for c in psutil.Process(process).net_connections("inet")]
+    ports = [connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN]
     assert len(ports) >= 4  # scheduler and worker, and a web server of each
     assert {address.ip for address in ports} == {"127.0.0.1"} and 8787 not in {address.port for address in ports}
     web = local.cluster.scheduler.http_server.port
@@ -281,14 +305,14 @@ def test_the_cluster_opens_ports_on_this_machine_only_and_shows_no_pages(local):
 
 
 def test_as_many_processes_are_started_as_asked_for(local):
-    with grader._cluster(2) as cluster:
+    with contextlib.closing(grader._cluster(2)) as cluster:
         assert len(cluster.workers) == 2
     assert len(local.nthreads()) == 1
 
 
 def with_settings(folder):
     """As if dask had been started with the yaml files of this folder."""
-    return dask.config.set(dask.config.merge(dask.config.config, *dask.config.collect_yaml([str(folder)])))
+    return config.set(config.merge(config.config, *config.collect_yaml([str(folder)])))
 
 
 def test_the_pages_tls_recipe_works_and_keeps_others_out(tmp_path, monkeypatch):

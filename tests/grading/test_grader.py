@@ -153,7 +153,7 @@ def inline(monkeypatch):
     monkeypatch.setattr(grader, "_client", client)
 
 
-@pytest.mark.parametrize("change", ["content", "deadline", "code", "names", "secret", "damage"])
+@pytest.mark.parametrize("change", ["content", "deadline", "code", "names", "secret", "damage", "emptied"])
 def test_what_a_result_depends_on_leads_to_a_new_one(tmp_path, monkeypatch, change):
     inline(monkeypatch)
     folder, out, names = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES
@@ -170,7 +170,7 @@ def test_what_a_result_depends_on_leads_to_a_new_one(tmp_path, monkeypatch, chan
         (out / "secret").write_text("another secret of the same length")
     else:
         (path,) = (out / "submissions").iterdir()
-        path.write_text(path.read_text()[:100])
+        path.write_text(path.read_text()[:100] if change == "damage" else "")
     progress = run(folder, out, names, box_factory=steady).progress
     assert (progress.kept, progress.counts.total()) == (0, 1)
     (result,) = results(out).values()
@@ -249,6 +249,8 @@ def test_a_run_that_is_killed_half_way_is_resumed_by_the_next(tmp_path):
 def test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later(tmp_path, monkeypatch, place):
     inline(monkeypatch)
     folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT), ben=notebook(RIGHT)), tmp_path / "out"
+    out.mkdir()
+    grader.read_secret(out / "secret", make=True)
     real, calls = os.replace, []
 
     def full(*arguments):
@@ -271,6 +273,51 @@ def test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later(tmp_path, mon
     assert len(list((out / "submissions").iterdir())) == 1
     assert run(folder, out, NAMES, box_factory=steady).progress.kept == 1
     assert set(results(out)) == {"ann", "ben"}
+
+
+def test_a_disk_that_is_really_full_costs_no_result_and_no_secret(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(3)})
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(disk)]  # 8 pages: a file takes at least one
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        for full, left in ((32, 0), (24, 1)):  # thousands of bytes taken by something else; files that fit beside
+            (disk / "other").write_bytes(b"x" * full * 1024)
+            with pytest.raises(GradingError, match=r"cannot be written: No space left on device.*make room"):
+                run(folder, disk / "out", NAMES, box_factory=steady)
+            assert (disk / "out" / "secret").exists() == bool(left)
+            assert len(list((disk / "out" / "submissions").iterdir())) == left
+        (disk / "other").unlink()
+        assert run(folder, disk / "out", NAMES, box_factory=steady).progress.kept == 1
+        assert len(results(disk / "out")) == 3
+        (disk / "other").write_bytes(b"x" * 12 * 1024)
+        with pytest.raises(GradingError, match=r"reports in .* cannot be written.*All results are there"):
+            grader.run_and_report(folder, disk / "out", NAMES, "title", box_factory=steady)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_is_made_is_closed_to_other_users_and_a_folder_that_exists_keeps_its_mode(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    (tmp_path / "open").mkdir(mode=0o755)
+    for out, mode in ((tmp_path / "made" / "out", 0o700), (tmp_path / "open", 0o755)):
+        run(folder, out, NAMES, box_factory=steady)
+        hand_in(folder, ann=notebook(RIGHT, f"x = {mode}"))
+        run(folder, out, NAMES, box_factory=steady)  # sets the first result aside
+        assert stat.S_IMODE(out.stat().st_mode) == mode
+        for inner in ("submissions", "superseded"):
+            assert stat.S_IMODE((out / inner).stat().st_mode) == 0o700
+            assert [stat.S_IMODE(path.stat().st_mode) for path in (out / inner).iterdir()] == [0o600]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GradingError, match="file/out/submissions cannot be made: Not a directory"):
+        run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "file" / "out", NAMES)
 
 
 def test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file(tmp_path):
