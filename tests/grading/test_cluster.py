@@ -45,7 +45,7 @@ class Cluster:
     def __init__(self, folder, *arguments, **settings):
         self.folder, self.workers = folder, []
         self.file = folder / "scheduler.json"
-        places = ("--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0")
+        places = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
         self._started = contextlib.ExitStack()
         self.scheduler = self._start("scheduler", *places, "--scheduler-file", str(self.file), *arguments, **settings)
 
