@@ -114,6 +114,13 @@ def need_a_box():
         pytest.skip(f"no box can be made here: {error}")
 
 
+def name(process):
+    """A process's name, or "" if it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.name() if process.is_running() and process.status() != psutil.STATUS_ZOMBIE else ""
+    return ""
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Two workers, and a scheduler that gives a task up after one death: stricter than ours and than dask's default."""
@@ -178,26 +185,29 @@ def test_a_worker_that_dies_half_way_loses_nothing(cluster, tmp_path, victim):
 
 def test_a_grader_that_is_killed_leaves_no_process_and_whole_files_and_another_cluster_goes_on(cluster, tmp_path):
     need_a_box()
-    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(5)})
-    out = tmp_path / "out"
-    command = ["grade", folder, "--out", out, "--exercise", NAMES[0], "--workers", "2"]
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(4)})
+    out, below = tmp_path / "out", []
+    command = ["grade", folder, "--out", out, "--exercise", NAMES[0], "--workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "course_utils.cli", *map(str, command)], stdout=subprocess.DEVNULL
     )
-    below = []
 
     def in_the_midst():
         below[:] = psutil.Process(process.pid).children(recursive=True)
-        return written(out, 1)() and "bwrap" in {below.name() for below in below}
+        return written(out, 1)() and "bwrap" in map(name, below)
 
     wait_until(in_the_midst)
     process.kill()
     process.wait()
-    wait_until(lambda: not [left for left in below if left.is_running() and left.status() != "zombie"], 5.0)
-    before = results(out)
+    wait_until(lambda: not any(map(name, below)), 5.0)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("submissions/*.json")}
+    assert 1 <= len(before) < 4
+    (out / "submissions" / ".half.json.a1b2c3").write_text('{"version": 1, "poi')  # a kill may come in mid-write
     summary = run(folder, out, NAMES[:1], scheduler=cluster.address)
-    assert summary.progress.kept == len(before) < 5
-    assert [result["exercises"][0]["points"] for result in results(out).values()] == [1] * 5
+    assert (summary.progress.kept, summary.progress.done) == (len(before), 4)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert len(list((out / "submissions").iterdir())) == 4
+    assert [result["exercises"][0]["points"] for result in results(out).values()] == [1] * 4
 
 
 def test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quarantined(cluster, tmp_path):
