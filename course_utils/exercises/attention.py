@@ -372,7 +372,13 @@ next_token_loss.hints(
 # -- 9.3 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="09", points=3, outputs="out", gradients=("q", "k", "v"))
+@define(
+    lesson="09",
+    points=3,
+    outputs="out",
+    gradients=("q", "k", "v"),
+    forbidden=("F.scaled_dot_product_attention", "nn.MultiheadAttention", "F.multi_head_attention_forward"),
+)
 def causal_attention(q, k, v):
     """Each position asks all positions up to itself, and takes home a weighted mean of what they offer.
 

@@ -14,7 +14,7 @@ from course_utils.exercises.fixtures import Fixture
 # -- 3.1 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="03", points=2, outputs="x_hat")
+@define(lesson="03", points=2, outputs="x_hat", forbidden=("sklearn.decomposition.PCA", "torch.pca_lowrank"))
 def pca_reconstruct(train, x, k):
     """Compress rows to k numbers each and back, by the principal components of the training rows.
 

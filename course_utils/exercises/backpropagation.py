@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import torch
 
-from course_utils.exercises.define import define, edge, randn
+from course_utils.exercises.define import AUTOGRAD, define, edge, randn
 
 # -- a linear layer ----------------------------------------------------------------------------------------------
 
 
-@define(lesson="00", points=3, outputs=("grad_x", "grad_weight", "grad_bias"))
+@define(lesson="00", points=3, outputs=("grad_x", "grad_weight", "grad_bias"), forbidden=AUTOGRAD)
 def linear_backward(x, weight, grad_output):
     """Send a gradient back through y = x @ weight.T + bias.
 
@@ -109,7 +109,7 @@ linear_backward.hints(
 # -- ReLU --------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="00", points=1, outputs="grad_x")
+@define(lesson="00", points=1, outputs="grad_x", forbidden=AUTOGRAD)
 def relu_backward(x, grad_output):
     """Send a gradient back through y = relu(x), element by element.
 
@@ -178,7 +178,7 @@ relu_backward.hints(
 # -- softmax and cross-entropy -----------------------------------------------------------------------------------
 
 
-@define(lesson="00", points=2, outputs="grad_logits")
+@define(lesson="00", points=2, outputs="grad_logits", forbidden=AUTOGRAD)
 def softmax_cross_entropy_backward(logits, target):
     """The gradient of the mean cross-entropy with respect to the logits.
 

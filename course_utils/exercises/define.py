@@ -34,6 +34,7 @@ LESSONS = {
 }
 
 MINIMUM_TRIALS = 25
+AUTOGRAD = ("torch.autograd", "torch.func", "Tensor.backward")  # forbidden where a gradient is to be derived by hand
 _registry: dict[str, Definition] = {}
 
 
@@ -89,6 +90,7 @@ class Definition:
     gradients: tuple[str, ...] = ()
     fresh: bool = False
     updates: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
     mistakes: dict[str, Mistake] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     staged_hints: tuple[str, ...] = ()
@@ -177,12 +179,15 @@ def define(
     gradients: tuple[str, ...] = (),
     fresh: bool = False,
     updates: tuple[str, ...] = (),
+    forbidden: tuple[str, ...] = (),
 ) -> Callable[[Callable], Definition]:
     """Decorator that turns a reference function into a registered `Definition`.
 
     `outputs` names the result(s); `gradients` names the arguments whose gradient is compared as well; `fresh`
     says that a result must not share memory with an argument; `updates` names the networks that the function trains:
-    of any other network among the arguments, the gradients too must be as the reference leaves them.
+    of any other network among the arguments, the gradients too must be as the reference leaves them. `forbidden` names
+    the calls that would do the exercise's work, such as "nn.LSTM": a right answer that uses one is told so in the
+    notebook, and waits for a person in grading (see `forbidden.calls`).
     """
 
     def register(reference: Callable) -> Definition:
@@ -190,7 +195,7 @@ def define(
         if name in _registry and _registry[name].reference.__code__ != reference.__code__:
             raise ValueError(f"there are two exercises called {name}")
         names = (outputs,) if isinstance(outputs, str) else outputs
-        _registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh, updates)
+        _registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh, updates, forbidden)
         return _registry[name]
 
     return register

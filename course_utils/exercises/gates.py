@@ -12,10 +12,18 @@ from course_utils.exercises import chance
 from course_utils.exercises.define import Case, define, edge, randn
 from course_utils.exercises.fixtures import Fixture
 
+LIBRARY = ("nn.LSTM", "nn.LSTMCell", "torch.lstm", "torch.lstm_cell")  # what the exercises rebuild
+
 # -- 2.1 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="02", points=2, outputs=("i", "f", "g", "o"), gradients=("x", "h", "weight_ih", "weight_hh", "bias"))
+@define(
+    lesson="02",
+    points=2,
+    outputs=("i", "f", "g", "o"),
+    gradients=("x", "h", "weight_ih", "weight_hh", "bias"),
+    forbidden=LIBRARY,
+)
 def lstm_gates(x, h, weight_ih, weight_hh, bias):
     """Three doors and a candidate: what an LSTM decides at one step.
 
@@ -218,7 +226,13 @@ lstm_gates.hints(
 # -- 2.2 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="02", points=2, outputs=("h_next", "c_next"), gradients=("c", "i", "f", "g", "o"))
+@define(
+    lesson="02",
+    points=2,
+    outputs=("h_next", "c_next"),
+    gradients=("c", "i", "f", "g", "o"),
+    forbidden=LIBRARY,
+)
 def lstm_update(c, i, f, g, o):
     """Write, keep, reveal: one step of the cell.
 

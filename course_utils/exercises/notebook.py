@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import inspect
 import os
 import re
 import secrets
+import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from course_utils.exercises.observe import observe
 
-MARKS = {"right": "✔", "diagnosed": "✘", "wrong": "✘", "error": "✘", "not attempted": "…"}
-COLOURS = {"✔": "#0b7a4b", "✘": "#b3261e", "…": "#5f6368"}
+MARKS = {"right": "✔", "needs_review": "✎", "diagnosed": "✘", "wrong": "✘", "error": "✘", "not attempted": "…"}
+COLOURS = {"✔": "#0b7a4b", "✎": "#8a5200", "✘": "#b3261e", "…": "#5f6368"}
+WORDS = {"needs_review": "a person decides", "diagnosed": "not yet right", "wrong": "not yet right"}
 SLOW = 10  # a right answer more than this many times slower than the reference is not used further on
 
 
@@ -31,7 +36,8 @@ class Exercise:
     """The decorator `@exercise`: judge the function under it at once, say what was found, and bind the name.
 
     The name is bound to the student's function when it is right and quick enough, and to the reference
-    otherwise, so that the cells below always have something that works.
+    otherwise, so that the cells below always have something that works. A right answer that uses a call which the
+    exercise forbids is bound as well, but earns no points before a person has looked at it.
     """
 
     def __init__(self) -> None:
@@ -44,12 +50,12 @@ class Exercise:
         if not trusted_part_is_installed():
             return function
         from course_utils.exercises.define import definition
+        from course_utils.exercises.forbidden import calls, remark
         from course_utils.exercises.judge import check
 
         name = getattr(function, "__name__", repr(function))
         exercise = definition(name)
         outcome = check(name, function, seed=secrets.randbits(31), device=self.device)
-        self.outcomes[name] = outcome
         message, bound = outcome.message, exercise.reference
         if outcome.status == "right":
             slower = _slowdown(function, exercise)
@@ -64,6 +70,15 @@ class Exercise:
             printed = observe(function, exercise.trials(0)[0]).printed if outcome.status != "error" else ""
             if printed:
                 message += f"\n    It printed: {printed.strip()[:400]}"
+        used = calls(exercise.forbidden, name, _cells(function)) if outcome.status != "not attempted" else []
+        if used and outcome.status == "right":
+            outcome = replace(outcome, status="needs_review")
+            message += (
+                f"\n    But {remark(used)}: write that part yourself. As it is, a person will decide on its points."
+            )
+        elif used:
+            message += f"\n    Besides, {remark(used)}."
+        self.outcomes[name] = outcome
         show(f"{MARKS[outcome.status]} {name}: {message}")
         return bound
 
@@ -80,7 +95,7 @@ class Exercise:
             points = definition(name).points
             got = points if status == "right" else 0
             earned, total = earned + got, total + points
-            word = {"diagnosed": "not yet right", "wrong": "not yet right"}.get(status, status)
+            word = WORDS.get(status, status)
             rows.append((MARKS.get(status, "…"), name, word, f"{got} of {points}"))
         rows.append(("", "all exercises", "", f"{earned} of {total}"))
         _show_table(("", "exercise", "state", "points"), rows)
@@ -92,7 +107,9 @@ class Exercise:
             return
         shown = min(self._hints_shown.get(exercise.name, 0) + 1, len(exercise.staged_hints))
         self._hints_shown[exercise.name] = shown
-        show(f"Hint {shown} of {len(exercise.staged_hints)}: {exercise.staged_hints[shown - 1]}")
+        without = ", ".join(f"`{call}`" for call in exercise.forbidden)
+        note = f"\n    To be written without {without}." if without else ""
+        show(f"Hint {shown} of {len(exercise.staged_hints)}: {exercise.staged_hints[shown - 1]}{note}")
 
 
 exercise = Exercise()
@@ -143,6 +160,16 @@ def _show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         for row in rows
     )
     _show({"text/plain": plain, "text/html": f"<table><tr>{head}</tr>{body}</table>"})
+
+
+def _cells(function: Callable) -> list[str]:
+    """The code that has been run in this notebook, as far as it is at hand; last, the function's cell and itself."""
+    history = getattr(function, "__globals__", {}).get("In", [])
+    cells = [cell for cell in history if isinstance(cell, str)] if isinstance(history, list) else []
+    with contextlib.suppress(OSError, TypeError, SyntaxError):  # built in, say, or typed where nothing is kept
+        cells.append("".join(inspect.findsource(function)[0]))
+        cells.append(textwrap.dedent(inspect.getsource(function)))
+    return cells
 
 
 def _definition_of(function: Callable | str) -> Any:

@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from course_utils.exercises.define import Case, define, edge, randn
+from course_utils.exercises.define import AUTOGRAD, Case, define, edge, randn
 
 # -- 1.1 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="01", points=2, outputs="h_next", gradients=("x", "h", "weight_ih", "weight_hh", "bias"))
+@define(
+    lesson="01",
+    points=2,
+    outputs="h_next",
+    gradients=("x", "h", "weight_ih", "weight_hh", "bias"),
+    forbidden=("nn.RNN", "nn.RNNCell", "torch.rnn_tanh", "torch.rnn_tanh_cell"),
+)
 def rnn_step(x, h, weight_ih, weight_hh, bias):
     """One step of a recurrent network: what comes in now, and what was there before, become the new state.
 
@@ -297,7 +303,7 @@ make_windows.hints(
 # -- 1.3 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="01", points=3, outputs=("grad_weight_ih", "grad_weight_hh", "grad_bias"))
+@define(lesson="01", points=3, outputs=("grad_weight_ih", "grad_weight_hh", "grad_bias"), forbidden=AUTOGRAD)
 def rnn_backward(inputs, hiddens, grad_hiddens, weight_hh):
     """Backpropagation through time: walk the unrolled network from its last step to its first.
 

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from course_utils.exercises.define import Case, define, edge, randn
 
+LIBRARY = ("F.conv_transpose2d", "nn.ConvTranspose2d")  # what the exercises rebuild
+
 # -- 4.1 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="04", points=2, outputs="y")
+@define(lesson="04", points=2, outputs="y", forbidden=LIBRARY)
 def stamp(x, weight, stride):
     """Transposed convolution as a stamp: each input pixel prints the kernel, times its value; overlaps add.
 
@@ -55,7 +57,10 @@ def _(generator: torch.Generator) -> dict:
 
 
 def _stamped(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    return F.conv_transpose2d(x, weight, stride=stride)
+    """What `stamp` makes, without its loops."""
+    (_, height, width), (_, c_out, k, _) = x.shape, weight.shape
+    prints = torch.einsum("ihw,iokl->oklhw", x, weight).reshape(c_out * k * k, height * width)
+    return F.fold(prints, ((height - 1) * stride + k, (width - 1) * stride + k), k, stride=stride)
 
 
 @stamp.mistake(
@@ -488,7 +493,7 @@ insert_zeros.hints(
 # -- 4.5 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="04", points=3, outputs="y", gradients=("x", "weight"))
+@define(lesson="04", points=3, outputs="y", gradients=("x", "weight"), forbidden=LIBRARY)
 def transposed_convolution(x, weight, stride, padding, output_padding):
     """The whole layer, without its bias: what conv_transpose2d makes of one image.
 
@@ -532,7 +537,7 @@ def _(generator: torch.Generator) -> dict:
 
 
 def _transposed(x: Tensor, weight: Tensor, stride: int, padding: int, output_padding: int) -> Tensor:
-    return F.conv_transpose2d(x, weight, stride=stride, padding=padding, output_padding=output_padding)
+    return _cropped(_stamped(x, weight, stride), padding, padding - output_padding)
 
 
 def _cropped(full: Tensor, near: int, far: int) -> Tensor:
@@ -578,7 +583,7 @@ def channels_reshaped(x, weight, stride, padding, output_padding):
 )
 def padding_as_in_a_convolution(x, weight, stride, padding, output_padding):
     k = weight.shape[2]
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride), k - 1 - padding, k - 1 - padding - output_padding)
+    return _cropped(_stamped(x, weight, stride), k - 1 - padding, k - 1 - padding - output_padding)
 
 
 @transposed_convolution.mistake(
@@ -587,7 +592,7 @@ def padding_as_in_a_convolution(x, weight, stride, padding, output_padding):
     "At the bottom and the right there are output_padding more."
 )
 def padding_of_a_convolution_alone(x, weight, stride, padding, output_padding):
-    full, cut = F.conv_transpose2d(x, weight, stride=stride), weight.shape[2] - 1 - padding
+    full, cut = _stamped(x, weight, stride), weight.shape[2] - 1 - padding
     return full[:, max(cut, 0) : full.shape[1] - cut, max(cut, 0) : full.shape[2] - cut]
 
 
@@ -604,7 +609,7 @@ def stride_used_twice(x, weight, stride, padding, output_padding):
     "cannot reach beyond the end: add the zeros there (`F.pad` takes both signs)."
 )
 def slice_beyond_the_canvas(x, weight, stride, padding, output_padding):
-    full, far = F.conv_transpose2d(x, weight, stride=stride), output_padding - padding
+    full, far = _stamped(x, weight, stride), output_padding - padding
     return full[:, padding : full.shape[1] + far, padding : full.shape[2] + far]
 
 
@@ -612,12 +617,12 @@ def slice_beyond_the_canvas(x, weight, stride, padding, output_padding):
     "padding makes your result larger. Here padding *cuts*: p pixels from every side of what the stamps have printed."
 )
 def padding_adds(x, weight, stride, padding, output_padding):
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride), -padding, -padding - output_padding)
+    return _cropped(_stamped(x, weight, stride), -padding, -padding - output_padding)
 
 
 @transposed_convolution.mistake("padding is ignored: nothing is cut off. Cut `padding` pixels from every side.")
 def nothing_cut(x, weight, stride, padding, output_padding):
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride), 0, -output_padding)
+    return _cropped(_stamped(x, weight, stride), 0, -output_padding)
 
 
 @transposed_convolution.mistake(
@@ -625,7 +630,7 @@ def nothing_cut(x, weight, stride, padding, output_padding):
     "`output_padding` fewer at the bottom and at the right."
 )
 def untrimmed(x, weight, stride, padding, output_padding):
-    return F.conv_transpose2d(x, weight, stride=stride)
+    return _stamped(x, weight, stride)
 
 
 @transposed_convolution.mistake(
@@ -633,7 +638,7 @@ def untrimmed(x, weight, stride, padding, output_padding):
     "front: `full[padding : size - padding]`."
 )
 def sliced_to_minus_zero(x, weight, stride, padding, output_padding):
-    full = _cropped(F.conv_transpose2d(x, weight, stride=stride), 0, -output_padding)
+    full = _cropped(_stamped(x, weight, stride), 0, -output_padding)
     return full[:, padding:-padding, padding:-padding]
 
 
@@ -643,7 +648,7 @@ def sliced_to_minus_zero(x, weight, stride, padding, output_padding):
 )
 def output_padding_on_both_sides(x, weight, stride, padding, output_padding):
     near = padding - output_padding
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride), near, near)
+    return _cropped(_stamped(x, weight, stride), near, near)
 
 
 @transposed_convolution.mistake(
@@ -651,7 +656,7 @@ def output_padding_on_both_sides(x, weight, stride, padding, output_padding):
     "convolution may fail to reach."
 )
 def output_padding_at_the_near_ends(x, weight, stride, padding, output_padding):
-    return _cropped(F.conv_transpose2d(x, weight, stride=stride), padding - output_padding, padding)
+    return _cropped(_stamped(x, weight, stride), padding - output_padding, padding)
 
 
 @transposed_convolution.mistake("output_padding is ignored. Cut that many pixels less at the bottom and at the right.")

@@ -15,7 +15,13 @@ from course_utils.exercises.define import Case, define, edge, randn
 # -- 5.1 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="05", points=2, outputs="kl", gradients=("mu", "logvar"))
+@define(
+    lesson="05",
+    points=2,
+    outputs="kl",
+    gradients=("mu", "logvar"),
+    forbidden=("torch.distributions.kl_divergence",),
+)
 def kl_to_standard_normal(mu, logvar):
     """KL(q || p) in nats, for q = N(mu, diag(exp(logvar))) and the standard normal p = N(0, 1): one number an image.
 

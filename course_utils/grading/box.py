@@ -7,8 +7,9 @@
 
 bubblewrap gives it namespaces of its own (no network, no other processes), an empty environment, and the files of
 `layout.py`, read-only; `seccomp.py` says which system calls it may not make. Limits of one process are set by prlimit
-inside; what all its processes take together is watched from outside, twenty times a second. Everything in it dies
-when the box is left, when its program ends, and when the grader dies, or the thread that has opened the box.
+inside; what all its processes take together is held by a control group where one can be made (`cgroup.py`), and watched
+from outside, twenty times a second. Everything in it dies when the box is left, when its program ends, and when the
+grader dies, or the thread that has opened the box.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ import time
 from dataclasses import dataclass
 
 from course_utils.grading import layout, seccomp
+from course_utils.grading.cgroup import Group
 from course_utils.grading.layout import NOBODY, NoBox
 from course_utils.grading.processes import Usage, usage
 from course_utils.grading.wire import Channel
 
 START_SECONDS = 20.0  # until bubblewrap has made the namespaces
 LIBRARIES = 8_000_000_000  # bytes of address space for mapped files: a torch built for CUDA maps 2.4 GB of them
+OWN_TASKS = 4  # of setpriv and bubblewrap in a box's control group
 END_SECONDS = 5.0  # until everything in it is gone
 INTERVAL = 0.05  # seconds between two looks at what a box takes
 SET_CHILD_SUBREAPER = 36  # of Linux' prctl
@@ -83,6 +86,7 @@ class Box:
         self._status = b""
         self._over, self._output_ended = threading.Event(), threading.Event()
         self._ours, self._theirs = contextlib.ExitStack(), contextlib.ExitStack()
+        self._group: Group | None = None
         self._given: list[int] = []  # the descriptors that go into the box
 
     # -- what it is made of: one method each, so that the tests can take one away and see it missed ---------------
@@ -118,6 +122,13 @@ class Box:
     def filter(self) -> list[str]:
         """The refused system calls."""
         return ["--seccomp", str(self._memory_file(seccomp.program()))]
+
+    def group(self) -> Group | None:
+        """A control group for all its processes; None where the kernel or this user's rights allow none."""
+        try:
+            return Group(self.limits.total_memory, self.limits.tasks + OWN_TASKS)
+        except OSError:
+            return None
 
     def process_limits(self) -> list[str]:
         """The command that sets limits inside, where they count for this box alone."""
@@ -170,7 +181,7 @@ class Box:
             found = re.search(rb'"exit-code": *(\d+)', self._status)
             code = int(found[1]) if found else 128 + signal.SIGKILL
             ended = "cpu" if code == 128 + signal.SIGXCPU else "killed" if code > 128 else f"exited {code}"
-            self._reason = self._reason or ended
+            self._reason = self._reason or ("memory" if self._out_of_memory() else ended)
 
     def _start(self) -> None:
         """Start bubblewrap and wait for its first process. Raises NoBox."""
@@ -180,7 +191,19 @@ class Box:
         self._status_pipe, status = self._pipe()
         for descriptor in (from_us, from_box, self._status_pipe):
             self._ours.callback(os.close, descriptor)
-        command = [*self.identity(), layout.program("bwrap"), *self.namespaces(), *self.files(), *self.filter()]
+        self._group = self.group()
+        joining = []
+        if self._group is not None:
+            self._ours.callback(self._group.close)
+            joining = self._group.command()
+        command = [
+            *joining,
+            *self.identity(),
+            layout.program("bwrap"),
+            *self.namespaces(),
+            *self.files(),
+            *self.filter(),
+        ]
         for name, value in ENVIRONMENT.items():
             command += ["--setenv", name, value]
         command += ["--json-status-fd", str(status), "--", *self.process_limits()]
@@ -262,7 +285,11 @@ class Box:
             return "time"
         if used.cpu_seconds > limits.cpu_seconds:
             return "cpu"
-        return "memory" if used.memory > limits.total_memory or used.tmp_files > limits.tmp_files else ""
+        too_much = used.memory > limits.total_memory or used.tmp_files > limits.tmp_files
+        return "memory" if too_much or self._out_of_memory() else ""
+
+    def _out_of_memory(self) -> bool:
+        return self._group is not None and self._group.out_of_memory()
 
     def _keep_output(self, printed: int) -> None:
         """Read everything that is printed, so that nobody has to wait, and keep the beginning."""

@@ -11,17 +11,16 @@ import builtins
 import contextlib
 import hashlib
 import hmac
-import io
 import json
 import re
 import time
-import tokenize
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from course_utils.exercises.define import Definition, definition
+from course_utils.exercises.forbidden import calls, remark
 from course_utils.exercises.judge import ADVICE, TOTAL_LIMIT, Outcome, judge
 from course_utils.exercises.observe import TIME_LIMIT, Failure, Observation, Trial
 from course_utils.grading import wire
@@ -220,12 +219,9 @@ def _judged(exercise: Definition, trials: list[Trial], seen: list[Observation], 
         return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
     if outcome.status == "right" and len(tame) != len(trials):
         return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
-    called = _forbidden_calls(exercise, session.cells) if outcome.status == "right" else []
-    if called:
-        text = (
-            f"right, but it uses {', '.join(called)}, which this exercise asks you to do without. A person will decide."
-        )
-        return Outcome("needs_review", text)
+    used = calls(exercise.forbidden, exercise.name, session.cells) if outcome.status == "right" else []
+    if used:
+        return Outcome("needs_review", f"right, but {remark(used)}. A person will decide on its points.")
     labels = {trial.label for trial in trials} - {""}
     return Outcome(outcome.status, message_for(exercise, outcome, labels), _key(outcome.mistake, labels))
 
@@ -452,27 +448,3 @@ def _key(mistake: str | None, labels: set[str]) -> str | None:
     if mistake is None or label:
         return f"generic:edge:{label}" if label else None
     return "+".join(dict.fromkeys(":".join(key.split(":")[:2]) for key in mistake.split("+")))
-
-
-def _forbidden_calls(exercise: Definition, cells: list[str]) -> list[str]:
-    """Which of the exercise's `forbidden` names (such as "nn.LSTM") stand in the cell that defines it.
-
-    Comments and texts do not count. Whoever hides a name finds a way: this is for honest misunderstandings. The cell is
-    cut into tokens, not parsed, since a hostile one could bring the parser down.
-    """
-    forbidden: tuple[str, ...] = getattr(exercise, "forbidden", ())
-    defining = re.compile(rf"^\s*(?:async\s+)?def\s+{re.escape(exercise.name)}\b", re.MULTILINE)
-    cell = next((cell for cell in reversed(cells) if defining.search(cell)), "") if forbidden else ""
-    words = _names_in(cell)
-    return [f"`{name}`" for name in forbidden if name.rsplit(".", 1)[-1] in words]
-
-
-def _names_in(source: str) -> set[str]:
-    words: set[str] = set()
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.NAME:
-                words.add(token.string)
-    except (tokenize.TokenError, SyntaxError, IndentationError):
-        words |= set(re.findall(r"\w+", source))
-    return words

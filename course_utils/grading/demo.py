@@ -38,8 +38,8 @@ IN_TIME, TOO_LATE = "2026-05-30T18:00:00+00:00", "2026-06-01T08:30:00+00:00"
 class Sample:
     """One submission: who, which bytes, and what grading it must give.
 
-    `right` names the exercises that earn their points, `mistakes` those that are recognised (by the mistake's key);
-    all others earn nothing. `statuses` are those that the submission may have.
+    `right` names the exercises that earn their points, `mistakes` those that are recognised (by the mistake's key),
+    `review` those that wait for a person; all others earn nothing. `statuses` are those that the submission may have.
     """
 
     student: str
@@ -47,6 +47,7 @@ class Sample:
     build: Callable[[], bytes]
     right: tuple[str, ...] = ()
     mistakes: dict[str, str] = field(default_factory=dict)
+    review: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ("graded",)
     late: bool = False
 
@@ -90,10 +91,12 @@ def differences(results: Sequence[Mapping[str, Any]]) -> list[str]:
             found.append(f"{sample.student}: no result")
             continue
         right = {mark["name"] for mark in result["exercises"] if mark["points"]}
+        review = {mark["name"] for mark in result["exercises"] if mark["status"] == "needs_review"}
         mistakes = {mark["name"]: mark["mistake"] for mark in result["exercises"] if mark["status"] == "diagnosed"}
         for what, is_, must in (
             ("points for", sorted(right), sorted(sample.right)),
             ("known mistakes", mistakes, sample.mistakes),
+            ("waiting for a person", sorted(review), sorted(sample.review)),
             ("late", result["late"], sample.late),
         ):
             if is_ != must:
@@ -198,6 +201,16 @@ drive.mount("/content/drive")
 import a_module_that_only_my_laptop_has
 """
 
+LIBRARY = """
+def gate(n, loud=1):
+    ih, hh, b = (loud * part.chunk(4)[n] for part in (weight_ih, weight_hh, bias))
+    four = ih.repeat(4, 1), hh.repeat(4, 1), b.repeat(4)
+    full, empty = (torch.lstm_cell(x, (h, torch.full_like(h, c)), *four)[1] for c in (1.0, 0.0))
+    return full - empty  # what this gate keeps of a full cell, as a forget gate
+
+return gate(0), gate(1), 2 * gate(2, loud=2) - 1, gate(3)
+"""
+
 ENDLESS = """
 import time
 while True:
@@ -285,7 +298,14 @@ def _broken() -> tuple[Sample, ...]:
             lambda: _notebook({"open_forget_gate": "@exercise\ndef open_forget_gate(bias, value:\n    return bias\n"}),
             _but("open_forget_gate"),
         ),
-        Sample("Eva Example_1005", "magics, pip and Colab's drive", lambda: _notebook({}, before=MAGICS), _but()),
+        Sample(
+            "Eva Example_1005",
+            "magics, pip and Colab's drive; torch's own LSTM cell where the gates were to be written",
+            lambda: _notebook({"lstm_gates": answered("lstm_gates", LIBRARY)}, before=MAGICS),
+            _but("lstm_gates"),
+            review=("lstm_gates",),
+            statuses=("needs_review",),
+        ),
         Sample(
             "Finn Example_1006",
             "a loop without end",

@@ -33,6 +33,8 @@ WORDS = {
     "not attempted": ("…", "not attempted", "open"),
     "missing": ("…", "not found", "open"),
     "needs_review": ("?", "a person will look at it", "review"),
+    "accepted": ("✎", "points given by a person", "right"),
+    "declined": ("✎", "a person gave no points", "wrong"),
     "infra_error": ("?", "not graded yet", "review"),
 }
 GROUPS = {
@@ -162,6 +164,11 @@ def total(result: Mapping[str, Any]) -> tuple[float, float]:
     return sum(mark["points"] for mark in marks), sum(mark["max_points"] for mark in marks)
 
 
+def is_solved(mark: Mapping[str, Any]) -> bool:
+    """Whether an exercise is right, or a person has given points for it."""
+    return WORDS[mark["status"]][2] == "right"
+
+
 def display_name(student: str) -> str:
     """The student's name without the number that Canvas and Moodle append."""
     return printable(re.sub(r"(?<=.)_\d{1,18}$", "", student)) or "unnamed"
@@ -219,7 +226,7 @@ def _lateness(result: Mapping[str, Any]) -> str:
 def _card(mark: Mapping[str, Any], place: Place | None) -> str:
     sign, word, colour = WORDS[mark["status"]]
     heading = escape(place.heading) if place and place.heading else f"Lesson {escape(mark['lesson'])}"
-    again = "" if mark["status"] in ("right", "infra_error") else _read_again(mark, place)
+    again = "" if is_solved(mark) or mark["status"] == "infra_error" else _read_again(mark, place)
     return (
         f'<section class="card {colour}"><h3>{heading} · <code>{escape(mark["name"])}</code></h3>'
         f'<p><span class="state">{sign} {word}</span> · {number(mark["points"])} of {number(mark["max_points"])}'
@@ -295,7 +302,8 @@ def _waiting(cohort: Sequence[Student], feedback: Mapping[str, str]) -> str:
     if not rows:
         return "<h2>Waiting for a person</h2><p>Nobody.</p>"
     return (
-        f"<h2>Waiting for a person</h2><p>{len(rows)} without a grade until this is settled.</p>"
+        f"<h2>Waiting for a person</h2><p>{len(rows)} without a grade until this is settled: write points into "
+        "<code>decisions.csv</code>, beside this page, and run the same command again.</p>"
         f"{_wide('<tr><th>submission</th><th>state</th><th>reason</th></tr>', rows)}"
     )
 

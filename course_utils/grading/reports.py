@@ -278,8 +278,8 @@ def _participant(row: Student) -> str:
 
 def _summary(result: Mapping[str, Any]) -> str:
     """One sentence on a submission."""
-    right = [mark["name"] for mark in result["exercises"] if mark["status"] == "right"]
-    others = [mark["name"] for mark in result["exercises"] if mark["status"] != "right"]
+    right = [mark["name"] for mark in result["exercises"] if pages.is_solved(mark)]
+    others = [mark["name"] for mark in result["exercises"] if not pages.is_solved(mark)]
     parts = [f"Right: {', '.join(right) or 'none'}."]
     if others:
         parts.append(f"Not yet: {', '.join(others)}.")
@@ -301,7 +301,7 @@ def gradescope(result: Mapping[str, Any]) -> dict[str, Any]:
             "name": f"{mark['lesson']} {printable(mark['name'])}",
             "score": mark["points"],
             "max_score": mark["max_points"],
-            "status": "passed" if mark["status"] == "right" else "failed",
+            "status": "passed" if pages.is_solved(mark) else "failed",
             "output": pages.plain(mark["message"]),
             "output_format": "text",
             "name_format": "text",

@@ -101,12 +101,17 @@ class Roomy(Box):
         return arguments[:at] + arguments[at + 2 :]
 
 
-class Unlimited(Box):
+class Ungrouped(Box):
+    def group(self):
+        return None
+
+
+class Unlimited(Ungrouped):
     def process_limits(self):
         return [layout.program("prlimit"), "--core=0:0"]
 
 
-class Unwatched(Box):
+class Unwatched(Box):  # but for the time
     def _exceeded(self, used, seconds):
         return "time" if seconds > self.limits.wall_seconds else ""
 
@@ -333,11 +338,24 @@ def test_5_memory_of_one_process_is_bounded():
     assert last_line(run(program, Unlimited, replace(LITTLE, total_memory=10**9))) == "240000000"
 
 
-def test_5_memory_of_many_processes_is_bounded():
-    box = run(BOMBS)
+class UnwatchedUngrouped(Unwatched, Ungrouped):
+    pass
+
+
+def test_5_memory_of_many_processes_is_bounded_by_the_watch():
+    box = run(BOMBS, Ungrouped)
     assert box.why() == "memory"
     assert LITTLE.total_memory < box.peak_memory < 5 * 80_000_000
-    assert run(BOMBS, Unwatched).why() == "exited 0"
+    assert run(BOMBS, UnwatchedUngrouped).why() == "exited 0"
+
+
+def test_5_memory_of_many_processes_is_bounded_by_the_kernel_where_there_are_control_groups(monkeypatch):
+    with Box(LITTLE, "") as box:
+        if box.group() is None:
+            pytest.skip("no control group can be made here")
+    monkeypatch.setattr("course_utils.grading.box.INTERVAL", 60.0)
+    assert run(BOMBS).why() == "memory"
+    assert run(BOMBS, Ungrouped).why() == "exited 0"
 
 
 def test_5_what_processes_share_counts_once():

@@ -356,20 +356,21 @@ def test_code_that_fits_in_no_frame_is_unreadable():
     assert (result["status"], only(result)["status"], boxes) == ("unreadable", "missing", [])
 
 
-def test_a_forbidden_call_is_left_to_a_person(monkeypatch):
-    exercise = define.definition("relu_backward")
-    monkeypatch.setattr(exercise, "forbidden", ("nn.ReLU", "torch.where"), raising=False)
-    told = RELU + "\n# nn.ReLU would do this\nhelp = 'torch.where'"
-    assert only(grade([told, "layer = nn.ReLU()"], ["relu_backward"])[0])["status"] == "right"
-    mark = only(grade([RELU + "\nfrom torch.nn import ReLU"], ["relu_backward"])[0])
-    assert (mark["status"], mark["points"]) == ("needs_review", 0) and "`nn.ReLU`" in mark["message"]
-    wrong = "def relu_backward(x, grad_output):\n    return nn.ReLU()(x)"
-    assert only(grade([wrong], ["relu_backward"])[0])["status"] != "needs_review"
+def test_a_right_answer_by_a_forbidden_call_is_left_to_a_person_and_a_wrong_one_is_just_wrong():
+    gradient = (
+        "(gradient,) = torch.autograd.grad(torch.relu(x.requires_grad_()), x, grad_output)\n    return {}gradient"
+    )
+    answer = f"def relu_backward(x, grad_output):\n    x = x.clone()\n    {gradient}"
+    result, _ = grade([answer.format("")], ["relu_backward"])
+    mark = only(result)
+    assert (result["status"], mark["status"], mark["points"]) == ("needs_review", "needs_review", 0)
+    assert mark["message"].startswith("right, but it uses `torch.autograd`, ")
+    assert only(grade([answer.format("-")], ["relu_backward"])[0])["status"] == "diagnosed"
 
 
-@pytest.mark.parametrize("source", ["(" * 100_000, "'''", "\\", "  x\n y", "\0", "é" * 10, "def f(:"])
-def test_looking_for_forbidden_names_survives_any_source(source):
-    assert isinstance(checker._names_in(source), set)
+def test_calls_elsewhere_in_the_notebook_are_no_part_of_an_answer():
+    lesson = "def by_torch(x):\n    x.sum().backward()\n    return torch.autograd.grad"
+    assert only(grade([lesson, RELU, "by_torch"], ["relu_backward"])[0])["status"] == "right"
 
 
 def test_the_reference_of_every_exercise_is_right_across_the_wire():

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from course_utils.exercises.define import definition, names
+from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import check
 from course_utils.grading import demo, probe, submissions
 from course_utils.grading.layout import NoBox
@@ -50,9 +51,22 @@ def test_there_are_twelve_and_each_is_somebody_elses():
 def test_expectations_name_exercises_and_mistakes_that_exist():
     for sample in demo.SAMPLES:
         assert set(sample.right) <= set(names(demo.LESSON)), sample.student
-        assert not set(sample.right) & set(sample.mistakes), sample.student
+        assert set(sample.review) <= set(names(demo.LESSON)), sample.student
+        assert len({*sample.right, *sample.mistakes, *sample.review}) == sum(
+            map(len, (sample.right, sample.mistakes, sample.review))
+        ), sample.student
+        assert ("needs_review" in sample.statuses) == bool(sample.review), sample.student
         for name, key in sample.mistakes.items():
             assert key in definition(name).mistakes, sample.student
+
+
+def test_a_right_answer_that_waits_for_a_person_is_one_with_a_forbidden_call(folder):
+    waiting = [(sample, name) for sample in demo.SAMPLES for name in sample.review]
+    assert waiting
+    for sample, name in waiting:
+        cells = json.loads((folder / sample.file).read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        assert calls(definition(name).forbidden, name, sources), sample.student
 
 
 @pytest.mark.parametrize("who", ORDINARY)
@@ -60,7 +74,7 @@ def test_an_ordinary_sample_is_judged_as_it_claims(folder, who):
     sample, space = SAMPLES[who], answers(folder, SAMPLES[who])
     for name in names(demo.LESSON):
         outcome = check(name, space[name], seed=5)
-        if name in sample.right:
+        if name in sample.right + sample.review:
             assert outcome.status == "right", (name, outcome.message)
         else:
             assert (outcome.status, outcome.mistake) == (
@@ -100,12 +114,17 @@ def test_hostile_answers_are_python_under_the_exercises_own_signature(folder, wh
         assert list(inspect.signature(space[name]).parameters) == expected
 
 
+def status(sample, name):
+    kinds = {"right": sample.right, "diagnosed": sample.mistakes, "needs_review": sample.review}
+    return next((kind for kind, exercises in kinds.items() if name in exercises), "wrong")
+
+
 def as_expected(sample):
     marks = [
         {
             "name": name,
             "points": int(name in sample.right),
-            "status": "right" if name in sample.right else "diagnosed" if name in sample.mistakes else "wrong",
+            "status": status(sample, name),
             "mistake": sample.mistakes.get(name),
         }
         for name in names(demo.LESSON)
@@ -121,7 +140,9 @@ def test_differences_are_found_and_named():
     hugo = next(result for result in results if result["student"].startswith("Hugo"))
     hugo["exercises"][0]["points"] = 2
     assert demo.differences(results) == ["Hugo Example_1008: points for ['lstm_gates'] instead of []"]
-    hugo["exercises"][0]["points"] = 0
+    hugo["exercises"][0] |= {"points": 0, "status": "needs_review"}
+    assert demo.differences(results) == ["Hugo Example_1008: waiting for a person ['lstm_gates'] instead of []"]
+    hugo["exercises"][0]["status"] = "wrong"
     hugo["status"], hugo["late"] = "infra_error", True
     assert demo.differences(results) == [
         "Hugo Example_1008: late True instead of False",

@@ -1,0 +1,122 @@
+"""A control group for one box: the kernel itself holds the memory and the number of its processes within limits.
+
+Root can make one on most machines. Where none can be made, the watch of `box.py` alone limits what the processes of a
+box take together. Both versions are understood: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+PREFIX = "course-box-"
+TOGETHER = ("memory", "pids")  # the controllers; version 2 has one hierarchy for both, version 1 one for each
+_numbers = itertools.count()
+
+
+class Group:
+    """A group that is made now and has no members yet. Raises OSError where none can be made."""
+
+    def __init__(self, memory: int, tasks: int) -> None:
+        """With at most `memory` bytes, swap included, and `tasks` processes and threads for all members together."""
+        self.folders: list[Path] = []
+        try:
+            for parents in _hierarchies():
+                self.folders.append(_make(parents))
+                _limit(self.folders[-1], memory, tasks)
+        except OSError:
+            self.close()
+            raise
+
+    def command(self) -> list[str]:
+        """What joins the group and then runs the command that follows."""
+        joins = 'echo $$ > "$1/cgroup.procs" && shift && ' * len(self.folders)
+        return ["/bin/sh", "-c", f'{joins}exec "$@"', "sh", *map(str, self.folders)]
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has killed a member because there was no memory left for it."""
+        events = [
+            text
+            for folder in self.folders
+            for text in map(_text, (folder / "memory.events", folder / "memory.oom_control"))
+        ]
+        return any(re.search(r"^oom_kill [1-9]", text, re.MULTILINE) for text in events)
+
+    def close(self) -> None:
+        """Remove the group, if its members are gone."""
+        for folder in self.folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _hierarchies() -> list[list[Path]]:
+    """For each hierarchy that is needed, the directories in which a group may be made. Raises OSError if one is missing."""
+    mounts, own = _text(Path("/proc/self/mountinfo")), _text(Path("/proc/self/cgroup"))
+    found: dict[str, list[Path]] = {}
+    for line in mounts.splitlines():
+        fields, _, kind = line.partition(" - ")
+        top, system, options = Path(fields.split()[4]), kind.split()[0], kind.split()[-1].split(",")
+        for name in TOGETHER:
+            if system == "cgroup" and name in options:
+                found[name] = _existing(top, rf"^\d+:(?:[^:]*,)?{name}(?:,[^:]*)?:(.*)$", own)
+        if system == "cgroup2":
+            passing = [folder for folder in _existing(top, r"^0::(.*)$", own) if _passes_on(folder)]
+            if passing:
+                return [passing]
+    if found.keys() != set(TOGETHER):
+        raise OSError("no control groups for memory and processes")
+    return list(found.values())
+
+
+def _existing(top: Path, pattern: str, own: str) -> list[Path]:
+    """The directory of this process in a hierarchy, and the topmost one."""
+    path = re.search(pattern, own, re.MULTILINE)
+    candidates = (top / path[1].lstrip("/") if path else top, top)
+    return [folder for folder in dict.fromkeys(candidates) if folder.is_dir()]
+
+
+def _passes_on(folder: Path) -> bool:
+    """Whether groups in this one of version 2 may be limited."""
+    return set(TOGETHER) <= set(_text(folder / "cgroup.subtree_control").split())
+
+
+def _make(parents: Iterable[Path]) -> Path:
+    """A new directory in the first of these where that is possible. Raises OSError."""
+    for parent in parents:
+        for old in parent.glob(f"{PREFIX}*"):  # of graders that were killed
+            if not Path("/proc", old.name.removeprefix(PREFIX).partition("-")[0]).exists():
+                with contextlib.suppress(OSError):
+                    old.rmdir()
+        with contextlib.suppress(OSError):
+            folder = parent / f"{PREFIX}{os.getpid()}-{next(_numbers)}"
+            folder.mkdir()
+            return folder
+    raise OSError("no control group can be made here")
+
+
+def _limit(folder: Path, memory: int, tasks: int) -> None:
+    """Write the limits into those files that this hierarchy and kernel have. Raises OSError if there are none."""
+    limits = {
+        "memory.limit_in_bytes": memory,
+        "memory.memsw.limit_in_bytes": memory,
+        "memory.max": memory,
+        "memory.swap.max": 0,
+        "memory.oom.group": 1,
+        "pids.max": tasks,
+    }
+    files = [folder / name for name in limits if (folder / name).exists()]
+    for path in files:
+        path.write_text(f"{limits[path.name]}\n")
+    if not files:
+        raise OSError(f"{folder} has no limits")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,127 @@
+"""A person's decisions: asked for, read back, and applied to the reports alone."""
+
+import copy
+import csv
+
+import pytest
+
+from course_utils.grading import decisions, pages
+from course_utils.notebook_files import CourseError
+
+
+def mark(name, status, points=0):
+    return {"name": name, "lesson": "02", "points": points, "max_points": 2, "status": status, "message": status}
+
+
+def result(key="k1", student="Eva Example_1005", status="needs_review"):
+    marks = [mark("lstm_gates", "needs_review"), mark("lstm_update", "right", 2)]
+    return {"key": key, "student": student, "file": f"{key}.ipynb", "status": status, "exercises": marks}
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def fill(path, **cells):
+    """Fill in the first line, as a person would."""
+    lines = rows(path)
+    lines[0] |= cells
+    with open(path, "w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, decisions.COLUMNS)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def around(results, path):
+    """What a run does with the file: read, apply, ask."""
+    said = decisions.read(path)
+    after = decisions.apply(results, said)
+    return after, decisions.ask(after, said, path)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / decisions.NAME
+
+
+def test_without_anything_to_decide_there_is_no_file(path):
+    done = [result(status="graded") | {"exercises": [mark("lstm_update", "right", 2)]}]
+    assert around(done, path) == (done, 0)
+    assert not path.exists()
+
+
+def test_an_exercise_that_waits_gets_a_line_and_nothing_changes(path):
+    results = [result()]
+    before = copy.deepcopy(results)
+    assert around(results, path) == (before, 1)
+    (line,) = rows(path)
+    assert (line["key"], line["exercise"], line["maximum"], line["points"]) == ("k1", "lstm_gates", "2", "")
+    assert around(results, path) == (before, 1)
+    assert len(rows(path)) == 1
+
+
+@pytest.mark.parametrize(("points", "status"), [("2", "accepted"), ("0.5", "accepted"), ("0", "declined")])
+def test_points_that_were_filled_in_settle_the_submission(path, points, status):
+    results = [result()]
+    around(results, path)
+    fill(path, points=points, reason="Shown in the tutorial.")
+    (after,), waiting = around(results, path)
+    assert waiting == 0 and after["status"] == "graded"
+    assert after["exercises"][0] == mark("lstm_gates", status, float(points)) | {"message": "Shown in the tutorial."}
+    assert pages.total(after) == (2 + float(points), 4)
+    assert results[0]["status"] == "needs_review", "the results themselves stay as they were graded"
+    assert around(results, path)[0] == [after], "the line stays"
+
+
+def test_another_version_of_the_file_waits_again(path):
+    around([result()], path)
+    fill(path, points="2")
+    (after,), waiting = around([result(key="k2")], path)
+    assert waiting == 1 and after["status"] == "needs_review"
+    assert [line["key"] for line in rows(path)] == ["k2", "k1"]
+
+
+def test_while_another_exercise_waits_the_submission_waits(path):
+    two = result() | {"exercises": [mark("lstm_gates", "needs_review"), mark("lstm_update", "needs_review")]}
+    around([two], path)
+    fill(path, points="2")
+    (after,), waiting = around([two], path)
+    assert waiting == 1 and after["status"] == "needs_review"
+
+
+def test_a_person_may_overrule_any_exercise(path):
+    around([result()], path)
+    fill(path, points="1", exercise="lstm_update")
+    (after,), _ = around([result()], path)
+    assert after["exercises"][1]["points"] == 1 and after["status"] == "needs_review"
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"points": "two"}, "row 2: 'two' is no number"),
+        ({"points": "3"}, "lstm_gates gives 0 to 2 points, not 3"),
+        ({"points": "-1"}, "not -1"),
+        ({"points": "nan"}, "not nan"),
+        ({"points": "1", "exercise": "lstm_gate"}, "has no exercise 'lstm_gate'"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_refused_and_nothing_is_lost(path, cells, said):
+    around([result()], path)
+    fill(path, **cells)
+    before = path.read_bytes()
+    with pytest.raises(CourseError, match=said):
+        around([result()], path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_with_other_columns_is_refused(path):
+    path.write_text("student;points\nEva;2\n")
+    with pytest.raises(CourseError, match="with commas"):
+        decisions.read(path)
+
+
+def test_names_cannot_become_formulas(path):
+    around([result(student="=1+2_7")], path)
+    assert rows(path)[0]["student"].startswith("'=")
