@@ -160,14 +160,14 @@ def write(notebook: Any, path: Path) -> None:
     write_text(to_text(notebook), path)
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write `text` to `path` atomically, making the directory if need be."""
+def write_text(text: str, path: Path, mode: int = 0o644) -> None:
+    """Write `text` to `path` atomically, making the directory if need be; a new file gets the permissions `mode`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

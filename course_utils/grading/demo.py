@@ -7,7 +7,6 @@ Nothing in them could harm the machine even without a box: the loops sleep, and 
 
 from __future__ import annotations
 
-import argparse
 import ast
 import copy
 import csv
@@ -20,9 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from course_utils import notebook_files
+from course_utils.cli import user_errors
 from course_utils.exercises.define import definition, names
 from course_utils.grading.submissions import printable
 from course_utils.notebook_files import write_text
@@ -104,22 +106,24 @@ def differences(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the samples in OUT/handed-in, grade them, write the reports into OUT; 1 if anything is not as it must be."""
-    from course_utils.grading import grader
+def main(
+    out: Annotated[Path, typer.Argument(help="Where samples, results and pages go.", file_okay=False)],
+    show: Annotated[bool, typer.Option("--open", help="Show the page about the cohort in a browser.")] = False,
+) -> None:
+    """Make the samples in OUT/handed-in, grade them, and write the reports into OUT.
 
-    parser = argparse.ArgumentParser(prog="grade-demo", description=main.__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--open", action="store_true", help="show the page about the cohort in a browser")
-    options = parser.parse_args(arguments)
-    handed_in = options.out / "handed-in"
-    write(handed_in)
-    _, results, page = grader.run_and_report(handed_in, options.out, names(LESSON), f"Lesson {LESSON}")
+    Exit code 1 if anything comes out other than it must.
+    """
+    with user_errors():
+        from course_utils.grading import grader
+
+        write(out / "handed-in")
+        _, results, page = grader.run_and_report(out / "handed-in", out, names(LESSON), f"Lesson {LESSON}")
     found = differences(results)
-    print(*(found or ["All twelve came out as they must."]), f"Look: {page.resolve()}", sep="\n")
-    if options.open:
+    typer.echo("\n".join([*(found or ["All twelve came out as they must."]), f"Look: {page.resolve()}"]))
+    if show:
         webbrowser.open(page.resolve().as_uri())
-    return 1 if found else 0
+    raise typer.Exit(1 if found else 0)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------
@@ -372,4 +376,4 @@ LAST_WORD = "marks_anywhere"
 SAMPLES = (*_ordinary(), *_broken(), *_hostile())
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    typer.run(main)

@@ -8,13 +8,16 @@ a student is not to blame for is tried again, and never a 0.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import itertools
 import json
 import logging
 import os
+import queue
 import secrets
+import socket
 import subprocess
 import time
 from collections import Counter, deque
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
+import safetensors
 import torch
 
 from course_utils import results as recorded
@@ -34,13 +38,16 @@ from course_utils.grading.submissions import Collection, Entry, Submission, coll
 from course_utils.notebook_files import CourseError, find_root, write_text
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 ATTEMPTS = 3  # at a submission, if the fault is the machine's
 DEATHS = 1  # of workers that a submission survives in company; then it is tried once more, alone
 SECRET_BYTES = 32
 FINAL = ("graded", "student_error", "unreadable", "needs_review")  # not asked for again by the next run
 CONNECT = 20.0  # seconds until a scheduler answers
+WORKERS = 600.0  # seconds without any worker: a cluster's queue may be long
+LOOK = 2.0  # seconds without a result, after which we look whether there are workers
+LOST = "the connection to the workers is lost. Run the same command again; it goes on from there."
 FOLDER = "submissions"  # below OUT: the result files
 
 
@@ -56,16 +63,30 @@ class Task:
     names: tuple[str, ...]
     student: str
     secret: bytes
+    needs: Needs
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a worker must have: the code with this fingerprint, which `told` describes, and boxes unless for tests."""
+
+    code: str
+    told: str
+    boxes: bool
 
 
 @dataclass
 class Progress:
-    """How far a run is. `counts` has the statuses of this run's results, `kept` counts those of earlier runs."""
+    """How far a run is. `counts` has the statuses of this run's results, `kept` counts those of earlier runs.
+
+    `waits_for` says what is missing if nothing goes on.
+    """
 
     total: int
     kept: int = 0
     retried: int = 0
     running: int = 0
+    waits_for: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     points: int = 0
     max_points: int = 0
@@ -118,8 +139,7 @@ def run(
     for name in names:
         definition(name)
     found = collect(source, manifest)
-    folder = Path(out) / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _private_folders(Path(out))
     with _alone(Path(out)):
         secret = read_secret(Path(secret_file) if secret_file else Path(out) / "secret", make=secret_file is None)
         book = _Book(folder, tuple(names), secret)
@@ -128,7 +148,8 @@ def run(
         first = next(waiting, None)
         if first is not None:
             with _client(scheduler, workers) as client:
-                _require_boxes(client, box_factory)
+                work.wait_for_workers(client)
+                _require_fit(client, book.needs(box_factory is None))
                 work.grade(client, itertools.chain([first], waiting), box_factory or real_box)
         book.tidy()
     return Summary(folder, work.progress, tuple(work.quarantined), found.ignored, found.absent)
@@ -144,7 +165,14 @@ def run_and_report(
     with live_table(console) as report:
         summary = run(source, out, names, report=report, **options)
     results = reports.load(summary.folder)
-    return summary, results, reports.write(results, out, title, summary.absent)[0]
+    try:
+        pages = reports.write(results, out, title, summary.absent)
+    except OSError as error:
+        raise GradingError(
+            f"the reports in {out} cannot be written: {error.strerror}. All results are there; make room and run the same "
+            "command again, it only writes the reports."
+        ) from None
+    return summary, results, pages[0]
 
 
 def real_box() -> AbstractContextManager[Any]:
@@ -155,7 +183,8 @@ def real_box() -> AbstractContextManager[Any]:
 
 
 def grade_task(task: Task, box_factory: checker.BoxFactory) -> dict[str, Any]:
-    """Run in a worker: grade one submission."""
+    """Run in a worker: grade one submission. Raises what `require_fit` raises."""
+    require_fit(task.needs)
     return checker.grade(task.cells, task.names, task.student, task.secret, box_factory)
 
 
@@ -167,11 +196,8 @@ def read_secret(path: Path, make: bool) -> bytes:
 
     Raises GradingError if it is missing, too short, or open to other users of the machine.
     """
-    if make:
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+    if make and not path.exists():
+        _write(secrets.token_hex(SECRET_BYTES) + "\n", path, 0o600)
     try:
         mode, text = path.stat().st_mode, path.read_bytes().strip()
     except OSError as error:
@@ -197,18 +223,35 @@ def course_version() -> str:
     return number
 
 
+def package_versions() -> str:
+    """The packages whose versions may change a number, or what travels into a box."""
+    return f"torch {torch.__version__}, safetensors {safetensors.__version__}"
+
+
 def exercise_fingerprint() -> str:
-    """A hash of all code on which points depend: the exercises, and what grades them; and of torch's version."""
+    """A hash of all code on which points depend: the exercises, and what grades them; and of its packages' versions."""
     here = Path(__file__).resolve().parent
-    graders = ("checker", "wire", "inside", "extract", "box", "layout", "cgroup", "processes", "seccomp")
-    paths = [*sorted((here.parent / "exercises").glob("*.py")), *(here / f"{name}.py" for name in graders)]
-    digest = hashlib.sha256(torch.__version__.encode())
+    graders = "grader submissions checker wire inside extract box layout cgroup processes seccomp"
+    paths = [here / f"{name}.py" for name in graders.split()]
+    paths += sorted((here.parent / "exercises").glob("*.py"))
+    digest = hashlib.sha256(package_versions().encode())
     for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
 # -- result files ------------------------------------------------------------------------------------------------
+
+
+def _write(text: str, path: Path, mode: int) -> None:
+    """Write a file, whole or not at all. Raises GradingError when the disk is full, say."""
+    try:
+        write_text(text, path, mode)
+    except OSError as error:
+        raise GradingError(
+            f"{path} cannot be written: {error.strerror}. Results written so far are whole; make room and run the "
+            "same command again, it goes on from there."
+        ) from None
 
 
 class _Book:
@@ -232,6 +275,10 @@ class _Book:
         ]
         told += [submission.late, submission.deadline, submission.notes]
         return hmac.new(self.secret, json.dumps(told).encode(), hashlib.sha256).hexdigest()[:32]
+
+    def needs(self, boxes: bool) -> Needs:
+        """What every worker must have for these results."""
+        return Needs(self._code, f"{self.version}, {package_versions()}", boxes)
 
     def kept(self, submission: Submission, fingerprint: str) -> dict[str, Any] | None:
         """The final result of an earlier run, if it would be the same now."""
@@ -258,13 +305,7 @@ class _Book:
             "fingerprint": fingerprint,
         }
         path = self.folder / f"{submission.key}.json"
-        try:
-            write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
-        except OSError as error:
-            raise GradingError(
-                f"{path} cannot be written: {error.strerror}. Results written so far are whole; make room and run the "
-                "same command again, it goes on from there."
-            ) from None
+        _write(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path, 0o600)
         return result
 
     def tidy(self) -> None:
@@ -274,8 +315,19 @@ class _Book:
         for path in self.folder.glob("*.json"):
             if path.name not in self._mine:
                 aside = self.folder.with_name("superseded")
-                aside.mkdir(exist_ok=True)
+                aside.mkdir(mode=0o700, exist_ok=True)
                 os.replace(path, aside / path.name)
+
+
+def _private_folders(out: Path) -> Path:
+    """Make `out` and the folder of the result files, closed to other users; what exists keeps its mode."""
+    folder = out / FOLDER
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise GradingError(f"{folder} cannot be made: {error.strerror}. Choose another --out") from None
+    return folder
 
 
 @contextlib.contextmanager
@@ -310,6 +362,7 @@ class _Work:
         self._again: deque[_Try] = deque()
         self._suspects: list[_Try] = []
         self._running: dict[Any, _Try] = {}
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def not_yet_graded(self) -> Iterator[tuple[Submission, str]]:
         """Read one submission after the other; those with a result, and unreadable ones, are done with at once."""
@@ -326,40 +379,59 @@ class _Work:
             else:
                 yield submission, fingerprint
 
+    def wait_for_workers(self, client: Client) -> None:
+        """Wait, and say so, until there is a worker. Raises GradingError if none comes."""
+        end = time.monotonic() + WORKERS
+        while not _threads(client):
+            if time.monotonic() > end:
+                raise GradingError(
+                    f"the scheduler has had no worker for {WORKERS:.0f} seconds. Start some (docs/grading.md shows "
+                    "how) and run the same command again; it goes on from there."
+                )
+            self.progress.waits_for = f"a worker, at most {WORKERS:.0f} seconds: the scheduler has none"
+            self._report(self.progress)
+            time.sleep(LOOK / 10)
+        self.progress.waits_for = ""
+
     def grade(self, client: Client, waiting: Iterator[tuple[Submission, str]], factory: checker.BoxFactory) -> None:
         """Grade what is waiting, a few submissions at a time, and what killed its workers at the end and alone."""
-        from distributed import as_completed
-
-        running = as_completed()
-        self._fill(client, running, waiting, factory)
-        for future in running:
-            self._take(future)
-            self._fill(client, running, waiting, factory)
+        self._fill(client, waiting, factory)
+        while self._running:
+            self._take(self._next(client))
+            self._fill(client, waiting, factory)
         for suspect in self._suspects:
-            future = self._submit(client, suspect, factory)
-            self._take(future, alone=True)
+            self._submit(client, suspect, factory)
+            self._take(self._next(client), alone=True)
 
-    def _fill(self, client: Client, running: Any, waiting: Iterator[Any], factory: checker.BoxFactory) -> None:
+    def _next(self, client: Client) -> Future:
+        """The next submission that is through."""
+        while True:
+            try:
+                return self._ended.get(timeout=LOOK)
+            except queue.Empty:
+                self.wait_for_workers(client)
+
+    def _fill(self, client: Client, waiting: Iterator[Any], factory: checker.BoxFactory) -> None:
         """Keep every worker busy, and no more submissions in memory than that takes."""
-        threads: Any = client.nthreads()
-        room = 2 * max(sum(threads.values()), 1)
+        room = 2 * max(_threads(client), 1)
         while len(self._running) < room:
             following = next(waiting, None)
             if following is not None:
-                running.add(self._submit(client, _Try(*following), factory))
+                self._submit(client, _Try(*following), factory)
             elif self._again:
-                running.add(self._submit(client, self._again.popleft(), factory))
+                self._submit(client, self._again.popleft(), factory)
             else:
                 break
 
-    def _submit(self, client: Client, attempt: _Try, factory: checker.BoxFactory) -> Future:
+    def _submit(self, client: Client, attempt: _Try, factory: checker.BoxFactory) -> None:
         submission = attempt.submission
-        task = Task(submission.cells or (), self.book.names, submission.student, self.book.secret)
+        needs = self.book.needs(factory is real_box)
+        task = Task(submission.cells or (), self.book.names, submission.student, self.book.secret, needs)
         future = client.submit(grade_task, task, factory, pure=False, key=f"{submission.key}-{secrets.token_hex(4)}")
         self._running[future.key] = attempt
         self.progress.running = len(self._running)
         self._report(self.progress)
-        return future
+        future.add_done_callback(self._ended.put)
 
     def _take(self, future: Future, alone: bool = False) -> None:
         """Deal with a submission that is through, or that took its worker with it."""
@@ -369,14 +441,14 @@ class _Work:
         attempt = self._running.pop(future.key)
         self.progress.running = len(self._running)
         if future.cancelled():
-            raise GradingError(
-                "the connection to the workers is lost. Run the same command again; it goes on from there."
-            )
+            raise GradingError(LOST)
         if isinstance(error, KilledWorker):
             if alone:
                 self._quarantine(attempt)
             else:
                 self._suspects.append(attempt)
+        elif isinstance(error, (CourseError, ImportError)):
+            raise _unfit(error)
         elif error is not None:
             graded = checker.blank("infra_error", f"the grader failed: {_words(error)}", self.book.names)
             self._finish_or_retry(attempt, graded)
@@ -385,7 +457,7 @@ class _Work:
 
     def _quarantine(self, attempt: _Try) -> None:
         self.quarantined.append(attempt.submission.file)
-        reason = f"quarantined: {2 * (DEATHS + 1)} workers died while they graded it. Look at it by hand."
+        reason = "quarantined: every worker that graded it died, also when it was alone. Look at it by hand."
         self._finish(attempt, checker.blank("infra_error", reason, self.book.names))
 
     def _finish_or_retry(self, attempt: _Try, graded: dict[str, Any]) -> None:
@@ -426,51 +498,88 @@ def _words(error: BaseException) -> str:
 @contextlib.contextmanager
 def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
     """A client of the scheduler at that address, or of processes started here: one a core, one thread each."""
-    from dask import config
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    if scheduler:
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it has to say, our errors say
+    with contextlib.ExitStack() as stack:
         try:
-            with Client(scheduler, timeout=CONNECT) as client:
-                client.wait_for_workers(1, timeout=600)
-                yield client
-        except (OSError, TimeoutError) as error:
-            raise GradingError(f"no scheduler or no worker answers at {scheduler}: {error}") from None
-        return
+            client = Client(scheduler, timeout=CONNECT) if scheduler else Client(stack.enter_context(_cluster(workers)))
+        except Exception as error:  # whatever listens there may send anything
+            if not scheduler:
+                raise
+            raise GradingError(
+                f"no scheduler answers at {scheduler} ({printable(str(error), 200)}). Is it running, does a firewall "
+                "let this machine through, and do certificate and tcp:// or tls:// fit? docs/grading.md shows all of it"
+            ) from None
+        yield stack.enter_context(client)
+
+
+def _cluster(workers: int | None) -> LocalCluster:
+    """Processes on this machine, behind certificates for this run alone: other users cannot send them commands.
+
+    The web servers that dask opens beside them listen on this machine only, on free ports, and have no pages.
+    """
+    from dask import config
+    from dask.system import CPU_COUNT
+    from distributed import LocalCluster
+    from distributed.security import Security
+
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.scheduler.worker-saturation": 1.0,  # who waits behind a deadly submission is not suspected too
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
-    count = workers or os.cpu_count() or 1
-    quiet = {"silence_logs": logging.CRITICAL, "dashboard_address": None}
     with config.set(settings):
-        with LocalCluster(
-            count, threads_per_worker=1, host="127.0.0.1", memory_limit=0, security=_security(), **quiet
-        ) as cluster:
-            with Client(cluster) as client:
-                yield client
+        return LocalCluster(
+            n_workers=workers or CPU_COUNT,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            memory_limit=0,
+            security=Security.temporary(),
+            silence_logs=logging.CRITICAL,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+        )
 
 
-def _security() -> Any:
-    """Certificates for this run alone, without which other users of this machine could send our workers commands."""
-    from distributed.security import Security
-
+def _threads(client: Client) -> int:
+    """How many submissions the workers can grade at once. Raises GradingError when the scheduler is gone."""
     try:
-        return Security.temporary()
-    except ImportError:  # the package cryptography is missing
-        return None
+        threads: Any = client.nthreads()
+        return sum(threads.values())
+    except (OSError, RuntimeError):
+        raise GradingError(LOST) from None
 
 
-def _require_boxes(client: Client, box_factory: checker.BoxFactory | None) -> None:
-    """Raise NoBox unless every worker can make a box."""
-    if box_factory is None:
-        client.run(_require_box)
+def _require_fit(client: Client, needs: Needs) -> None:
+    """Raise NoBox or GradingError unless every worker that there is fits; later ones are asked with their first task."""
+    told: Any = client.run(require_fit, needs, on_error="return")
+    for problem in told.values():
+        if isinstance(problem, BaseException):
+            raise _unfit(problem)
 
 
-def _require_box() -> None:
-    from course_utils.grading import probe
+@functools.cache
+def require_fit(needs: Needs) -> None:
+    """Run in a worker: raise GradingError unless its course is the grader's, and NoBox unless it can make boxes."""
+    if needs.code != exercise_fingerprint():
+        raise GradingError(
+            f"the worker on {socket.gethostname()} has another version of the course or of its packages, so that points "
+            f"might differ: {course_version()}, {package_versions()}; the grader has {needs.told}. Install the same "
+            "on both and start the workers again."
+        )
+    if needs.boxes:
+        from course_utils.grading import probe
 
-    probe.require()
+        probe.require()
+
+
+def _unfit(error: BaseException) -> CourseError:
+    """What is wrong with a worker, as an error to end the run with."""
+    if isinstance(error, CourseError):
+        return error
+    return GradingError(f"a worker cannot grade: {_words(error)}. Install the same version of the course there.")
 
 
 # -- the table while it runs -------------------------------------------------------------------------------------
@@ -481,8 +590,17 @@ def live_table(console: Any = None) -> Iterator[Report]:
     """A `report` for `run` that keeps a table on the terminal up to date."""
     from rich.live import Live
 
+    said = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal said
+        if progress.waits_for not in ("", said):  # said once, also where there is no terminal
+            live.console.print(f"Waiting for {progress.waits_for}.", markup=False)
+        said = progress.waits_for
+        live.update(table(progress))
+
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        yield lambda progress: live.update(table(progress))
+        yield report
 
 
 def table(progress: Progress) -> Any:

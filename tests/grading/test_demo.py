@@ -5,11 +5,14 @@ import json
 
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
 from course_utils.exercises.define import definition, names
 from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import check
-from course_utils.grading import demo, submissions
+from course_utils.grading import demo, probe, submissions
+from course_utils.grading.layout import NoBox
 
 SAMPLES = {sample.student.split()[0]: sample for sample in demo.SAMPLES}
 ORDINARY = ("Ada", "Ben", "Cleo", "Eva", "Léa")
@@ -145,3 +148,18 @@ def test_differences_are_found_and_named():
         "Hugo Example_1008: late True instead of False",
         "Hugo Example_1008: infra_error instead of graded or student_error",
     ]
+
+
+def test_the_whole_demo_in_real_boxes_comes_out_as_it_must(tmp_path):
+    try:
+        probe.require()
+    except NoBox as error:
+        pytest.skip(str(error))
+    app = typer.Typer()
+    app.command()(demo.main)
+    told = CliRunner().invoke(app, [str(tmp_path)])
+    assert told.exit_code == 0, told.output
+    assert "All twelve came out as they must." in told.output
+    pages = [tmp_path / "index.html", *(tmp_path / "feedback").glob("*.html")]
+    assert len(pages) == 13
+    assert not [page.name for page in pages if "<script" in page.read_text(encoding="utf-8").lower()]
