@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -339,16 +340,21 @@ def grade(
     """
     with user_errors():
         names = _exercises(lesson or [], exercise or [])
-        from course_utils.grading import grader, pages
+        from course_utils.grading import decisions, grader, pages
 
         options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
         title = f"Lesson {', '.join(lesson)}" if lesson else "Exercises"
         summary, results, page = grader.run_and_report(submissions, out, names, title, console, **options)
     console.print(grader.table(summary.progress))
     say(f"Look: {shown(page)}")
-    waiting = sum(result["status"] in pages.NOT_FINAL for result in results)
-    if waiting:
-        say(f"{waiting} of {len(results)} wait for a person or another run: their grades are left empty.")
+    waiting = Counter(result["status"] for result in results if result["status"] in pages.NOT_FINAL)
+    if waiting["needs_review"]:
+        say(
+            f"{waiting['needs_review']} of {len(results)} wait for a person: write points into "
+            f"{shown(page.with_name(decisions.NAME))} and run the same command again."
+        )
+    if waiting["infra_error"]:
+        say(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
     raise typer.Exit(1 if waiting else 0)
 
 

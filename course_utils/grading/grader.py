@@ -33,7 +33,7 @@ import torch
 
 from course_utils import results as recorded
 from course_utils.exercises.define import definition
-from course_utils.grading import checker, reports
+from course_utils.grading import checker, decisions, reports
 from course_utils.grading.submissions import Collection, Entry, Submission, collect, printable
 from course_utils.notebook_files import CourseError, find_root, write_text
 
@@ -158,14 +158,18 @@ def run(
 def run_and_report(
     source: Path | str, out: Path, names: Sequence[str], title: str, console: Any = None, **options: Any
 ) -> tuple[Summary, list[dict[str, Any]], Path]:
-    """`run` under a live table, then write all reports; returns also the results, and the page about the cohort.
+    """`run` under a live table, then write all reports, with what a person has decided (`decisions.py`).
 
-    `title` names the assignment; `options` are those of `run`. Raises what `run` and `reports.load` raise.
+    Returns also the results as reported, and the page about the cohort. `title` names the assignment; `options` are
+    those of `run`. Raises what `run`, `reports.load` and `decisions.read` raise.
     """
+    decisions.read(out / decisions.NAME)  # what is wrong with it is said before hours of grading, not after
     with live_table(console) as report:
         summary = run(source, out, names, report=report, **options)
-    results = reports.load(summary.folder)
+    decided = decisions.read(out / decisions.NAME)
+    results = decisions.apply(reports.load(summary.folder), decided)
     try:
+        decisions.ask(results, decided, out / decisions.NAME)
         pages = reports.write(results, out, title, summary.absent)
     except OSError as error:
         raise GradingError(

@@ -57,3 +57,27 @@ def test_a_small_class_is_graded_from_the_folder_to_the_page(tmp_path: Path) -> 
     assert len(rows) == 2
     again = course("grade", given, "--out", tmp_path / "out", "--exercise", "lstm_update", "--workers", "1")[1]
     assert "kept from an earlier run │ 2" in again
+
+
+def test_who_waits_for_a_person_gets_a_grade_from_one(tmp_path: Path) -> None:
+    try:
+        probe.require()
+    except NoBox as error:
+        pytest.skip(str(error))
+    (eva,) = (sample for sample in demo.SAMPLES if sample.review)
+    given, out = tmp_path / "given", tmp_path / "out"
+    given.mkdir()
+    (given / eva.file).write_bytes(eva.build())
+    command = ("grade", given, "--out", out, "--exercise", eva.review[0], "--workers", "1")
+    code, output = course(*command)
+    assert code == 1
+    assert "1 of 1 wait for a person: write points into" in output
+    path = out / "decisions.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",2,,", ",2,1.5,Half of it"), encoding="utf-8")
+    code, output = course(*command)
+    assert code == 0, output
+    assert "kept from an earlier run │ 1" in output
+    (row,) = csv.DictReader((out / "grades.csv").read_text(encoding="utf-8-sig").splitlines())
+    assert (row["Grade"], row["Status"], row[f"02 {eva.review[0]}"]) == ("1.5", "graded", "1.5")
+    (feedback,) = (out / "feedback").glob("*.html")
+    assert "Half of it" in feedback.read_text(encoding="utf-8")
