@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+LARGE = 50_000_000  # bytes
 TICKS = os.sysconf("SC_CLK_TCK")  # a second
 
 
@@ -27,12 +28,13 @@ class Usage:
 def usage(first: int, enough: int) -> Usage:
     """What this process and all its descendants take.
 
-    Memory that they share counts several times unless the sum would be more than `enough` bytes: telling it apart
+    Memory that they share counts once if there are two large ones, or more than `enough` bytes of it: telling it apart
     takes the kernel some milliseconds.
     """
     everyone = descendants(first)
-    memory = sum(_resident(process) for process in everyone)
-    if memory > enough:
+    resident = sorted(_resident(process) for process in everyone)
+    memory = sum(resident)
+    if memory > enough or sum(resident[:-1]) > LARGE:
         memory = sum(_proportional(process) for process in everyone)
     return Usage(memory, sum(_cpu_seconds(process) for process in everyone), _tmp_files(first))
 
