@@ -4,7 +4,7 @@
 #   make run                    all lessons, headless, at the sizes of a laptop   (results: out/index.html)
 #   make run PROFILE=smoke      … in two minutes;  LESSON=01 runs one lesson;  ARGS="--strict" adds flags
 #   make lab                    JupyterLab on the lessons
-#   make grade-demo             twelve sample submissions, some hostile, graded end to end (results: out/grade-demo/index.html)
+#   make grade-demo             twelve sample submissions, some hostile, graded and shown (out/grade-demo/index.html)
 #   make test                   lint, types, unit tests, and every notebook under nbval and papermill
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter. Without a GPU, UV_TORCH_BACKEND=cpu saves 4 GB of download.
@@ -40,7 +40,7 @@ lab: $(LAB)
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 grade-demo: $(TEST)
-	@$(BIN)/python -m course_utils.grading.demo out/grade-demo $(ARGS)
+	@$(BIN)/python -m course_utils.grading.demo out/grade-demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--open) $(ARGS)
 
 test: test-lint test-unit test-nbval test-smoke
 	@echo; echo "All tests passed."
