@@ -4,13 +4,19 @@ The attacks are bounded, and each is shown to work where the grader's protection
 """
 
 import json
+import multiprocessing
+import os
+import pickle
+import sys
+import types
 
 import pytest
-from test_box import LITTLE, children, running, wait_until
+import torch
+from test_box import LITTLE, children, running
 
 from course_utils.exercises.define import definition
 from course_utils.exercises.observe import observe
-from course_utils.grading import checker, demo, layout, submissions
+from course_utils.grading import checker, demo, layout, submissions, wire
 from course_utils.grading.box import Box, NoBox
 
 SECRET = b"a secret of this test"
@@ -55,9 +61,9 @@ def marks(result):
 
 def test_whoever_ends_the_process_loses_that_exercise_only():
     deaths = {
-        "relu_backward": "import sys\nsys.exit(0)",
         "lstm_update": "import os\nos._exit(0)",
         "truncate": "import ctypes\nctypes.string_at(0)",
+        "relu_backward": "import sys\nsys.exit(0)",
     }
     result = grade([*deaths, "rnn_step"], *(doing(name, body) for name, body in deaths.items()), STEP)
     assert marks(result) == {**dict.fromkeys(deaths, ("error", 0)), "rnn_step": ("right", 2)}
@@ -154,3 +160,160 @@ def test_the_last_definition_counts_with_a_note():
         "relu_backward is defined 2 times; the last one counts (cell 5)",
         "truncate is defined 2 times; the last one counts (cell 4)",
     ]
+
+
+# -- forged results --------------------------------------------------------------------------------------------
+
+ALWAYS = """
+class Always:
+    shape, dtype, device = (), None, None
+    __eq__ = __ne__ = __le__ = __ge__ = lambda self, other: True
+    __sub__ = __rsub__ = __abs__ = __getitem__ = lambda self, *_: self
+    __hash__ = None
+return Always()
+"""
+FORGERIES = {  # what a function does, and a comparison in its own process that is fooled by it
+    "torch.allclose patched": (
+        "torch.allclose = torch.equal = lambda *_, **__: True\nreturn x * 0",
+        "torch.allclose(actual, expected) and torch.equal(actual, expected)",
+    ),
+    "equal to everything": (ALWAYS, "(actual == expected) is True and abs(actual - expected) <= 1e-6"),
+    "builtins patched": (
+        "import builtins\nbuiltins.all = builtins.isinstance = lambda *_: True\nreturn None",
+        "isinstance(actual, torch.Tensor) and all(a == e for a, e in zip('actual', 'expect'))",
+    ),
+    "import hook": (
+        "import sys, types\nsys.modules['judge'] = types.SimpleNamespace(same=lambda *_: True)\nreturn x * 0",
+        "__import__('judge').same(actual, expected)",
+    ),
+    "the caller's names": (
+        "import sys\nsys._getframe(1).f_globals['close'] = lambda *_: True\nreturn x * 0",
+        "close(actual, expected)",
+    ),
+    "the runner's own parts": (
+        "import sys\nrunner = sys.modules['__main__']\n"
+        "runner.observe = runner.Runner.answer = lambda *_: {'status': 'right', 'points': 99}\nreturn x * 0",
+        "Runner.answer()['points'] == 99",
+    ),
+}
+
+
+def fools(body, comparison):
+    """Whether this comparison, made where the function ran, takes its result for the right one."""
+
+    def compare():
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        scope = vars(main)
+        scope.update(torch=torch, close=torch.equal, exercise=lambda f: f, x=torch.tensor([1.0, -1.0]))
+        scope.update(expected=torch.tensor([1.0, 0.0]), Runner=types.SimpleNamespace(answer=lambda: {"points": 0}))
+        exec(doing("relu_backward", body) + "\nactual = relu_backward(x, x)", scope)
+        os._exit(0 if eval(comparison, scope) else 1)
+
+    process = multiprocessing.get_context("fork").Process(target=compare)
+    process.start()
+    process.join(10)
+    return process.exitcode == 0
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_what_fools_a_comparison_in_the_same_process_fools_no_grader(name):
+    body, comparison = FORGERIES[name]
+    assert fools(body, comparison) and not fools("return x * 0", comparison)
+    result = grade(["relu_backward", "truncate"], doing("relu_backward", body), TRUNCATE)
+    assert marks(result)["relu_backward"][1] == 0
+    assert marks(result)["truncate"] == ("right", 1), "and the next exercise does not suffer"
+
+
+class Unpickled:
+    def __reduce__(self):
+        return os.mkdir, (UNPICKLED,)
+
+
+UNPICKLED = f"/tmp/unpickled-{os.getpid()}"
+SENDS = """
+import os, sys, time
+writer = int(sys.argv[2])
+os.set_blocking(writer, True)
+for part in {parts}:
+    os.write(writer, part)
+    time.sleep(0.02)
+os.set_blocking(writer, False)
+return x * 0
+"""
+
+
+def framed(data):
+    return [len(data).to_bytes(4, "big") + data]
+
+
+FRAMES = {
+    "4 GB": [b"\xff\xff\xff\xff"],
+    "pickle": framed(pickle.dumps(Unpickled())),
+    "verdict": framed(wire.pack({"status": "right", "points": 99, "event": "returned"})),
+    "dribbled": [b"\0\0\x10\0", *[b"x"] * 500],
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_that_the_code_sends_itself_win_nothing(name, monkeypatch):
+    monkeypatch.setattr(checker, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(checker, "FIRST_GRACE", 2.0)
+    result = grade(["relu_backward", "truncate"], doing("relu_backward", SENDS.format(parts=FRAMES[name])), TRUNCATE)
+    assert marks(result) == {"relu_backward": ("error", 0), "truncate": ("right", 1)}
+    said = "time limit" if name == "dribbled" else "interfered with the grader"
+    assert said in result["exercises"][0]["message"]
+    assert not os.path.exists(UNPICKLED)
+
+
+# -- looking around --------------------------------------------------------------------------------------------
+
+SEARCH = """
+import gc, importlib, os, sys
+{planted}
+wanted = grad_output * (x > 0)
+for name in ("define", "judge", "backpropagation"):
+    try:
+        importlib.import_module("course_utils.exercises." + name)
+        os._exit(42)
+    except ImportError:
+        continue
+frame, things = sys._getframe(1), gc.get_objects()
+while frame:
+    things += frame.f_locals.values()
+    frame = frame.f_back
+for thing in things:
+    kind = type(thing).__name__
+    if kind in ("Definition", "Mistake", "Outcome") or (kind == "Trial" and thing.label):
+        os._exit(42)
+    if kind == "Tensor" and thing is not wanted and thing.shape == wanted.shape and thing.dtype == wanted.dtype:
+        if wanted.any() and torch.equal(thing.detach(), wanted):
+            os._exit(42)
+raise LookupError
+"""
+PLANTED = ["planted = [grad_output * (x > 0)]", "class Outcome: pass\nplanted = Outcome()"]
+
+
+def found(planted="pass"):
+    """What comes of a function that knows what it looks for, and ends its process as soon as it finds it."""
+    result = grade(["relu_backward"], doing("relu_backward", SEARCH.format(planted=planted)))
+    return result["reason"].removeprefix("relu_backward: it exited with ") or result["exercises"][0]["message"]
+
+
+def test_nothing_in_the_process_tells_the_reference_or_the_right_result(monkeypatch):
+    assert found().startswith("LookupError.")
+    assert [found(planted) for planted in PLANTED] == ["status 42"] * 2
+    exercises = [f"exercises/{name}.py" for name in ("define", "judge", "diagnose", "backpropagation")]
+    monkeypatch.setattr(layout, "BOX_FILES", (*layout.BOX_FILES, *exercises))
+    assert found() == "status 42"
+
+
+def test_results_kept_from_an_earlier_run_win_nothing():
+    """A table of right results, as somebody would need it who has noted the inputs: good for nobody else's run."""
+    exercise = definition("relu_backward")
+    asked = checker.hidden_trials(exercise, SECRET, "ann")
+    table = [observe(exercise.reference, trial).outputs["grad_x"].tolist() for trial in asked]
+    answer = doing("relu_backward", "calls.append(1)\nreturn torch.tensor(table[len(calls) - 1], dtype=x.dtype)")
+    points = [
+        marks(grade(["relu_backward"], f"calls, table = [], {table}", answer, student=name)) for name in ("ben", "ann")
+    ]
+    assert [mark["relu_backward"][1] for mark in points] == [0, 1]

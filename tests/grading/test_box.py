@@ -6,6 +6,7 @@ Nothing here can harm the machine: all bounds are small, also in the weakened bo
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -111,6 +112,11 @@ class Unwatched(Box):
         return "time" if seconds > self.limits.wall_seconds else ""
 
 
+class Patient(Box):
+    def _exceeded(self, used, seconds):
+        return ""
+
+
 def run(program, kind=Box, limits=LITTLE, seconds=12):
     """A box in which this program has ended, or was ended."""
     with kind(limits, program) as box:
@@ -199,6 +205,26 @@ def users_outside(kind):
 def test_1_root_is_given_up_outside_too():
     assert users_outside(Box) == {"65534"}
     assert users_outside(Root) == {"0"}
+
+
+OPEN_FILES = """
+import os, sys
+for descriptor in set(range(3, 256)) - set(map(int, sys.argv[1:3])):
+    try:
+        print(descriptor, os.fstat(descriptor).st_size)
+    except OSError:
+        pass
+print("done")
+"""
+
+
+def test_no_open_file_of_the_grader_is_inherited(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text("s3cr3t")
+    with open(tmp_path / "secret") as file:
+        os.set_inheritable(file.fileno(), True)
+        assert run(OPEN_FILES).output == b"done\n"
+        monkeypatch.setattr(layout, "START", layout.START.replace("os.closerange(first, last)", "pass"))
+        assert b" " in run(OPEN_FILES).output
 
 
 def test_2_the_grader_s_environment_is_nowhere(monkeypatch):
@@ -359,6 +385,31 @@ def test_5_peak_memory_is_what_the_program_took():
     assert 80_000_000 < box.peak_memory < 120_000_000
 
 
+class KeepsTmp(Box):
+    """All boxes of a place share its /tmp."""
+
+    place = ""
+
+    def files(self):
+        arguments = super().files()
+        at = arguments.index("--tmpfs")
+        return [*arguments[: at - 4], "--bind", self.place, *arguments[at + 1 :]]
+
+
+WRITES_AND_LOOKS = "import os; print(os.listdir('/tmp')); open('/tmp/inputs', 'w').write('noted')"
+
+
+def test_what_a_box_writes_is_not_there_in_the_next(tmp_path, monkeypatch):
+    assert [last_line(run(WRITES_AND_LOOKS)) for _ in range(2)] == ["[]", "[]"]
+    place = tempfile.mkdtemp(dir="/var/tmp")
+    os.chmod(place, 0o777)
+    monkeypatch.setattr(KeepsTmp, "place", place)
+    try:
+        assert [last_line(run(WRITES_AND_LOOKS, KeepsTmp)) for _ in range(2)] == ["[]", "['inputs']"]
+    finally:
+        shutil.rmtree(place)
+
+
 REFERENCE = "c_next = f * c + i * g"  # a line of lesson 02's reference
 FINDS = f"""
 import os
@@ -466,6 +517,16 @@ def test_8_output_is_capped_while_it_streams():
     box = run(PRINTS)
     assert (len(box.output), box.why()) == (LITTLE.output_bytes, "exited 0")
     assert len(run(PRINTS, limits=replace(LITTLE, output_bytes=10**9)).output) == 3_000_000
+
+
+ENDLESS = "import os\nwhile True:\n    os.write(1, b'x' * 10_000)"
+
+
+def test_8_endless_output_ends_at_the_time_limit():
+    limits = replace(LITTLE, wall_seconds=0.5)
+    box = run(ENDLESS, limits=limits)
+    assert (len(box.output), box.why()) == (LITTLE.output_bytes, "time")
+    assert run(ENDLESS, Patient, limits, seconds=1.5).why() == ""
 
 
 def test_9_a_failing_statement_does_not_lose_the_definitions_after_it():
@@ -602,11 +663,18 @@ def test_kill_everybody_reaches_the_own_box_only():
         assert answers(neighbour)
 
 
+def test_kill_everybody_does_reach_everybody_in_a_box():
+    sleeper = "import os, signal, time\nif os.fork() == 0:\n    time.sleep(0.5)\n    print('alive', flush=True)\n    {}"
+    assert last_line(run(sleeper.format("os._exit(0)\nos.wait()"))) == "alive"
+    assert run(sleeper.format("os._exit(0)") + EVERYBODY).output == b""
+
+
 DAEMON = """
 import os, sys, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        print(os.getpid(), flush=True)
         for descriptor in range(3):
             os.close(descriptor)
         time.sleep(20)
@@ -626,6 +694,14 @@ def test_daemons_die_with_the_box(end):
         if end == "time.sleep(0.5)":
             assert wait_until(lambda: not any(map(running, processes)))
     assert not any(map(alive, processes))
+
+
+def test_daemons_outlive_a_box_without_processes_of_its_own():
+    box = run(DAEMON.format(end=""), SharesProcesses)
+    daemon = int(box.output.split()[0])
+    assert running(daemon)
+    os.kill(daemon, signal.SIGKILL)
+    os.waitpid(daemon, 0)
 
 
 @pytest.mark.parametrize(

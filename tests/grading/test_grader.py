@@ -9,12 +9,14 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -294,6 +296,50 @@ def test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file(tm
     assert json.loads((tmp_path / "key.json").read_text())["reason"] == "x"
 
 
+LUCKY = """
+luck = []
+def relu_backward(x, grad_output):
+    luck.append(grad_output.sum().item() > 0)
+    return grad_output * (x > 0) if luck[0] else None
+"""
+
+
+def test_the_same_secret_gives_the_same_points_elsewhere(tmp_path, monkeypatch):
+    """Whether these are right is up to the hidden inputs, so that their points tell these apart."""
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(LUCKY) for n in range(16)})
+    run(folder, tmp_path / "here", NAMES[:1], workers=1, box_factory=steady)
+    inline(monkeypatch)
+    run(folder, tmp_path / "there", NAMES[:1], box_factory=steady, secret_file=tmp_path / "here" / "secret")
+    run(folder, tmp_path / "other", NAMES[:1], box_factory=steady)
+    here, there, other = (
+        [results(tmp_path / place)[f"student{n}"]["exercises"][0]["points"] for n in range(16)]
+        for place in ("here", "there", "other")
+    )
+    assert here == there != other
+    assert set(here) == {0, 1}
+
+
+def test_without_a_box_nothing_is_graded(tmp_path, monkeypatch):
+    from course_utils.grading import layout, probe
+
+    class Client:
+        def run(self, function):
+            return function()
+
+    @contextmanager
+    def client(scheduler, workers):
+        yield Client()
+
+    def leaky():
+        raise layout.NoBox("not tight")
+
+    monkeypatch.setattr(grader, "_client", client)
+    monkeypatch.setattr(probe, "require", leaky)
+    with pytest.raises(layout.NoBox, match="not tight"):
+        run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES)
+    assert results(tmp_path / "out") == {}
+
+
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
     folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out"
     out.mkdir()
@@ -367,10 +413,10 @@ def test_the_course_version_says_which_commit_the_exercises_are_of():
 
 
 def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
-    here = tmp_path / "grading" / "grader.py"
-    (tmp_path / "grading").mkdir()
-    (tmp_path / "exercises").mkdir()
-    monkeypatch.setattr(grader, "__file__", str(here))
+    here = Path(grader.__file__)
+    for name in ("grading", "exercises"):
+        shutil.copytree(here.parents[1] / name, tmp_path / name)
+    monkeypatch.setattr(grader, "__file__", str(tmp_path / "grading" / here.name))
     empty = grader.exercise_fingerprint()
     (tmp_path / "exercises" / "gates.py").write_text("x = 1")
     one = grader.exercise_fingerprint()

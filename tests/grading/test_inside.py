@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from course_utils.exercises.define import definition
 from course_utils.exercises.judge import Outcome, judge
@@ -296,7 +297,13 @@ def test_nonsense_ends_the_runner_with_a_trace(start):
     assert b"Malformed" in process.output.read_bytes()
 
 
-def test_memorised_inputs_and_changed_ones_gain_nothing(start):
-    """The arguments are the box's own copies: the grader's expected values do not follow them."""
-    process = start(doing("c.zero_(); f.zero_()"))
-    assert process.outcome("lstm_update").status != "right"
+def test_changed_inputs_are_the_box_s_own_copies(start):
+    """The expected values do not follow what the code does to its arguments."""
+    asked = definition("lstm_update").trials(SEED)
+    before = [trial.arguments["c"].clone() for trial in asked]
+    seen = start("def lstm_update(c, i, f, g, o):\n    for part in (c, i, f, g, o): part.zero_()\n    return c, c").ask(
+        "lstm_update"
+    )
+    assert all(torch.equal(trial.arguments["c"], c) for trial, c in zip(asked, before, strict=True))
+    assert {o.changed for o in seen} == {("c", "i", "f", "g", "o")}
+    assert judge("lstm_update", asked, seen).status != "right"
