@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cases import CASES, GROUPS
-from weaken import WEAKENINGS
+from weakenings import WEAKENINGS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
