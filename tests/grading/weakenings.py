@@ -177,12 +177,6 @@ OTHERS = _of(
 INSIDE = _of(
     "grading/inside",
     (
-        "sys.exit, os._exit, segfault",
-        "attacks::test_whoever_ends_the_process_loses_that_exercise_only",
-        ("if self._failure is not None:", "if True:"),
-        ("failure=self._failure)", 'failure=Failure("E", ("E",), "", None, ""))'),
-    ),
-    (
         "syntax error in one cell",
         "inside::test_a_syntax_error_is_told_with_its_line",
         ("if program.lost:", "if False:"),
@@ -216,6 +210,7 @@ OBSERVE = _of(
         "global torch state: default dtype, seed, threads, grad mode",
         "inside::test_global_state_does_not_reach_the_next_exercise[seed of torch]",
         ("torch.default_generator.manual_seed(seed)", "pass"),
+        ("with _settings_kept(), torch.random.fork_rng(devices=devices):", "with _settings_kept():"),
     ),
     (
         "in-place change of inputs",
@@ -542,11 +537,6 @@ CHECKER = _of(
         ('self.hopeless = answers.death if self._starts > 1 else ""', "self.hopeless = answers.death"),
     ),
     (
-        "sys.exit, os._exit, segfault",
-        "checker::test_a_box_that_dies_costs_that_exercise_only",
-        ('self.hopeless = answers.death if self._starts > 1 else ""\n            self.close()', "pass"),
-    ),
-    (
         "what a failing exercise leaves behind",
         "checker::test_what_a_failing_exercise_leaves_behind_does_not_cost_the_next_one",
         ('((died and before) or "error" in before)', "(died and before)"),
@@ -629,12 +619,7 @@ CHECKER = _of(
     (
         "regrade elsewhere",
         "grader::test_the_same_secret_gives_the_same_points_elsewhere",
-        ("json.dumps([student, exercise, trial])", "str(id(io) + len(student))"),
-    ),
-    (
-        "regrade elsewhere",
-        "checker::test_the_same_submission_gets_the_same_result_twice",
-        ('"seconds": round(time.perf_counter() - start, 3),', '"seconds": 0, "when": time.perf_counter(),'),
+        ("json.dumps([student, exercise, trial])", "str([id(io), student])"),
     ),
 )
 REPORTS = _of(
