@@ -236,16 +236,25 @@ def open_forget_gate(bias, value):
 """
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory) -> str:
+    """What the witness says where nobody has changed anything."""
+    process = Process([IMPORTS, f"undone = None\n{WITNESS}"], tmp_path_factory.mktemp("untouched") / "output", NAMES)
+    [seen] = process.ask("open_forget_gate", most=1)
+    process.close()
+    assert seen.failure is not None
+    return seen.failure.message
+
+
 @pytest.mark.parametrize("body", STATES.values(), ids=STATES.keys())
-def test_global_state_does_not_reach_the_next_exercise(start, body: str):
-    clean = start(f"undone = None\n{WITNESS}").ask("open_forget_gate", most=1)
+def test_global_state_does_not_reach_the_next_exercise(start, untouched: str, body: str):
     process = start(
         "import random, sys", doing(f"global left; left = 1; {body}"), f"import sys\nundone = {body}\n{WITNESS}"
     )
     process.ask("lstm_update", most=2)
     [seen] = process.ask("open_forget_gate", most=1)
     assert seen.failure is not None
-    assert seen.failure.message == clean[0].failure.message  # pyright: ignore
+    assert seen.failure.message == untouched
     assert "'nothing'" in seen.failure.message
 
 
