@@ -54,7 +54,8 @@ TRAPS = {
         "extract::test_a_failing_statement_does_not_take_others_along",
     ),
     "10 no box can be made": (
-        "the remedy is said, and nothing is graded without a box",
+        "the remedy is said, by the doctor too, and nothing is graded without a box",
+        "box::test_10_the_doctor_says_so_with_the_remedy",
         "box::test_10_without_bubblewrap_nothing_runs",
         "box::test_10_where_namespaces_are_forbidden_nothing_runs",
         "box::test_10_without_a_filter_of_system_calls_nothing_runs",

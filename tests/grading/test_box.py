@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import pytest
 
+from course_utils import doctor
 from course_utils.exercises.define import definition
 from course_utils.grading import checker, layout, probe
 from course_utils.grading.box import Box, Limits, NoBox
@@ -548,6 +549,17 @@ def test_10_without_bubblewrap_nothing_runs(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path: None if name == "bwrap" else f"/usr/bin/{name}")
     with pytest.raises(NoBox, match=r"bwrap is not installed\. Run `sudo apt-get install bubblewrap`"):
         Box(LITTLE, "").__enter__()
+
+
+def test_10_the_doctor_says_so_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(probe, "Box", Talkative)
+    found = {finding.topic: finding for finding in doctor.check_grading(pathlib.Path())}
+    assert [name for name, finding in found.items() if finding.state != doctor.OK] == ["box, environment"]
+    assert "grade on another machine" in found["box, environment"].remedy
+    monkeypatch.setattr(shutil, "which", lambda name, path: None if name == "bwrap" else f"/usr/bin/{name}")
+    [finding] = doctor.check_grading(pathlib.Path())
+    assert finding.state == doctor.WARNING
+    assert "nothing can be graded: bwrap is not installed. Run `sudo apt-get install bubblewrap`" in finding.text
 
 
 @pytest.mark.parametrize(

@@ -156,23 +156,34 @@ LAYOUT = _of(
         ("os.closerange(first, last)", "pass"),
     ),
 )
-OTHERS = _of(
-    "grading/seccomp",
-    (
-        "10 no box can be made",
-        "box::test_10_without_a_filter_of_system_calls_nothing_runs",
+OTHERS = (
+    _of(
+        "grading/seccomp",
         (
-            "except (ImportError, OSError, RuntimeError) as error:",
-            "except ImportError:\n        return b''\n    except OSError as error:",
+            "10 no box can be made",
+            "box::test_10_without_a_filter_of_system_calls_nothing_runs",
+            (
+                "except (ImportError, OSError, RuntimeError) as error:",
+                "except ImportError:\n        return b''\n    except OSError as error:",
+            ),
         ),
-    ),
-) + _of(
-    "grading/probe",
-    (
-        "10 no box can be made",
-        "box::test_a_leaky_box_is_not_graded_in",
-        ("if leaks:", "if False:"),
-    ),
+    )
+    + _of(
+        "grading/probe",
+        (
+            "10 no box can be made",
+            "box::test_a_leaky_box_is_not_graded_in",
+            ("if leaks:", "if False:"),
+        ),
+    )
+    + _of(
+        "doctor",
+        (
+            "10 no box can be made",
+            "box::test_10_the_doctor_says_so_with_the_remedy",
+            ("OK if found.ok else WARNING, found.text", "OK, found.text"),
+        ),
+    )
 )
 INSIDE = _of(
     "grading/inside",
