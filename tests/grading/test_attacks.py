@@ -85,8 +85,8 @@ while True:
 
 
 def test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process(monkeypatch):
-    monkeypatch.setattr(checker, "TIME_LIMIT", 0.3)
-    monkeypatch.setattr(checker, "FIRST_GRACE", 2.0)
+    monkeypatch.setattr(checker, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(checker, "FIRST_GRACE", 3.0)
     boxes, before = [], children()
     result = grade(["truncate", "rnn_step"], doing("truncate", NEVER_ENDS), STEP, boxes=boxes)
     assert marks(result) == {"truncate": ("error", 0), "rnn_step": ("right", 2)}
@@ -116,8 +116,7 @@ def with_other_points(notebook):
     for cell in notebook["cells"]:
         cell["metadata"] = {"points": 99, "nbgrader": {"grade": True, "points": 99, "solution": True}}
         if cell["cell_type"] == "code":
-            source = "".join(cell["source"])
-            cell["source"] = source + "\npoints = 99\nlstm_update = globals().get('lstm_update')\n"
+            cell["source"] = "".join(cell["source"]) + "\npoints = max_points = 99\n"
 
 
 def with_more_cells(notebook):
@@ -257,7 +256,7 @@ FRAMES = {
 @pytest.mark.parametrize("name", FRAMES)
 def test_frames_that_the_code_sends_itself_win_nothing(name, monkeypatch):
     monkeypatch.setattr(checker, "TIME_LIMIT", 0.5)
-    monkeypatch.setattr(checker, "FIRST_GRACE", 2.0)
+    monkeypatch.setattr(checker, "FIRST_GRACE", 3.0)
     result = grade(["relu_backward", "truncate"], doing("relu_backward", SENDS.format(parts=FRAMES[name])), TRUNCATE)
     assert marks(result) == {"relu_backward": ("error", 0), "truncate": ("right", 1)}
     said = "time limit" if name == "dribbled" else "interfered with the grader"

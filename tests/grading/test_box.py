@@ -536,7 +536,7 @@ def test_9_a_failing_statement_does_not_lose_the_definitions_after_it():
     cells = [
         "from google.colab import drive\ndrive.mount('/content')",
         "import torch",
-        definition("lstm_update").source(),
+        definition("lstm_update").source().replace("    c_next =", "    later = lambda: drive\n    c_next ="),
     ]
     result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
     assert [(mark["name"], mark["status"]) for mark in result["exercises"]] == [("lstm_update", "right")]
@@ -678,7 +678,7 @@ def test_kill_everybody_reaches_the_own_box_only():
 
 
 def test_kill_everybody_does_reach_everybody_in_a_box():
-    sleeper = "import os, signal, time\nif os.fork() == 0:\n    time.sleep(0.5)\n    print('alive', flush=True)\n    {}"
+    sleeper = "import os, signal, time\nif os.fork() == 0:\n    time.sleep(1)\n    print('alive', flush=True)\n    {}"
     assert last_line(run(sleeper.format("os._exit(0)\nos.wait()"))) == "alive"
     assert run(sleeper.format("os._exit(0)") + EVERYBODY).output == b""
 
@@ -712,7 +712,7 @@ def test_daemons_die_with_the_box(end):
 
 def test_daemons_outlive_a_box_without_processes_of_its_own():
     box = run(DAEMON.format(end=""), SharesProcesses)
-    daemon = int(box.output.split()[0])
+    [daemon] = [int(word) for word in box.output.split() if word != b"ready"]
     assert running(daemon)
     os.kill(daemon, signal.SIGKILL)
     os.waitpid(daemon, 0)
