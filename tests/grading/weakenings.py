@@ -74,6 +74,21 @@ BOX = _of(
         ('"as": limits.memory_bytes + LIBRARIES,', ""),
     ),
     (
+        "5 memory of many processes",
+        "box::test_5_peak_memory_is_what_the_program_took",
+        ("self.peak_memory = max(self.peak_memory, used.memory)", "pass"),
+    ),
+    (
+        "7 zombies",
+        "box::test_7_nothing_survives_the_grader",
+        ('"--die-with-parent", ', ""),
+    ),
+    (
+        "daemons: double fork, setsid",
+        "box::test_daemons_die_with_the_box",
+        ('"--unshare-all", ', '"--unshare-net", "--unshare-ipc", "--unshare-uts", '),
+    ),
+    (
         "7 zombies",
         "box::test_7_no_process_and_no_zombie_is_left",
         ("os.waitid(os.P_PIDFD, self._first, os.WEXITED)", "pass"),
@@ -195,6 +210,11 @@ INSIDE = _of(
 )
 OBSERVE = _of(
     "exercises/observe",
+    (
+        "huge output",
+        "inside::test_floods_of_output_never_reach_the_protocol[print]",
+        ("contextlib.redirect_stdout(printed)", "contextlib.nullcontext()"),
+    ),
     (
         "endless loop, sleep, signals ignored",
         "inside::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
@@ -508,6 +528,11 @@ JUDGE = _of(
 ) + _of(
     "exercises/diagnose",
     (
+        "dtype, broadcastable shape",
+        "checker::test_the_form_of_a_right_result_may_differ_where_it_does_not_matter",
+        ("TOLERANCE = {torch.float64: 1e-9,", "TOLERANCE = {torch.float64: 1e-17,"),
+    ),
+    (
         "NaN",
         "checker::test_what_is_not_finite_is_wrong_but_where_the_reference_is_not[nan]",
         ("finite = e.isfinite()", "finite = e.isfinite() & a.isfinite()"),
@@ -529,6 +554,16 @@ JUDGE = _of(
 )
 CHECKER = _of(
     "grading/checker",
+    (
+        "patched torch.allclose, __eq__, builtins, import hooks",
+        "attacks::test_what_fools_a_comparison_in_the_same_process_fools_no_grader",
+        ('points = exercise.points if outcome.status == "right" else 0', "points = exercise.points"),
+    ),
+    (
+        "sys.exit, os._exit, segfault",
+        "checker::test_a_box_that_dies_costs_that_exercise_only",
+        ('self.hopeless = answers.death if self._starts > 1 else ""', "self.hopeless = answers.death"),
+    ),
     (
         "not JSON, empty, truncated",
         "grader::test_every_submission_has_one_result_with_the_agreed_fields",
