@@ -30,12 +30,16 @@ class Weakening:
         return text
 
 
-def _of(module: str, *entries: tuple[str, str, tuple[str, str], *tuple[tuple[str, str], ...]]) -> list[Weakening]:
-    """The weakenings of one module of course_utils."""
-    return [Weakening(f"course_utils/{module}.py", case, test, changes) for case, test, *changes in entries]
+WEAKENINGS: list[Weakening] = []
 
 
-BOX = _of(
+def _weaken(module: str, *entries: tuple[str, str, *tuple[tuple[str, str], ...]]) -> None:
+    """Add the weakenings of one module of course_utils."""
+    for case, test, *changes in entries:
+        WEAKENINGS.append(Weakening(f"course_utils/{module}.py", case, test, tuple(changes)))
+
+
+_weaken(
     "grading/box",
     (
         "1 root outside the box",
@@ -140,7 +144,7 @@ BOX = _of(
         ("if seconds > limits.wall_seconds:", "if False:"),
     ),
 )
-LAYOUT = _of(
+_weaken(
     "grading/layout",
     (
         "6 references among what is mounted",
@@ -171,36 +175,42 @@ LAYOUT = _of(
         ("os.closerange(first, last)", "pass"),
     ),
 )
-OTHERS = (
-    _of(
-        "grading/seccomp",
-        (
-            "10 no box can be made",
-            "box::test_10_without_a_filter_of_system_calls_nothing_runs",
-            (
-                "except (ImportError, OSError, RuntimeError) as error:",
-                "except ImportError:\n        return b''\n    except OSError as error:",
-            ),
-        ),
-    )
-    + _of(
-        "grading/probe",
-        (
-            "10 no box can be made",
-            "box::test_a_leaky_box_is_not_graded_in",
-            ("if leaks:", "if False:"),
-        ),
-    )
-    + _of(
-        "doctor",
-        (
-            "10 no box can be made",
-            "box::test_10_the_doctor_says_so_with_the_remedy",
-            ("OK if found.ok else WARNING, found.text", "OK, found.text"),
-        ),
-    )
+_weaken(
+    "grading/processes",
+    (
+        "5 memory of many processes",
+        "box::test_5_what_processes_share_counts_once",
+        ("memory = sum(_proportional(process) for process in everyone)", "pass"),
+    ),
 )
-INSIDE = _of(
+_weaken(
+    "grading/seccomp",
+    (
+        "10 no box can be made",
+        "box::test_10_without_a_filter_of_system_calls_nothing_runs",
+        (
+            "except (ImportError, OSError, RuntimeError) as error:",
+            "except ImportError:\n        return b''\n    except OSError as error:",
+        ),
+    ),
+)
+_weaken(
+    "grading/probe",
+    (
+        "10 no box can be made",
+        "box::test_a_leaky_box_is_not_graded_in",
+        ("if leaks:", "if False:"),
+    ),
+)
+_weaken(
+    "doctor",
+    (
+        "10 no box can be made",
+        "box::test_10_the_doctor_says_so_with_the_remedy",
+        ("OK if found.ok else WARNING, found.text", "OK, found.text"),
+    ),
+)
+_weaken(
     "grading/inside",
     (
         "syntax error in one cell",
@@ -208,7 +218,7 @@ INSIDE = _of(
         ("if program.lost:", "if False:"),
     ),
 )
-OBSERVE = _of(
+_weaken(
     "exercises/observe",
     (
         "huge output",
@@ -249,7 +259,7 @@ OBSERVE = _of(
         ("tuple(name for name in passed if _differs(before[name], passed[name]))", "()"),
     ),
 )
-EXTRACT = _of(
+_weaken(
     "grading/extract",
     (
         "9 a global statement fails",
@@ -319,7 +329,7 @@ EXTRACT = _of(
         ("number >= CELLS or len(cell) > left", "number >= CELLS"),
     ),
 )
-SUBMISSIONS = _of(
+_weaken(
     "grading/submissions",
     (
         "not JSON, empty, truncated",
@@ -454,7 +464,7 @@ SUBMISSIONS = _of(
         ("{row.student for row in rows.values()} - {entry.student for entry in entries}", "set()"),
     ),
 )
-WIRE = _of(
+_weaken(
     "grading/wire",
     (
         "patched torch.allclose, __eq__, builtins, import hooks",
@@ -513,7 +523,7 @@ WIRE = _of(
         ("header = _header(data)", "import pickle\n\n    header = pickle.loads(data) or {}"),
     ),
 )
-JUDGE = _of(
+_weaken(
     "exercises/judge",
     (
         "dtype, broadcastable shape",
@@ -525,7 +535,8 @@ JUDGE = _of(
         "checker::test_changing_the_inputs_in_place_wins_nothing",
         ("or actual.changed or (exercise.fresh", "or (exercise.fresh"),
     ),
-) + _of(
+)
+_weaken(
     "exercises/diagnose",
     (
         "dtype, broadcastable shape",
@@ -552,7 +563,7 @@ JUDGE = _of(
         ),
     ),
 )
-CHECKER = _of(
+_weaken(
     "grading/checker",
     (
         "patched torch.allclose, __eq__, builtins, import hooks",
@@ -668,7 +679,7 @@ CHECKER = _of(
         ("json.dumps([student, exercise, trial])", "str([id(io), student])"),
     ),
 )
-REPORTS = _of(
+_weaken(
     "grading/reports",
     (
         "odd and unicode names",
@@ -706,7 +717,8 @@ REPORTS = _of(
         "reports::test_two_files_of_a_student_need_the_same_points",
         ("if len(totals) > 1:", "if len(totals) > 2:"),
     ),
-) + _of(
+)
+_weaken(
     "grading/pages",
     (
         "HTML in names or messages",
@@ -729,7 +741,7 @@ REPORTS = _of(
         ('NOT_FINAL = ("needs_review", "infra_error")', 'NOT_FINAL = ("needs_review",)'),
     ),
 )
-GRADER = _of(
+_weaken(
     "grading/grader",
     (
         "10 no box can be made",
@@ -767,7 +779,8 @@ GRADER = _of(
         "grader::test_the_machines_fault_is_tried_again_and_never_a_result",
         ('if graded["status"] == "infra_error" and attempt.attempt < ATTEMPTS:', "if False:"),
     ),
-) + _of(
+)
+_weaken(
     "notebook_files",
     (
         "disk full",
@@ -780,7 +793,3 @@ GRADER = _of(
         ('with os.fdopen(handle, "w", encoding="utf-8", newline="\\n") as file:', 'with path.open("w") as file:'),
     ),
 )
-WEAKENINGS = [
-    *(*BOX, *LAYOUT, *OTHERS, *INSIDE, *OBSERVE, *EXTRACT, *SUBMISSIONS),
-    *(*WIRE, *JUDGE, *CHECKER, *REPORTS, *GRADER),
-]
