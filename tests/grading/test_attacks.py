@@ -12,32 +12,17 @@ import types
 
 import pytest
 import torch
-from test_box import LITTLE, children, running
+from test_box import box_is_possible, children, running  # noqa: F401 - the first is a fixture
 
 from course_utils.exercises.define import definition
 from course_utils.exercises.observe import observe
 from course_utils.grading import checker, demo, layout, submissions, wire
-from course_utils.grading.box import Box, NoBox
+from course_utils.grading.box import Box
 
 SECRET = b"a secret of this test"
 RELU = definition("relu_backward").source()
 TRUNCATE = definition("truncate").source()
 STEP = definition("rnn_step").source()
-UPDATE = definition("lstm_update").source()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def box_is_possible():
-    try:
-        with Box(LITTLE, "") as box:
-            box.wait(10)
-    except NoBox as error:
-        pytest.skip(f"no box can be made here: {error}")
-
-
-def doing(name, body):
-    """The exercise answered by this body."""
-    return demo.answered(name, body)
 
 
 def grade(names, *cells, student="ann", boxes=None):
@@ -65,7 +50,7 @@ def test_whoever_ends_the_process_loses_that_exercise_only():
         "truncate": "import ctypes\nctypes.string_at(0)",
         "relu_backward": "import sys\nsys.exit(0)",
     }
-    result = grade([*deaths, "rnn_step"], *(doing(name, body) for name, body in deaths.items()), STEP)
+    result = grade([*deaths, "rnn_step"], *(demo.answered(name, body) for name, body in deaths.items()), STEP)
     assert marks(result) == {**dict.fromkeys(deaths, ("error", 0)), "rnn_step": ("right", 2)}
     assert result["status"] == "student_error"
     assert result["reason"] == "lstm_update: it exited with status 0; truncate: its process was killed"
@@ -88,7 +73,7 @@ def test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process(mon
     monkeypatch.setattr(checker, "TIME_LIMIT", 0.5)
     monkeypatch.setattr(checker, "FIRST_GRACE", 3.0)
     boxes, before = [], children()
-    result = grade(["truncate", "rnn_step"], doing("truncate", NEVER_ENDS), STEP, boxes=boxes)
+    result = grade(["truncate", "rnn_step"], demo.answered("truncate", NEVER_ENDS), STEP, boxes=boxes)
     assert marks(result) == {"truncate": ("error", 0), "rnn_step": ("right", 2)}
     assert result["reason"] == "truncate: it ran longer than the time limit"
     assert len(boxes) == 4  # two for the attempts, one for whether the machine is well, one for the next exercise
@@ -152,8 +137,8 @@ def test_what_was_done_to_the_rest_of_the_notebook_changes_no_point(change):
 
 
 def test_the_last_definition_counts_with_a_note():
-    wrong = doing("truncate", "return state")
-    result = grade(["relu_backward", "truncate"], RELU, wrong, TRUNCATE, doing("relu_backward", "return x"))
+    wrong = demo.answered("truncate", "return state")
+    result = grade(["relu_backward", "truncate"], RELU, wrong, TRUNCATE, demo.answered("relu_backward", "return x"))
     assert {name: points for name, (_, points) in marks(result).items()} == {"relu_backward": 0, "truncate": 1}
     assert result["notes"] == [
         "relu_backward is defined 2 times; the last one counts (cell 5)",
@@ -205,7 +190,7 @@ def fools(body, comparison):
         scope = vars(main)
         scope.update(torch=torch, close=torch.equal, exercise=lambda f: f, x=torch.tensor([1.0, -1.0]))
         scope.update(expected=torch.tensor([1.0, 0.0]), Runner=types.SimpleNamespace(answer=lambda: {"points": 0}))
-        exec(doing("relu_backward", body) + "\nactual = relu_backward(x, x)", scope)
+        exec(demo.answered("relu_backward", body) + "\nactual = relu_backward(x, x)", scope)
         os._exit(0 if eval(comparison, scope) else 1)
 
     process = multiprocessing.get_context("fork").Process(target=compare)
@@ -218,7 +203,7 @@ def fools(body, comparison):
 def test_what_fools_a_comparison_in_the_same_process_fools_no_grader(name):
     body, comparison = FORGERIES[name]
     assert fools(body, comparison) and not fools("return x * 0", comparison)
-    result = grade(["relu_backward", "truncate"], doing("relu_backward", body), TRUNCATE)
+    result = grade(["relu_backward", "truncate"], demo.answered("relu_backward", body), TRUNCATE)
     assert marks(result)["relu_backward"][1] == 0
     assert marks(result)["truncate"] == ("right", 1), "and the next exercise does not suffer"
 
@@ -258,7 +243,9 @@ def test_frames_that_the_code_sends_itself_win_nothing(name, monkeypatch):
     monkeypatch.setattr(checker, "TIME_LIMIT", 0.5)
     monkeypatch.setattr(checker, "FIRST_GRACE", 3.0)
     monkeypatch.setattr(checker, "_doubtful", lambda answers: False)  # no second try for what was late
-    result = grade(["relu_backward", "truncate"], doing("relu_backward", SENDS.format(parts=FRAMES[name])), TRUNCATE)
+    result = grade(
+        ["relu_backward", "truncate"], demo.answered("relu_backward", SENDS.format(parts=FRAMES[name])), TRUNCATE
+    )
     assert marks(result) == {"relu_backward": ("error", 0), "truncate": ("right", 1)}
     said = "time limit" if name == "dribbled" else "interfered with the grader"
     assert said in result["exercises"][0]["message"]
@@ -295,7 +282,7 @@ PLANTED = ["planted = [grad_output * (x > 0)]", "class Outcome: pass\nplanted = 
 
 def found(planted="pass"):
     """What comes of a function that knows what it looks for, and ends its process as soon as it finds it."""
-    result = grade(["relu_backward"], doing("relu_backward", SEARCH.format(planted=planted)))
+    result = grade(["relu_backward"], demo.answered("relu_backward", SEARCH.format(planted=planted)))
     return result["reason"].removeprefix("relu_backward: it exited with ") or result["exercises"][0]["message"]
 
 
@@ -312,7 +299,9 @@ def test_results_kept_from_an_earlier_run_win_nothing():
     exercise = definition("relu_backward")
     asked = checker.hidden_trials(exercise, SECRET, "ann")
     table = [observe(exercise.reference, trial).outputs["grad_x"].tolist() for trial in asked]
-    answer = doing("relu_backward", "calls.append(1)\nreturn torch.tensor(table[len(calls) - 1], dtype=x.dtype)")
+    answer = demo.answered(
+        "relu_backward", "calls.append(1)\nreturn torch.tensor(table[len(calls) - 1], dtype=x.dtype)"
+    )
     points = [
         marks(grade(["relu_backward"], f"calls, table = [], {table}", answer, student=name)) for name in ("ben", "ann")
     ]
