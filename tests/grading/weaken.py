@@ -1,6 +1,6 @@
 """Take one protection away from the grader at a time, and see its test fail: proof that the attack suite can.
 
-    OMP_NUM_THREADS=1 python tests/grading/weaken.py                # all: 15 minutes on one busy core
+    OMP_NUM_THREADS=1 python tests/grading/weaken.py                # all: about 15 minutes on one core
     OMP_NUM_THREADS=1 python tests/grading/weaken.py zip reports    # those whose case, file or test has such a word
 
 The weakenings stand in `weakenings.py`. Each is made in a copy of the repository, never in place, and only its test is
