@@ -6,6 +6,7 @@ Nothing here can harm the machine: all bounds are small, also in the weakened bo
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from dataclasses import replace
 
 import pytest
 
+from course_utils import doctor
 from course_utils.exercises.define import definition
 from course_utils.grading import checker, layout, probe
 from course_utils.grading.box import Box, Limits, NoBox
@@ -123,6 +125,11 @@ class Starved(Box):
         return [*super().process_limits(), "--nproc=2:2"]
 
 
+class Patient(Box):
+    def _exceeded(self, used, seconds):
+        return ""
+
+
 def run(program, kind=Box, limits=LITTLE, seconds=12):
     """A box in which this program has ended, or was ended."""
     with kind(limits, program) as box:
@@ -212,6 +219,26 @@ def users_outside(kind):
 def test_1_root_is_given_up_outside_too():
     assert users_outside(Box) == {"65534"}
     assert users_outside(Root) == {"0"}
+
+
+OPEN_FILES = """
+import os, sys
+for descriptor in set(range(3, 256)) - set(map(int, sys.argv[1:3])):
+    try:
+        print(descriptor, os.fstat(descriptor).st_size)
+    except OSError:
+        pass
+print("done")
+"""
+
+
+def test_no_open_file_of_the_grader_is_inherited(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text("s3cr3t")
+    with open(tmp_path / "secret") as file:
+        os.set_inheritable(file.fileno(), True)
+        assert run(OPEN_FILES).output == b"done\n"
+        monkeypatch.setattr(layout, "START", layout.START.replace("os.closerange(first, last)", "pass"))
+        assert b" " in run(OPEN_FILES).output
 
 
 def test_2_the_grader_s_environment_is_nowhere(monkeypatch):
@@ -385,6 +412,31 @@ def test_5_peak_memory_is_what_the_program_took():
     assert 80_000_000 < box.peak_memory < 120_000_000
 
 
+class KeepsTmp(Box):
+    """All boxes of a place share its /tmp."""
+
+    place = ""
+
+    def files(self):
+        arguments = super().files()
+        at = arguments.index("--tmpfs")
+        return [*arguments[: at - 4], "--bind", self.place, *arguments[at + 1 :]]
+
+
+WRITES_AND_LOOKS = "import os; print(os.listdir('/tmp')); open('/tmp/inputs', 'w').write('noted')"
+
+
+def test_what_a_box_writes_is_not_there_in_the_next(tmp_path, monkeypatch):
+    assert [last_line(run(WRITES_AND_LOOKS)) for _ in range(2)] == ["[]", "[]"]
+    place = tempfile.mkdtemp(dir="/var/tmp")
+    os.chmod(place, 0o777)
+    monkeypatch.setattr(KeepsTmp, "place", place)
+    try:
+        assert [last_line(run(WRITES_AND_LOOKS, KeepsTmp)) for _ in range(2)] == ["[]", "['inputs']"]
+    finally:
+        shutil.rmtree(place)
+
+
 REFERENCE = "c_next = f * c + i * g"  # a line of lesson 02's reference
 FINDS = f"""
 import os
@@ -453,6 +505,8 @@ def test_7_no_process_and_no_zombie_is_left(program):
         if program:
             assert wait_until(lambda: len(descendants(box._pid)) > 1)
         processes = {box._process.pid, *descendants(box._pid)}
+        if not program:
+            box.wait(5)
     assert not [process for process in processes if alive(process)]
     assert children() == before
 
@@ -494,11 +548,21 @@ def test_8_output_is_capped_while_it_streams():
     assert len(run(PRINTS, limits=replace(LITTLE, output_bytes=10**9)).output) == 3_000_000
 
 
+ENDLESS = "import os\nwhile True:\n    os.write(1, b'x' * 10_000)"
+
+
+def test_8_endless_output_ends_at_the_time_limit():
+    limits = replace(LITTLE, wall_seconds=0.5)
+    box = run(ENDLESS, limits=limits)
+    assert (len(box.output), box.why()) == (LITTLE.output_bytes, "time")
+    assert run(ENDLESS, Patient, limits, seconds=1.5).why() == ""
+
+
 def test_9_a_failing_statement_does_not_lose_the_definitions_after_it():
     cells = [
         "from google.colab import drive\ndrive.mount('/content')",
         "import torch",
-        definition("lstm_update").source(),
+        definition("lstm_update").source().replace("    c_next =", "    later = lambda: drive\n    c_next ="),
     ]
     result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
     assert [(mark["name"], mark["status"]) for mark in result["exercises"]] == [("lstm_update", "right")]
@@ -511,6 +575,17 @@ def test_10_without_bubblewrap_nothing_runs(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path: None if name == "bwrap" else f"/usr/bin/{name}")
     with pytest.raises(NoBox, match=r"bwrap is not installed\. Run `sudo apt-get install bubblewrap`"):
         Box(LITTLE, "").__enter__()
+
+
+def test_10_the_doctor_says_so_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(probe, "Box", Talkative)
+    found = {finding.topic: finding for finding in doctor.check_grading(pathlib.Path())}
+    assert [name for name, finding in found.items() if finding.state != doctor.OK] == ["box, environment"]
+    assert "grade on another machine" in found["box, environment"].remedy
+    monkeypatch.setattr(shutil, "which", lambda name, path: None if name == "bwrap" else f"/usr/bin/{name}")
+    [finding] = doctor.check_grading(pathlib.Path())
+    assert finding.state == doctor.WARNING
+    assert "nothing can be graded: bwrap is not installed. Run `sudo apt-get install bubblewrap`" in finding.text
 
 
 @pytest.mark.parametrize(
@@ -628,11 +703,18 @@ def test_kill_everybody_reaches_the_own_box_only():
         assert answers(neighbour)
 
 
+def test_kill_everybody_does_reach_everybody_in_a_box():
+    sleeper = "import os, signal, time\nif os.fork() == 0:\n    time.sleep(1)\n    print('alive', flush=True)\n    {}"
+    assert last_line(run(sleeper.format("os._exit(0)\nos.wait()"))) == "alive"
+    assert run(sleeper.format("os._exit(0)") + EVERYBODY).output == b""
+
+
 DAEMON = """
 import os, sys, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        print(os.getpid(), flush=True)
         for descriptor in range(3):
             os.close(descriptor)
         time.sleep(20)
@@ -652,6 +734,14 @@ def test_daemons_die_with_the_box(end):
         if end == "time.sleep(0.5)":
             assert wait_until(lambda: not any(map(running, processes)))
     assert not any(map(alive, processes))
+
+
+def test_daemons_outlive_a_box_without_processes_of_its_own():
+    box = run(DAEMON.format(end=""), SharesProcesses)
+    [daemon] = [int(word) for word in box.output.split() if word != b"ready"]
+    assert running(daemon)
+    os.kill(daemon, signal.SIGKILL)
+    os.waitpid(daemon, 0)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,74 @@ def test_a_forged_observation_wins_nothing(name, forged):
     assert boxes[0].asked
 
 
+RELU_GRADIENT = "(grad_output * (x > 0))"
+RIGHT_FORMS = {
+    "as asked for": RELU_GRADIENT,
+    "another memory format": f"{RELU_GRADIENT}.T.contiguous().T if x.dim() == 2 else {RELU_GRADIENT}",
+    "rounded": f"{RELU_GRADIENT} * (1 + 1e-14)",
+}
+OTHER_KINDS = {
+    "subclass": f"{RELU_GRADIENT}.as_subclass(Own)",
+    "subclass that equals everything": f"{RELU_GRADIENT}.as_subclass(Equal)",
+    "half precision": f"{RELU_GRADIENT}.half()",
+    "always float64": f"{RELU_GRADIENT}.double()",
+    "always float32": f"{RELU_GRADIENT}.float()",
+    "complex": f"{RELU_GRADIENT} + 0j",
+    "one more dimension": f"{RELU_GRADIENT}[None]",
+    "one dimension": f"{RELU_GRADIENT}.flatten()",
+    "repeated": f"torch.stack([{RELU_GRADIENT}] * 2)",
+    "numbers": f"{RELU_GRADIENT}.tolist()",
+    "numpy": f"{RELU_GRADIENT}.numpy()",
+    "in a tuple": f"({RELU_GRADIENT},)",
+}
+KINDS = """
+class Own(torch.Tensor): pass
+class Equal(torch.Tensor):
+    __eq__ = lambda self, other: True
+"""
+
+
+def answered(expression, name="relu_backward", arguments="x, grad_output"):
+    return only(grade([f"{KINDS}\ndef {name}({arguments}):\n    return {expression}"], [name])[0])
+
+
+@pytest.mark.parametrize("expression", RIGHT_FORMS.values(), ids=RIGHT_FORMS.keys())
+def test_the_form_of_a_right_result_may_differ_where_it_does_not_matter(expression):
+    assert answered(expression)["status"] == "right"
+
+
+@pytest.mark.parametrize("expression", OTHER_KINDS.values(), ids=OTHER_KINDS.keys())
+def test_a_result_of_another_kind_is_wrong_though_its_numbers_are_right(expression):
+    mark = answered(expression)
+    assert (mark["points"], mark["status"] in ("wrong", "diagnosed")) == (0, True), mark
+
+
+FILTER = "logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1]), -1).values[..., -1:], {})"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_what_is_not_finite_is_wrong_but_where_the_reference_is_not(value):
+    number = f"float('{value}')"
+    for expression in (f"{RELU_GRADIENT} * {number}", f"{RELU_GRADIENT}.index_fill(0, torch.tensor([0]), {number})"):
+        assert answered(expression)["points"] == 0
+    mark = answered(FILTER.format(number), "top_k_filter", "logits, k")
+    assert (mark["status"] == "right") == (value == "-inf"), mark
+    assert answered(FILTER.format("-1e300"), "top_k_filter", "logits, k")["points"] == 0, "large is not infinite"
+
+
+IN_PLACE = {
+    "the inputs made fit for the result": "x.zero_()\n    grad_output.zero_()\n    return grad_output",
+    "an input that is the result": f"grad_output.copy_({RELU_GRADIENT})\n    return grad_output",
+    "a right result": f"right = {RELU_GRADIENT}\n    x.add_(1)\n    return right",
+}
+
+
+@pytest.mark.parametrize("body", IN_PLACE.values(), ids=IN_PLACE.keys())
+def test_changing_the_inputs_in_place_wins_nothing(body):
+    mark = only(grade([f"def relu_backward(x, grad_output):\n    {body}"], ["relu_backward"])[0])
+    assert mark["points"] == 0 and mark["status"] in ("wrong", "diagnosed"), mark
+
+
 def test_two_frames_for_one_trial_win_nothing():
     def twice(trial, candidate, count):
         first = wire.pack(*wire.observation_to_wire(observe(define.definition(trial.exercise).reference, trial)))

@@ -308,6 +308,50 @@ def test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file(tm
     assert json.loads((tmp_path / "key.json").read_text())["reason"] == "x"
 
 
+LUCKY = """
+luck = []
+def relu_backward(x, grad_output):
+    luck.append(grad_output.sum().item() > 0)
+    return grad_output * (x > 0) if luck[0] else None
+"""
+
+
+def test_the_same_secret_gives_the_same_points_elsewhere(tmp_path, monkeypatch):
+    """Whether these are right is up to the hidden inputs, so that their points tell these apart."""
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(LUCKY) for n in range(6)})
+    points = {}
+    for place, secret in (("here", "a"), ("there", "a"), ("other", "b")):
+        (tmp_path / secret).write_text(secret * 64)
+        (tmp_path / secret).chmod(0o600)
+        run(folder, tmp_path / place, NAMES[:1], workers=1, box_factory=steady, secret_file=tmp_path / secret)
+        found = results(tmp_path / place)
+        points[place] = [found[student]["exercises"][0]["points"] for student in sorted(found)]
+        inline(monkeypatch)  # the first run is in another process
+    assert points["here"] == points["there"] != points["other"]
+    assert set(points["here"]) == {0, 1}
+
+
+def test_without_a_box_nothing_is_graded(tmp_path, monkeypatch):
+    from course_utils.grading import layout, probe
+
+    class Client:
+        def run(self, function):
+            return function()
+
+    @contextmanager
+    def client(scheduler, workers):
+        yield Client()
+
+    def leaky():
+        raise layout.NoBox("not tight")
+
+    monkeypatch.setattr(grader, "_client", client)
+    monkeypatch.setattr(probe, "require", leaky)
+    with pytest.raises(layout.NoBox, match="not tight"):
+        run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES)
+    assert results(tmp_path / "out") == {}
+
+
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
     folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out"
     out.mkdir()

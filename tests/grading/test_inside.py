@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from course_utils.exercises.define import definition
 from course_utils.exercises.judge import Outcome, judge
@@ -235,16 +236,25 @@ def open_forget_gate(bias, value):
 """
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory) -> str:
+    """What the witness says where nobody has changed anything."""
+    process = Process([IMPORTS, f"undone = None\n{WITNESS}"], tmp_path_factory.mktemp("untouched") / "output", NAMES)
+    [seen] = process.ask("open_forget_gate", most=1)
+    process.close()
+    assert seen.failure is not None
+    return seen.failure.message
+
+
 @pytest.mark.parametrize("body", STATES.values(), ids=STATES.keys())
-def test_global_state_does_not_reach_the_next_exercise(start, body: str):
-    clean = start(f"undone = None\n{WITNESS}").ask("open_forget_gate", most=1)
+def test_global_state_does_not_reach_the_next_exercise(start, untouched: str, body: str):
     process = start(
         "import random, sys", doing(f"global left; left = 1; {body}"), f"import sys\nundone = {body}\n{WITNESS}"
     )
     process.ask("lstm_update", most=2)
     [seen] = process.ask("open_forget_gate", most=1)
     assert seen.failure is not None
-    assert seen.failure.message == clean[0].failure.message  # pyright: ignore
+    assert seen.failure.message == untouched
     assert "'nothing'" in seen.failure.message
 
 
@@ -296,7 +306,13 @@ def test_nonsense_ends_the_runner_with_a_trace(start):
     assert b"Malformed" in process.output.read_bytes()
 
 
-def test_memorised_inputs_and_changed_ones_gain_nothing(start):
-    """The arguments are the box's own copies: the grader's expected values do not follow them."""
-    process = start(doing("c.zero_(); f.zero_()"))
-    assert process.outcome("lstm_update").status != "right"
+def test_changed_inputs_are_the_box_s_own_copies(start):
+    """The expected values do not follow what the code does to its arguments."""
+    asked = definition("lstm_update").trials(SEED)
+    before = [trial.arguments["c"].clone() for trial in asked]
+    seen = start("def lstm_update(c, i, f, g, o):\n    for part in (c, i, f, g, o): part.zero_()\n    return c, c").ask(
+        "lstm_update"
+    )
+    assert all(torch.equal(trial.arguments["c"], c) for trial, c in zip(asked, before, strict=True))
+    assert {o.changed for o in seen} == {("c", "i", "f", "g", "o")}
+    assert judge("lstm_update", asked, seen).status != "right"
