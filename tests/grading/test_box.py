@@ -721,6 +721,23 @@ def test_no_descriptors_are_left_open():
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def refused(*_, **__):
+    raise BlockingIOError("no more processes")
+
+
+@pytest.mark.parametrize("place", ["course_utils.grading.layout.program", "subprocess.Popen"])
+def test_nothing_is_left_of_a_box_that_cannot_be_started(monkeypatch, place):
+    run("")
+    descriptors, processes = os.listdir("/proc/self/fd"), children()
+    box = Box(LITTLE, "import time; time.sleep(20)")
+    with monkeypatch.context() as patched:
+        patched.setattr(place, refused)
+        with pytest.raises(BlockingIOError):
+            box.__enter__()
+    assert (os.listdir("/proc/self/fd"), children()) == (descriptors, processes)
+    assert not any(folder.exists() for folder in getattr(box._group, "folders", []))
+
+
 def test_after_all_of_this_no_process_is_left():
     names = [path.read_bytes() for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if _is_ours(path)]
     assert [name for name in names if b"/course/start.py" in name] == []
