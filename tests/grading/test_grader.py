@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import KilledWorker
 from fake_box import FakeBox
 from rich.console import Console
 
@@ -205,6 +206,21 @@ def test_the_machines_fault_is_tried_again_and_never_a_result(tmp_path, monkeypa
     progress = run(folder, tmp_path / "out", NAMES, box_factory=factory).progress
     assert (progress.retried, progress.counts) == (2, {"graded": 1})
     assert results(tmp_path / "out")["ann"]["exercises"][0]["points"] == 1
+
+
+def test_the_machines_fault_is_tried_again_also_after_a_workers_death(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    ends, grade_task = [KilledWorker("it", None, 1), OSError("no more processes")], grader.grade_task
+
+    def task(*arguments):
+        if ends:
+            raise ends.pop(0)
+        return grade_task(*arguments)
+
+    monkeypatch.setattr(grader, "grade_task", task)
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    progress = run(folder, tmp_path / "out", NAMES, box_factory=steady).progress
+    assert (progress.retried, progress.done, progress.counts) == (1, 1, {"graded": 1})
 
 
 def test_a_fault_that_stays_is_reported_and_the_next_run_tries_again(tmp_path, monkeypatch):
