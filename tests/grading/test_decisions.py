@@ -61,6 +61,13 @@ def test_an_exercise_that_waits_gets_a_line_and_nothing_changes(path):
     assert len(rows(path)) == 1
 
 
+def test_a_reason_that_was_filled_in_without_points_stays(path):
+    around([result()], path)
+    fill(path, reason="Ask Eva first.")
+    assert around([result()], path)[1] == 1
+    assert [(line["points"], line["reason"]) for line in rows(path)] == [("", "Ask Eva first.")]
+
+
 @pytest.mark.parametrize(("points", "status"), [("2", "accepted"), ("0.5", "accepted"), ("0", "declined")])
 def test_points_that_were_filled_in_settle_the_submission(path, points, status):
     results = [result()]
@@ -104,6 +111,7 @@ def test_a_person_may_overrule_any_exercise(path):
         ({"points": "3"}, "lstm_gates gives 0 to 2 points, not 3"),
         ({"points": "-1"}, "not -1"),
         ({"points": "nan"}, "not nan"),
+        ({"points": "inf"}, "not inf"),
         ({"points": "1", "exercise": "lstm_gate"}, "has no exercise 'lstm_gate'"),
     ],
 )
