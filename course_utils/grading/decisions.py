@@ -78,7 +78,8 @@ def _decided(result: dict[str, Any], decided: Mapping[tuple[str, str], Decision]
             if points is None or not 0 <= points <= mark["max_points"]:
                 raise CourseError(f"{NAME}: {mark['name']} gives 0 to {mark['max_points']} points, not {points}.")
             status = "accepted" if points else "declined"
-            mark |= {"status": status, "points": points, "message": decision.reason or "a person has looked at it."}
+            message = decision.reason or "a person has looked at it."
+            mark |= {"status": status, "points": points, "mistake": None, "message": message}
     if mine:
         raise CourseError(f"{NAME}: {printable(result['file'])} has no exercise {printable(next(iter(mine)))!r}.")
     if result["status"] == "needs_review" and all(mark["status"] != "needs_review" for mark in result["exercises"]):

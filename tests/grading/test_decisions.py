@@ -10,7 +10,15 @@ from course_utils.notebook_files import CourseError
 
 
 def mark(name, status, points=0):
-    return {"name": name, "lesson": "02", "points": points, "max_points": 2, "status": status, "message": status}
+    return {
+        "name": name,
+        "lesson": "02",
+        "points": points,
+        "max_points": 2,
+        "status": status,
+        "mistake": None,
+        "message": status,
+    }
 
 
 def result(key="k1", student="Eva Example_1005", status="needs_review"):
@@ -100,8 +108,11 @@ def test_while_another_exercise_waits_the_submission_waits(path):
 def test_a_person_may_overrule_any_exercise(path):
     around([result()], path)
     fill(path, points="1", exercise="lstm_update")
-    (after,), _ = around([result()], path)
-    assert after["exercises"][1]["points"] == 1 and after["status"] == "needs_review"
+    given = result()
+    given["exercises"][1] |= {"status": "diagnosed", "points": 0, "mistake": "squashed_memory"}
+    (after,), _ = around([given], path)
+    assert after["exercises"][1] == mark("lstm_update", "accepted", 1) | {"message": "a person has looked at it."}
+    assert after["status"] == "needs_review"
 
 
 @pytest.mark.parametrize(
