@@ -61,7 +61,8 @@ def _decision(row: Mapping[str, Any], where: str) -> Decision:
 
 
 def apply(results: Sequence[dict[str, Any]], decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Copies of the results with these points; a submission of which nothing waits any more is graded.
+    """Copies of the results with these points. A submission of which nothing waits any more has the status that it would
+    have had without.
 
     Raises CourseError for points that an exercise cannot have and for exercises that a submission does not have.
     """
@@ -83,7 +84,7 @@ def _decided(result: dict[str, Any], decided: Mapping[tuple[str, str], Decision]
     if mine:
         raise CourseError(f"{NAME}: {printable(result['file'])} has no exercise {printable(next(iter(mine)))!r}.")
     if result["status"] == "needs_review" and all(mark["status"] != "needs_review" for mark in result["exercises"]):
-        result["status"] = "graded"
+        result["status"] = "student_error" if result["reason"] else "graded"
     return result
 
 

@@ -23,7 +23,7 @@ def mark(name, status, points=0):
 
 def result(key="k1", student="Eva Example_1005", status="needs_review"):
     marks = [mark("lstm_gates", "needs_review"), mark("lstm_update", "right", 2)]
-    return {"key": key, "student": student, "file": f"{key}.ipynb", "status": status, "exercises": marks}
+    return {"key": key, "student": student, "file": f"{key}.ipynb", "status": status, "reason": "", "exercises": marks}
 
 
 def rows(path):
@@ -87,6 +87,14 @@ def test_points_that_were_filled_in_settle_the_submission(path, points, status):
     assert pages.total(after) == (2 + float(points), 4)
     assert results[0]["status"] == "needs_review", "the results themselves stay as they were graded"
     assert around(results, path)[0] == [after], "the line stays"
+
+
+def test_a_settled_submission_whose_process_had_ended_says_so(path):
+    ended = result() | {"reason": "lstm_update: its process was killed"}
+    around([ended], path)
+    fill(path, points="2")
+    (after,), waiting = around([ended], path)
+    assert waiting == 0 and after["status"] == "student_error"
 
 
 def test_another_version_of_the_file_waits_again(path):
