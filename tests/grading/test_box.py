@@ -3,6 +3,7 @@
 Nothing here can harm the machine: all bounds are small, also in the weakened boxes.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -602,6 +603,27 @@ for descriptor in range(3, 256):
 os._exit(9)
 """
     assert run(program).why() == "exited 9"
+
+
+LISTS = """
+import os
+for descriptor in range(1024):
+    try:
+        os.fstat(descriptor)
+        print(descriptor)
+    except OSError:
+        pass
+"""
+
+
+def test_a_program_starts_with_its_own_descriptors_alone_whatever_bubblewrap_leaves_open(tmp_path):
+    (tmp_path / "lists.py").write_text(LISTS)
+    with contextlib.ExitStack() as files:
+        given = [files.enter_context(open(os.devnull)).fileno() for _ in range(300)]
+        arguments = [str(given[0]), str(given[-2]), "lists", str(tmp_path)]
+        command = [sys.executable, "-I", "-S", "-c", layout.START, *arguments]
+        told = subprocess.run(command, pass_fds=given, capture_output=True, text=True).stdout
+    assert told.split() == ["0", "1", "2", *arguments[:2]]
 
 
 ECHOES = "import os, sys\nr, w = map(int, sys.argv[1:])\nwhile part := os.read(r, 100): os.write(w, part)"
