@@ -30,6 +30,16 @@ def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COURSE_DATA", raising=False)
 
 
+@pytest.fixture
+def exercise(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The decorator of a notebook that has just been started."""
+    from course_utils.exercises import notebook
+
+    fresh = notebook.Exercise()
+    monkeypatch.setattr(notebook, "exercise", fresh)
+    return fresh
+
+
 class Shown:
     """One output: what a cell would display."""
 

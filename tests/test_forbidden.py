@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from course_utils import notebook_files, runtime
-from course_utils.exercises import hint, names, notebook
+from course_utils.exercises import hint, names
 from course_utils.exercises.define import Definition, definition
 from course_utils.exercises.forbidden import called, calls
-from course_utils.exercises.notebook import Exercise
 
 LSTM = ("nn.LSTM", "nn.LSTMCell", "torch.lstm_cell")
 FORBIDDING = [name for name in names() if definition(name).forbidden]
@@ -195,14 +194,6 @@ def relu_backward(x, grad_output):
     (grad_x,) = torch.autograd.grad(torch.relu(x), x, grad_output)
     return {sign}grad_x
 """
-
-
-@pytest.fixture
-def exercise(monkeypatch: pytest.MonkeyPatch) -> Exercise:
-    """A notebook that has just been started."""
-    fresh = Exercise()
-    monkeypatch.setattr(notebook, "exercise", fresh)
-    return fresh
 
 
 @pytest.fixture

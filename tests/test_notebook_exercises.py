@@ -40,14 +40,6 @@ def stub():
 
 
 @pytest.fixture
-def exercise(monkeypatch: pytest.MonkeyPatch) -> Exercise:
-    """A notebook that has just been started."""
-    fresh = Exercise()
-    monkeypatch.setattr(notebook, "exercise", fresh)
-    return fresh
-
-
-@pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """Everything that is displayed, as bundles of MIME types."""
     bundles: list[dict] = []

@@ -25,6 +25,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
+from typing import IO
 
 from course_utils.grading import layout, seccomp
 from course_utils.grading.cgroup import Group
@@ -194,59 +195,51 @@ class Box:
         """Start bubblewrap and wait for its first process. Raises NoBox."""
         to_box, from_us = self._pipe(inwards=True)
         from_box, to_us = self._pipe()
-        printed, output = self._pipe()
         self._status_pipe, status = self._pipe()
-        for descriptor in (from_us, from_box, self._status_pipe):
-            self._ours.callback(os.close, descriptor)
-        self._group = self.group()
-        joining = []
-        if self._group is not None:
-            self._ours.callback(self._group.close)
-            joining = self._group.command()
-        command = [
-            *joining,
-            *self.identity(),
-            layout.program("bwrap"),
-            *self.namespaces(),
-            *self.files(),
-            *self.filter(),
-        ]
-        for name, value in ENVIRONMENT.items():
-            command += ["--setenv", name, value]
-        command += ["--json-status-fd", str(status), "--", *self.process_limits()]
-        command += [layout.interpreter(), "-I", "-S", "-B", f"{layout.COURSE}/start.py", str(to_box), str(to_us)]
-        command += [MAIN if self._program is None else "program", *layout.package_folders()]
+        command = self._command(status, to_box, to_us)
         _adopt_orphans()
         self._process = subprocess.Popen(
             command,
+            bufsize=0,
             env=self.environment(),
             cwd="/",
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             pass_fds=self._given,
             start_new_session=True,
         )
         self._theirs.close()
-        reader = threading.Thread(target=self._keep_output, args=(printed,), daemon=True)
-        reader.start()
-        self._ours.callback(reader.join, END_SECONDS)
         self._first = -1
         self._ours.callback(self._finish)
-        self._find_first_process(reader)
+        threading.Thread(target=self._keep_output, args=(self._process.stdout,), daemon=True).start()
+        self._find_first_process()
         self.channel = Channel(from_box, from_us)
         watch = threading.Thread(target=self._watch, daemon=True)
         watch.start()
         self._ours.callback(watch.join)
-        self._ours.callback(self._over.set)
 
-    def _find_first_process(self, reader: threading.Thread) -> None:
+    def _command(self, status: int, reader: int, writer: int) -> list[str]:
+        """What starts the box, which is given these descriptors. Raises NoBox."""
+        command = []
+        self._group = self.group()
+        if self._group is not None:
+            self._ours.callback(self._group.close)
+            command += self._group.command()
+        command += [*self.identity(), layout.program("bwrap"), *self.namespaces(), *self.files(), *self.filter()]
+        for name, value in ENVIRONMENT.items():
+            command += ["--setenv", name, value]
+        command += ["--json-status-fd", str(status), "--", *self.process_limits()]
+        command += [layout.interpreter(), "-I", "-S", "-B", f"{layout.COURSE}/start.py", str(reader), str(writer)]
+        return [*command, MAIN if self._program is None else "program", *layout.package_folders()]
+
+    def _find_first_process(self) -> None:
         """Wait until the namespaces stand. Raises NoBox with what bubblewrap says if they do not."""
         deadline = time.monotonic() + START_SECONDS
         while not (found := re.search(rb'"child-pid": *(\d+)', self._status)):
             if not self._read_status(deadline - time.monotonic()):
                 self._end()
-                reader.join(END_SECONDS)
+                self._output_ended.wait(END_SECONDS)
                 said = self.output.decode(errors="replace").strip()[:500] or "bwrap does not answer"
                 hint = next((text for part, text in HINTS.items() if part in said), "Run `course doctor`")
                 raise NoBox(f"no box can be made here: {said}. {hint}")
@@ -273,6 +266,7 @@ class Box:
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PIDFD, self._first, os.WEXITED)
             os.close(self._first)
+        self._output_ended.wait(END_SECONDS)
 
     def _watch(self) -> None:
         """Kill the box when all of its processes together exceed a limit."""
@@ -298,11 +292,11 @@ class Box:
     def _out_of_memory(self) -> bool:
         return self._group is not None and self._group.out_of_memory()
 
-    def _keep_output(self, printed: int) -> None:
+    def _keep_output(self, printed: IO[bytes]) -> None:
         """Read everything that is printed, so that nobody has to wait, and keep the beginning."""
-        while part := os.read(printed, 65536):
-            self.output += part[: self.limits.output_bytes - len(self.output)]
-        os.close(printed)
+        with printed:
+            while part := printed.read(65536):
+                self.output += part[: self.limits.output_bytes - len(self.output)]
         self._output_ended.set()
 
     def _read_status(self, seconds: float) -> bool:
@@ -314,9 +308,11 @@ class Box:
         return bool(part)
 
     def _pipe(self, inwards: bool = False) -> tuple[int, int]:
-        """A pipe, one end of which goes into the box and is closed here when it has been started."""
+        """A pipe. One end goes into the box and is closed here when it has been started, ours when it is left."""
         reader, writer = os.pipe()
-        self._give(reader if inwards else writer)
+        given, kept = (reader, writer) if inwards else (writer, reader)
+        self._give(given)
+        self._ours.callback(os.close, kept)
         return reader, writer
 
     def _memory_file(self, data: bytes) -> int:

@@ -38,13 +38,8 @@ class Group:
         return ["/bin/sh", "-c", f'{joins}exec "$@"', "sh", *map(str, self.folders)]
 
     def out_of_memory(self) -> bool:
-        """Whether the kernel has killed a member because there was no memory left for it."""
-        events = [
-            text
-            for folder in self.folders
-            for text in map(_text, (folder / "memory.events", folder / "memory.oom_control"))
-        ]
-        return any(re.search(r"^oom_kill [1-9]", text, re.MULTILINE) for text in events)
+        """Whether the kernel has killed a member because of this group's limit, and not because the machine is full."""
+        return any(map(_was_full, self.folders))
 
     def close(self) -> None:
         """Remove the group, if its members are gone."""
@@ -113,6 +108,16 @@ def _limit(folder: Path, memory: int, tasks: int) -> None:
         path.write_text(f"{limits[path.name]}\n")
     if not files:
         raise OSError(f"{folder} has no limits")
+
+
+def _was_full(folder: Path) -> bool:
+    """Whether a group's own limit has cost a member its life. Version 1 counts also kills for want of memory elsewhere."""
+    if re.search(r"^oom [1-9]", _text(folder / "memory.events"), re.MULTILINE):
+        return True
+    killed = re.search(r"^oom_kill [1-9]", _text(folder / "memory.oom_control"), re.MULTILINE)
+    names = ("max_usage", "memsw.max_usage", "limit")
+    *peaks, limit = (int(_text(folder / f"memory.{name}_in_bytes") or 0) for name in names)
+    return killed is not None and max(peaks) > 0.99 * limit
 
 
 def _text(path: Path) -> str:

@@ -33,18 +33,9 @@ FIRST_GRACE = 25.0  # the same for the first trial, before which the imports and
 SUBMISSION_LIMIT = 120.0  # seconds that the boxes of one submission may take, retries included, and EXERCISE_LIMIT more
 EXERCISE_LIMIT = 40.0  # for each exercise; one box alone may use up SUBMISSION_LIMIT, so that a pause is no loss
 NOTES = 20  # of the box's remarks on a notebook
-PLAIN_TYPES = ("tensor", "tuple", "list", "dict", "set", "str", "int", "float", "bool", "complex", "bytes", "None")
-TYPES = {
-    *PLAIN_TYPES,
-    "NoneType",
-    "range",
-    "generator",
-    "function",
-    "ndarray",
-    "Parameter",
-    "Size",
-    "Generator",
-    "object",
+TYPES = {  # whose names a message may show
+    *("tensor", "tuple", "list", "dict", "set", "str", "int", "float", "bool", "complex", "bytes", "None", "NoneType"),
+    *("range", "generator", "function", "ndarray", "Parameter", "Size", "Generator", "object"),
 }
 EXCEPTIONS = {name for name, kind in vars(builtins).items() if isinstance(kind, type)} | {"WrongSignature"}
 DEATHS = {
@@ -67,7 +58,7 @@ class Box(Protocol):
         ...
 
 
-BoxFactory = Callable[[], AbstractContextManager[Any]]
+BoxFactory = Callable[[], AbstractContextManager[Box]]
 
 
 class Unavailable(Exception):  # noqa: N818

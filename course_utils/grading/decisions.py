@@ -10,13 +10,12 @@ from __future__ import annotations
 import copy
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_utils.grading.reports import safe_cell
+from course_utils.grading.reports import csv_text, safe_cell
 from course_utils.grading.submissions import printable
 from course_utils.notebook_files import CourseError, write_text
 
@@ -62,7 +61,8 @@ def _decision(row: Mapping[str, Any], where: str) -> Decision:
 
 
 def apply(results: Sequence[dict[str, Any]], decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Copies of the results with these points; a submission of which nothing waits any more is graded.
+    """Copies of the results with these points. A submission of which nothing waits any more has the status that it would
+    have had without.
 
     Raises CourseError for points that an exercise cannot have and for exercises that a submission does not have.
     """
@@ -76,22 +76,25 @@ def _decided(result: dict[str, Any], decided: Mapping[tuple[str, str], Decision]
         decision = mine.pop(mark["name"], None)
         if decision is not None:
             points = decision.points
-            if points is None or not (0 <= points <= mark["max_points"] and math.isfinite(points)):
+            if points is None or not 0 <= points <= mark["max_points"]:
                 raise CourseError(f"{NAME}: {mark['name']} gives 0 to {mark['max_points']} points, not {points}.")
             status = "accepted" if points else "declined"
-            mark |= {"status": status, "points": points, "message": decision.reason or "a person has looked at it."}
+            message = decision.reason or "a person has looked at it."
+            mark |= {"status": status, "points": points, "mistake": None, "message": message}
     if mine:
         raise CourseError(f"{NAME}: {printable(result['file'])} has no exercise {printable(next(iter(mine)))!r}.")
     if result["status"] == "needs_review" and all(mark["status"] != "needs_review" for mark in result["exercises"]):
-        result["status"] = "graded"
+        result["status"] = "student_error" if result["reason"] else "graded"
     return result
 
 
 def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], path: Path) -> int:
-    """Write the file with a line for each exercise that waits; lines that are filled in stay. Returns how many wait."""
+    """Write the file with a line for each exercise that waits; what is filled in stays. Returns how many wait."""
     kept = [decision.line for decision in decisions if decision.points is not None]
+    lines = {(decision.key, decision.exercise): decision.line for decision in decisions}
     waiting = [
-        {
+        lines.get((result["key"], mark["name"]))
+        or {
             "student": safe_cell(result["student"]),
             "file": safe_cell(result["file"]),
             "key": result["key"],
@@ -103,8 +106,6 @@ def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], pat
         if mark["status"] == "needs_review"
     ]
     if kept or waiting or path.exists():
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([COLUMNS, *([line.get(name, "") for name in COLUMNS] for line in (*waiting, *kept))])
-        write_text(buffer.getvalue(), path)
+        rows = ([line.get(name, "") for name in COLUMNS] for line in (*waiting, *kept))
+        write_text(csv_text([COLUMNS, *rows]), path)
     return len(waiting)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import ast
 import copy
-import csv
 import inspect
-import io
 import re
 import textwrap
 import webbrowser
@@ -26,6 +24,7 @@ import typer
 from course_utils import notebook_files
 from course_utils.cli import user_errors
 from course_utils.exercises.define import definition, names
+from course_utils.grading.reports import csv_text
 from course_utils.grading.submissions import printable
 from course_utils.notebook_files import write_text
 
@@ -73,12 +72,8 @@ def write(folder: Path) -> list[Path]:
 
 def manifest() -> str:
     """The manifest of the samples: file, student, deadline, and when it was handed in."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("file", "student", "deadline", "submitted"))
-    for sample in SAMPLES:
-        writer.writerow((sample.file, sample.student, DEADLINE, TOO_LATE if sample.late else IN_TIME))
-    return buffer.getvalue()
+    rows = [(sample.file, sample.student, DEADLINE, TOO_LATE if sample.late else IN_TIME) for sample in SAMPLES]
+    return csv_text([("file", "student", "deadline", "submitted"), *rows])
 
 
 def differences(results: Sequence[Mapping[str, Any]]) -> list[str]:

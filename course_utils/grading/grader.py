@@ -364,7 +364,7 @@ class _Work:
         self.progress = Progress(len(found.entries))
         self.quarantined: list[str] = []
         self._again: deque[_Try] = deque()
-        self._suspects: list[_Try] = []
+        self._suspects: deque[_Try] = deque()
         self._running: dict[Any, _Try] = {}
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -403,8 +403,8 @@ class _Work:
         while self._running:
             self._take(self._next(client))
             self._fill(client, waiting, factory)
-        for suspect in self._suspects:
-            self._submit(client, suspect, factory)
+        while self._suspects or self._again:
+            self._submit(client, (self._again or self._suspects).popleft(), factory)
             self._take(self._next(client), alone=True)
 
     def _next(self, client: Client) -> Future:

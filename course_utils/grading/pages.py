@@ -302,17 +302,18 @@ def _waiting(cohort: Sequence[Student], feedback: Mapping[str, str]) -> str:
     if not rows:
         return "<h2>Waiting for a person</h2><p>Nobody.</p>"
     return (
-        f"<h2>Waiting for a person</h2><p>{len(rows)} without a grade until this is settled: write points into "
-        "<code>decisions.csv</code>, beside this page, and run the same command again.</p>"
+        f"<h2>Waiting for a person</h2><p>{len(rows)} without a grade until this is settled. Exercises to look at stand in "
+        "<code>decisions.csv</code>, beside this page: write points there, and run the same command again.</p>"
         f"{_wide('<tr><th>submission</th><th>state</th><th>reason</th></tr>', rows)}"
     )
 
 
 def _why(result: Mapping[str, Any]) -> str:
-    """The reason for a submission's state, else what the exercises that wait for a person say."""
-    waiting = [m for m in result["exercises"] if WORDS[m["status"]][2] == "review"]
-    texts = [result["reason"]] if result["reason"] else [f"{m['name']}: {m['message']}" for m in waiting]
-    return "\n".join(texts or [f"{number(total(result)[0])} points"])
+    """What the exercises that wait for a person say, else the reason for a submission's state, else its points."""
+    waiting = [f"{m['name']}: {m['message']}" for m in result["exercises"] if m["status"] == "needs_review"]
+    if result["status"] != "needs_review" or not waiting:
+        waiting = [result["reason"] or f"{number(total(result)[0])} points"]
+    return "\n".join(waiting)
 
 
 def _link(row: Student, result: Mapping[str, Any], feedback: Mapping[str, str]) -> str:

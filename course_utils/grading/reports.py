@@ -204,7 +204,8 @@ def safe_cell(text: str) -> str:
     return "'" + text if text.startswith(FORMULA) else text
 
 
-def _table(rows: Iterable[Sequence[str]]) -> str:
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """The text of a CSV file: commas, quotes where they must be, lines that end as RFC 4180 wants it."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\r\n").writerows(rows)
     return buffer.getvalue()
@@ -217,7 +218,7 @@ def grades_csv(cohort: Sequence[Student]) -> str:
     """
     exercises = pages.exercise_names(result for row in cohort for result in row.results)
     headers = (*OVERVIEW_COLUMNS, *(safe_cell(f"{lesson} {name}") for lesson, name in exercises))
-    return _table([headers, *(_overview_line(row, result, exercises) for row in cohort for result in row.results)])
+    return csv_text([headers, *(_overview_line(row, result, exercises) for row in cohort for result in row.results)])
 
 
 def _overview_line(row: Student, result: Mapping[str, Any], exercises: Sequence[tuple[str, str]]) -> list[str]:
@@ -256,7 +257,7 @@ def canvas_csv(cohort: Sequence[Student], title: str) -> str:
     for row in cohort:
         name = re.sub("points possible", "points_possible", safe_cell(row.name), flags=re.IGNORECASE)
         rows.append([name, row.identifier, "", safe_cell(row.login), "", _grade_text(row)])
-    return _table(rows)
+    return csv_text(rows)
 
 
 def moodle_csv(cohort: Sequence[Student]) -> str:
@@ -272,7 +273,7 @@ def moodle_csv(cohort: Sequence[Student]) -> str:
         comment = safe_cell(" ".join(_summary(result) for result in row.results)).translate(NO_MARKUP)
         line = [_participant(row), safe_cell(row.name), _grade_text(row), pages.number(maximum), "-", comment]
         rows.append(line)
-    return _table(rows)
+    return csv_text(rows)
 
 
 def _participant(row: Student) -> str:

@@ -3,6 +3,7 @@
 Nothing here can harm the machine: all bounds are small, also in the weakened boxes.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -679,6 +680,27 @@ os._exit(9)
     assert run(program).why() == "exited 9"
 
 
+LISTS = """
+import os
+for descriptor in range(1024):
+    try:
+        os.fstat(descriptor)
+        print(descriptor)
+    except OSError:
+        pass
+"""
+
+
+def test_a_program_starts_with_its_own_descriptors_alone_whatever_bubblewrap_leaves_open(tmp_path):
+    (tmp_path / "lists.py").write_text(LISTS)
+    with contextlib.ExitStack() as files:
+        given = [files.enter_context(open(os.devnull)).fileno() for _ in range(300)]
+        arguments = [str(given[0]), str(given[-2]), "lists", str(tmp_path)]
+        command = [sys.executable, "-I", "-S", "-c", layout.START, *arguments]
+        told = subprocess.run(command, pass_fds=given, capture_output=True, text=True).stdout
+    assert told.split() == ["0", "1", "2", *arguments[:2]]
+
+
 ECHOES = "import os, sys\nr, w = map(int, sys.argv[1:])\nwhile part := os.read(r, 100): os.write(w, part)"
 
 
@@ -809,6 +831,23 @@ def test_no_descriptors_are_left_open():
         with Box(LITTLE, program):
             pass
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def refused(*_, **__):
+    raise BlockingIOError("no more processes")
+
+
+@pytest.mark.parametrize("place", ["course_utils.grading.layout.program", "subprocess.Popen"])
+def test_nothing_is_left_of_a_box_that_cannot_be_started(monkeypatch, place):
+    run("")
+    descriptors, processes = os.listdir("/proc/self/fd"), children()
+    box = Box(LITTLE, "import time; time.sleep(20)")
+    with monkeypatch.context() as patched:
+        patched.setattr(place, refused)
+        with pytest.raises(BlockingIOError):
+            box.__enter__()
+    assert (os.listdir("/proc/self/fd"), children()) == (descriptors, processes)
+    assert not any(folder.exists() for folder in getattr(box._group, "folders", []))
 
 
 def test_after_all_of_this_no_process_is_left():

@@ -41,6 +41,23 @@ def test_a_member_gets_its_memory_and_no_more(group):
     assert group.out_of_memory()
 
 
+@pytest.mark.parametrize(
+    ("files", "full"),
+    [
+        ({"memory.events": "max 9\noom 1\noom_kill 1\n"}, True),
+        ({"memory.events": "max 9\noom 0\noom_kill 1\noom_group_kill 1\n"}, False),
+        ({"memory.oom_control": "oom_kill 1\n", "memory.max_usage_in_bytes": "999\n"}, True),
+        ({"memory.oom_control": "oom_kill 1\n", "memory.memsw.max_usage_in_bytes": "999\n"}, True),
+        ({"memory.oom_control": "oom_kill 1\n", "memory.max_usage_in_bytes": "700\n"}, False),
+        ({"memory.oom_control": "oom_kill 0\n", "memory.max_usage_in_bytes": "1000\n"}, False),
+    ],
+)
+def test_a_kill_because_the_machine_is_full_is_not_the_groups_fault(tmp_path, files, full):
+    for name, text in {"memory.limit_in_bytes": "1000\n", **files}.items():
+        (tmp_path / name).write_text(text)
+    assert cgroup._was_full(tmp_path) is full
+
+
 def test_members_are_counted(group):
     program = """
 import threading, time

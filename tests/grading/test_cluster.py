@@ -26,7 +26,8 @@ from dask import config
 from distributed import Client
 from distributed.security import Security
 from rich.console import Console
-from test_grader import NAMES, RIGHT, deadly, hand_in, inline, notebook, results, slow, steady
+from test_grader import NAMES, RIGHT, deadly, hand_in, inline, results, slow, steady
+from test_submissions import notebook
 
 from course_utils.grading import grader
 from course_utils.grading.grader import GradingError, run
@@ -106,14 +107,6 @@ def written(out, least):
     return lambda: len(list((out / "submissions").glob("*.json"))) >= least
 
 
-def need_a_box():
-    try:
-        with grader.real_box():
-            pass
-    except NoBox as error:
-        pytest.skip(f"no box can be made here: {error}")
-
-
 def name(process):
     """A process's name, or "" if it has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -183,8 +176,9 @@ def test_a_worker_that_dies_half_way_loses_nothing(cluster, tmp_path, victim):
         cluster.worker()
 
 
-def test_a_grader_that_is_killed_leaves_no_process_and_whole_files_and_another_cluster_goes_on(cluster, tmp_path):
-    need_a_box()
+def test_a_grader_that_is_killed_leaves_no_process_and_whole_files_and_another_cluster_goes_on(
+    boxes, cluster, tmp_path
+):
     folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(4)})
     out, below = tmp_path / "out", []
     command = ["grade", folder, "--out", out, "--exercise", NAMES[0], "--workers", "1"]

@@ -10,12 +10,20 @@ from course_utils.notebook_files import CourseError
 
 
 def mark(name, status, points=0):
-    return {"name": name, "lesson": "02", "points": points, "max_points": 2, "status": status, "message": status}
+    return {
+        "name": name,
+        "lesson": "02",
+        "points": points,
+        "max_points": 2,
+        "status": status,
+        "mistake": None,
+        "message": status,
+    }
 
 
 def result(key="k1", student="Eva Example_1005", status="needs_review"):
     marks = [mark("lstm_gates", "needs_review"), mark("lstm_update", "right", 2)]
-    return {"key": key, "student": student, "file": f"{key}.ipynb", "status": status, "exercises": marks}
+    return {"key": key, "student": student, "file": f"{key}.ipynb", "status": status, "reason": "", "exercises": marks}
 
 
 def rows(path):
@@ -61,6 +69,13 @@ def test_an_exercise_that_waits_gets_a_line_and_nothing_changes(path):
     assert len(rows(path)) == 1
 
 
+def test_a_reason_that_was_filled_in_without_points_stays(path):
+    around([result()], path)
+    fill(path, reason="Ask Eva first.")
+    assert around([result()], path)[1] == 1
+    assert [(line["points"], line["reason"]) for line in rows(path)] == [("", "Ask Eva first.")]
+
+
 @pytest.mark.parametrize(("points", "status"), [("2", "accepted"), ("0.5", "accepted"), ("0", "declined")])
 def test_points_that_were_filled_in_settle_the_submission(path, points, status):
     results = [result()]
@@ -72,6 +87,14 @@ def test_points_that_were_filled_in_settle_the_submission(path, points, status):
     assert pages.total(after) == (2 + float(points), 4)
     assert results[0]["status"] == "needs_review", "the results themselves stay as they were graded"
     assert around(results, path)[0] == [after], "the line stays"
+
+
+def test_a_settled_submission_whose_process_had_ended_says_so(path):
+    ended = result() | {"reason": "lstm_update: its process was killed"}
+    around([ended], path)
+    fill(path, points="2")
+    (after,), waiting = around([ended], path)
+    assert waiting == 0 and after["status"] == "student_error"
 
 
 def test_another_version_of_the_file_waits_again(path):
@@ -93,8 +116,11 @@ def test_while_another_exercise_waits_the_submission_waits(path):
 def test_a_person_may_overrule_any_exercise(path):
     around([result()], path)
     fill(path, points="1", exercise="lstm_update")
-    (after,), _ = around([result()], path)
-    assert after["exercises"][1]["points"] == 1 and after["status"] == "needs_review"
+    given = result()
+    given["exercises"][1] |= {"status": "diagnosed", "points": 0, "mistake": "squashed_memory"}
+    (after,), _ = around([given], path)
+    assert after["exercises"][1] == mark("lstm_update", "accepted", 1) | {"message": "a person has looked at it."}
+    assert after["status"] == "needs_review"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +130,7 @@ def test_a_person_may_overrule_any_exercise(path):
         ({"points": "3"}, "lstm_gates gives 0 to 2 points, not 3"),
         ({"points": "-1"}, "not -1"),
         ({"points": "nan"}, "not nan"),
+        ({"points": "inf"}, "not inf"),
         ({"points": "1", "exercise": "lstm_gate"}, "has no exercise 'lstm_gate'"),
     ],
 )

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 from course_utils.exercises.define import definition, names
 from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import check
-from course_utils.grading import demo, probe, submissions
-from course_utils.grading.layout import NoBox
+from course_utils.grading import demo, submissions
 
 SAMPLES = {sample.student.split()[0]: sample for sample in demo.SAMPLES}
 ORDINARY = ("Ada", "Ben", "Cleo", "Eva", "Léa")
@@ -150,11 +149,7 @@ def test_differences_are_found_and_named():
     ]
 
 
-def test_the_whole_demo_in_real_boxes_comes_out_as_it_must(tmp_path):
-    try:
-        probe.require()
-    except NoBox as error:
-        pytest.skip(str(error))
+def test_the_whole_demo_in_real_boxes_comes_out_as_it_must(boxes, tmp_path):
     app = typer.Typer()
     app.command()(demo.main)
     told = CliRunner().invoke(app, [str(tmp_path)])

@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from course_utils.cli import app
-from course_utils.grading import demo, probe
-from course_utils.grading.layout import NoBox
+from course_utils.grading import demo
 
 
 def course(*arguments: str | Path) -> tuple[int, str]:
@@ -40,11 +39,7 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert "neither a folder nor a zip file" in output
 
 
-def test_a_small_class_is_graded_from_the_folder_to_the_page(tmp_path: Path) -> None:
-    try:
-        probe.require()
-    except NoBox as error:
-        pytest.skip(str(error))
+def test_a_small_class_is_graded_from_the_folder_to_the_page(boxes: None, tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.mkdir()
     for sample in demo.SAMPLES[:2]:
@@ -59,11 +54,7 @@ def test_a_small_class_is_graded_from_the_folder_to_the_page(tmp_path: Path) -> 
     assert "kept from an earlier run │ 2" in again
 
 
-def test_who_waits_for_a_person_gets_a_grade_from_one(tmp_path: Path) -> None:
-    try:
-        probe.require()
-    except NoBox as error:
-        pytest.skip(str(error))
+def test_who_waits_for_a_person_gets_a_grade_from_one(boxes: None, tmp_path: Path) -> None:
     (eva,) = (sample for sample in demo.SAMPLES if sample.review)
     given, out = tmp_path / "given", tmp_path / "out"
     given.mkdir()

@@ -19,19 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import KilledWorker
 from fake_box import FakeBox
 from rich.console import Console
+from test_submissions import notebook
 
 from course_utils.grading import grader
 from course_utils.grading.grader import GradingError, Progress, run
 
 NAMES = ["relu_backward", "truncate"]
 RIGHT = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0)"
-
-
-def notebook(*sources):
-    cells = [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in sources]
-    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
 def hand_in(folder, **notebooks):
@@ -205,6 +202,21 @@ def test_the_machines_fault_is_tried_again_and_never_a_result(tmp_path, monkeypa
     progress = run(folder, tmp_path / "out", NAMES, box_factory=factory).progress
     assert (progress.retried, progress.counts) == (2, {"graded": 1})
     assert results(tmp_path / "out")["ann"]["exercises"][0]["points"] == 1
+
+
+def test_the_machines_fault_is_tried_again_also_after_a_workers_death(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    ends, grade_task = [KilledWorker("it", None, 1), OSError("no more processes")], grader.grade_task
+
+    def task(*arguments):
+        if ends:
+            raise ends.pop(0)
+        return grade_task(*arguments)
+
+    monkeypatch.setattr(grader, "grade_task", task)
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    progress = run(folder, tmp_path / "out", NAMES, box_factory=steady).progress
+    assert (progress.retried, progress.done, progress.counts) == (1, 1, {"graded": 1})
 
 
 def test_a_fault_that_stays_is_reported_and_the_next_run_tries_again(tmp_path, monkeypatch):
@@ -421,14 +433,7 @@ def test_the_fingerprint_follows_the_packages(monkeypatch):
     assert grader.exercise_fingerprint() != as_it_is
 
 
-def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(tmp_path):
-    from course_utils.grading.layout import NoBox
-
-    try:
-        with grader.real_box():
-            pass
-    except NoBox as error:
-        pytest.skip(f"no box can be made here: {error}")
+def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(boxes, tmp_path):
     thief = (
         "def relu_backward(x, grad_output):\n"
         "    from course_utils.exercises.backpropagation import relu_backward as reference\n"

@@ -314,6 +314,16 @@ def test_the_cohort_page_counts_right():
     assert "1 without a grade until" in text and "2 submissions: from 3.2 to 3.2 seconds" in text
 
 
+def test_who_waits_for_a_person_is_shown_with_what_to_look_at_even_if_a_process_ended(tmp_path):
+    marks = [mark(status="needs_review", points=0, message="right, but it uses `nn.LSTM`."), mark("other", "error", 0)]
+    waits = result(status="needs_review", exercises=marks, reason="other: its process was killed")
+    fails = result("Ben_2", "k2", "infra_error", marks, reason="no box could be started")
+    reports.write([waits, fails], tmp_path)
+    table = (tmp_path / "index.html").read_text(encoding="utf-8").split("Waiting for a person")[1].split("</table>")[0]
+    assert "lstm_gates: right, but it uses <code>nn.LSTM</code>." in table and "was killed" not in table
+    assert "no box could be started" in table
+
+
 def test_the_segments_of_a_bar_fill_it():
     bar = pages._bar("x", {"right": 1, "known": 1, "wrong": 1})
     segments = [tuple(map(float, found)) for found in re.findall(r' x="([\d.]+)" y="0" width="([\d.]+)"', bar)]
