@@ -77,7 +77,10 @@ def _decided(result: dict[str, Any], decided: Mapping[tuple[str, str], Decision]
         if decision is not None:
             points = decision.points
             if points is None or not (0 <= points <= mark["max_points"] and math.isfinite(points)):
-                raise CourseError(f"{NAME}: {mark['name']} gives 0 to {mark['max_points']} points, not {points}.")
+                raise CourseError(
+                    f"{NAME}: {printable(result['file'])}: {mark['name']} gives 0 to {mark['max_points']} points, "
+                    f"not {points}."
+                )
             status = "accepted" if points else "declined"
             mark |= {"status": status, "points": points, "message": decision.reason or "a person has looked at it."}
     if mine:
@@ -90,6 +93,7 @@ def _decided(result: dict[str, Any], decided: Mapping[tuple[str, str], Decision]
 def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], path: Path) -> int:
     """Write the file with a line for each exercise that waits; lines that are filled in stay. Returns how many wait."""
     kept = [decision.line for decision in decisions if decision.points is not None]
+    begun = {(decision.key, decision.exercise): decision.line["reason"] for decision in decisions}
     waiting = [
         {
             "student": safe_cell(result["student"]),
@@ -97,6 +101,7 @@ def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], pat
             "key": result["key"],
             "exercise": mark["name"],
             "maximum": str(mark["max_points"]),
+            "reason": begun.get((result["key"], mark["name"]), ""),
         }
         for result in results
         for mark in result["exercises"]

@@ -115,18 +115,23 @@ def _wrong_field(content: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
 
 
 def write(
-    results: Sequence[dict[str, Any]], out: Path, title: str = "Generative networks", absent: Sequence[str] = ()
+    results: Sequence[dict[str, Any]],
+    out: Path,
+    title: str = "Generative networks",
+    absent: Sequence[str] = (),
+    ignored: Sequence[str] = (),
 ) -> list[Path]:
     """Write all reports into `out`, and return their paths; the cohort page, `index.html`, comes first.
 
-    `title` names the assignment: it is the header of Canvas's column. `absent` are students who handed in nothing.
+    `title` names the assignment: it is the header of Canvas's column. `absent` are students who handed in nothing,
+    `ignored` files that are no notebooks.
     Pages of an earlier run that no result stands behind any more are removed.
     """
     cohort = students(results)
     names = {result["key"]: feedback_name(result) for result in results}
     places = pages.places({exercise["lesson"] for result in results for exercise in result["exercises"]})
     written = {
-        out / "index.html": pages.cohort_page(results, cohort, names, title, absent),
+        out / "index.html": pages.cohort_page(results, cohort, names, title, absent, ignored),
         out / "grades.csv": grades_csv(cohort),
         out / "grades-canvas.csv": canvas_csv(cohort, title),
         out / "grades-moodle.csv": moodle_csv(cohort),

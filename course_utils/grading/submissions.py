@@ -160,9 +160,8 @@ def collect(source: Path | str, manifest: Path | str | None = None) -> Collectio
     elif source.is_file():
         _list_zip(source, files)
     else:
-        raise SubmissionError(
-            f"{source}: neither a folder nor a zip file. Give the path of the downloaded submissions."
-        )
+        problem = "neither a folder nor a zip file" if source.exists() else "there is no such folder or zip file"
+        raise SubmissionError(f"{source}: {problem}. Give the path of the downloaded submissions.")
     known = {"manifest.csv"} if path and path.parent == source else set()
     top = _top([path for path, _, _ in files.notebooks])
     entries = [_entry(file, top, rows) for file in sorted(files.notebooks, key=lambda file: file[0])]
@@ -339,7 +338,7 @@ def _check_directory(file: BinaryIO) -> None:
     tail = file.read()
     end = tail.rfind(b"PK\5\6")
     if end < 0:
-        raise ValueError("it has no table of contents")
+        raise ValueError("it has no table of contents; was the download cut off?")
     count, length = struct.unpack_from("<HL", tail, end + 10)
     if end >= 20 and tail[end - 20 : end - 16] == b"PK\6\7":  # the larger numbers of a zip64
         place = struct.unpack_from("<Q", tail, end - 12)[0]
@@ -408,7 +407,7 @@ def read_manifest(path: Path) -> dict[str, _Row]:
     except UnicodeDecodeError as error:
         raise SubmissionError(f"{path} is no UTF-8 text ({error}). Save it as CSV UTF-8, with commas.") from None
     except (OSError, csv.Error) as error:
-        raise SubmissionError(f"{path} cannot be read: {error}") from None
+        raise SubmissionError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not rows:
         raise SubmissionError(f"{path} names no file. Complete it, or take it away: then names of files decide.")
     found: dict[str, _Row] = {}

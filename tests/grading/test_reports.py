@@ -377,6 +377,28 @@ def test_who_handed_in_nothing_is_listed(tmp_path):
     assert "Nothing handed in" in check_page(page) and "Zoe &lt;b&gt;<" in page
 
 
+def test_files_that_are_no_notebooks_are_listed(tmp_path):
+    files = ["ben <b>.pdf", *(f"{n}.png" for n in range(pages.FILES + 1))]
+    page = reports.write([result()], tmp_path, ignored=files)[0].read_text(encoding="utf-8")
+    assert "Files that were not graded" in check_page(page) and "ben &lt;b&gt;.pdf<" in page
+    assert f"{pages.FILES}.png" not in page and "… and 2 more." in page
+    assert "Files that were not graded" not in reports.write([result()], tmp_path)[0].read_text(encoding="utf-8")
+
+
+def test_what_to_do_about_several_files_is_not_to_decide_on_points(tmp_path):
+    two = [result("Ben_2", "k2"), result("Ben_2", "k3", exercises=[mark(points=0)])]
+    page = reports.write(two, tmp_path)[0].read_text(encoding="utf-8")
+    assert pages.SEVERAL in page and "decisions.csv" not in page
+    waits = result(status="needs_review", exercises=[mark(status="needs_review", points=0)])
+    page = reports.write([waits], tmp_path)[0].read_text(encoding="utf-8")
+    assert "decisions.csv" in page and pages.SEVERAL not in page
+
+
+def test_notes_on_a_file_stand_on_the_page_about_the_cohort(tmp_path):
+    page = reports.write([result(notes=["is <b> enrolled?"])], tmp_path)[0].read_text(encoding="utf-8")
+    assert "<br>is &lt;b&gt; enrolled?</td>" in page
+
+
 def test_feedback_files_are_never_the_same_and_have_plain_names():
     names = {reports.feedback_name(result(student, f"k{i}")) for i, student in enumerate(HOSTILE)}
     assert len(names) == len(HOSTILE)

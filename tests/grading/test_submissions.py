@@ -274,7 +274,7 @@ def test_what_is_no_zip_is_refused_with_its_name(tmp_path, data):
     (tmp_path / "all.zip").write_bytes(data)
     with pytest.raises(SubmissionError, match=r"all\.zip"):
         collect(tmp_path / "all.zip")
-    with pytest.raises(SubmissionError, match="neither a folder nor a zip"):
+    with pytest.raises(SubmissionError, match=r"nowhere: there is no such folder or zip"):
         collect(tmp_path / "nowhere")
 
 
