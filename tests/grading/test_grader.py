@@ -335,8 +335,13 @@ def test_without_a_box_nothing_is_graded(tmp_path, monkeypatch):
     from course_utils.grading import layout, probe
 
     class Client:
-        def run(self, function):
-            return function()
+        def nthreads(self):
+            return {"here": 1}
+
+        def run(self, function, needs, on_error):
+            with pytest.raises(layout.NoBox) as refused:
+                function(needs)
+            return {"here": refused.value}
 
     @contextmanager
     def client(scheduler, workers):
@@ -347,6 +352,7 @@ def test_without_a_box_nothing_is_graded(tmp_path, monkeypatch):
 
     monkeypatch.setattr(grader, "_client", client)
     monkeypatch.setattr(probe, "require", leaky)
+    grader.require_fit.cache_clear()
     with pytest.raises(layout.NoBox, match="not tight"):
         run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES)
     assert results(tmp_path / "out") == {}
