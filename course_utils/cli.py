@@ -361,7 +361,8 @@ def _say_what_waits(results: list[dict[str, Any]], page: Path) -> bool:
     from course_utils.grading import decisions, pages, reports
 
     waiting = Counter(result["status"] for result in results if result["status"] in pages.NOT_FINAL)
-    several = [row for row in reports.students(results) if row.why and row.why not in pages.NOT_FINAL]
+    cohort = reports.students(results)
+    several = [row for row in cohort if row.why and row.why not in pages.NOT_FINAL]
     if waiting["needs_review"]:
         say(
             f"{waiting['needs_review']} of {len(results)} wait for a person: write points into "
@@ -371,8 +372,8 @@ def _say_what_waits(results: list[dict[str, Any]], page: Path) -> bool:
         say(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
     if several:
         say(
-            f"{len(several)} students handed in several files with different points: take away those that do not count, "
-            "and run the same command again."
+            f"{len(several)} of {len(cohort)} students handed in several files with different points: take away those "
+            "that do not count, and run the same command again."
         )
     return bool(waiting or several)
 

@@ -15,7 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from course_utils import notebook_files
-from course_utils.grading.submissions import printable
+from course_utils.grading.submissions import printable, spoken
 
 if TYPE_CHECKING:
     from course_utils.grading.reports import Student
@@ -227,7 +227,7 @@ def student_page(result: Mapping[str, Any], places: Mapping[str, Place], title: 
 
 
 def _lateness(result: Mapping[str, Any]) -> str:
-    deadline = f" (deadline {escape(result['deadline'])})" if result.get("deadline") else ""
+    deadline = f" (deadline {escape(spoken(result['deadline']))})" if result.get("deadline") else ""
     return f" · handed in late{deadline}" if result["late"] else ""
 
 

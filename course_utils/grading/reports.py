@@ -254,11 +254,14 @@ def _grade_text(row: Student) -> str:
 def canvas_csv(cohort: Sequence[Student], title: str) -> str:
     """The file that Canvas's grade book imports: five columns about the student, one about the assignment.
 
-    Canvas takes every further column for an assignment, and looks for the student by ID, then login, then name.
+    Canvas takes every further column for an assignment, and looks for the student by ID, then login, then name. An
+    empty cell would take away a grade that Canvas has, so whoever has none yet is left out.
     """
     maximum = max((pages.total(result)[1] for row in cohort for result in row.results), default=0)
     rows = [[*CANVAS_COLUMNS, safe_cell(title)], ["    Points Possible", "", "", "", "", pages.number(maximum)]]
     for row in cohort:
+        if row.points is None:
+            continue
         name = re.sub("points possible", "points_possible", safe_cell(row.name), flags=re.IGNORECASE)
         rows.append([name, row.identifier, "", safe_cell(row.login), "", _grade_text(row)])
     return _table(rows)

@@ -442,6 +442,11 @@ def _iso(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
+def spoken(time: str) -> str:
+    """An ISO 8601 time in UTC as people write it."""
+    return time.replace("T", " ").replace("+00:00", " UTC")
+
+
 def identify(path: str, top: str = "") -> tuple[str, bool]:
     """Student and lateness as a path tells them: Moodle's folder, a folder per student, Canvas's name, else the name.
 
@@ -497,7 +502,7 @@ def _entry(file: _Found, top: str, rows: dict[str, _Row]) -> Entry:
         return replace(entry, late=late, notes=("when it was handed in is not known",))
     late = late or submitted > row.deadline
     source = "the manifest" if row.submitted is not None else "the file's date"
-    note = (f"late: handed in at {_iso(submitted)}, says {source}",) if late else ()
+    note = (f"late: handed in at {spoken(_iso(submitted))}, says {source}",) if late else ()
     return replace(entry, late=late, notes=note)
 
 

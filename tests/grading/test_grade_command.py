@@ -60,7 +60,7 @@ def test_what_is_left_to_a_person_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     code, output = course("grade", tmp_path, "--out", tmp_path / "out", "--lesson", "02")
     assert code == 1
     assert "because they are no notebooks: 1." in output
-    assert "1 students handed in several files with different points: take away" in output
+    assert "1 of 1 students handed in several files with different points: take away" in output
     assert "decisions.csv" not in output
 
 
