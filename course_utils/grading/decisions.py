@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_utils.grading.reports import safe_cell
+from course_utils.grading.reports import EXCEL, safe_cell
 from course_utils.grading.submissions import printable
 from course_utils.notebook_files import CourseError, write_text
 
@@ -111,5 +111,5 @@ def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], pat
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerows([COLUMNS, *([line.get(name, "") for name in COLUMNS] for line in (*waiting, *kept))])
-        write_text(buffer.getvalue(), path)
+        write_text(EXCEL + buffer.getvalue(), path)
     return len(waiting)

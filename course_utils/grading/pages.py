@@ -333,7 +333,7 @@ def _why(result: Mapping[str, Any]) -> str:
     """The reason for a submission's state, else what the exercises that wait for a person say."""
     waiting = [m for m in result["exercises"] if WORDS[m["status"]][2] == "review"]
     texts = [result["reason"]] if result["reason"] else [f"{m['name']}: {m['message']}" for m in waiting]
-    return "\n".join(texts or [f"{number(total(result)[0])} points"])
+    return "\n".join(texts or [f"{result['file']}: {number(total(result)[0])} points"])
 
 
 def _link(row: Student, result: Mapping[str, Any], feedback: Mapping[str, str]) -> str:
@@ -445,7 +445,8 @@ def _everybody(cohort: Sequence[Student], feedback: Mapping[str, str]) -> str:
                 for m in result["exercises"]
             )
             state = result["status"].replace("_", " ") + (", late" if result["late"] else "")
-            file = "<br>".join(map(escape, [result["file"], *map(str, result["notes"])]))
+            remarks = filter(None, [result["reason"], *map(str, result["notes"])])
+            file = "<br>".join(map(escape, [result["file"], *remarks]))
             open_ = "" if row.points is not None else " (open)"
             rows.append(
                 f'<tr><td>{_link(row, result, feedback)}</td><td class="n">{number(points)} of {number(most)}{open_}</td>'

@@ -52,6 +52,7 @@ OVERVIEW_COLUMNS = (
     *("Student", "ID", "SIS Login ID", "Identifier", "Grade", "Why no grade", "Points", "Maximum", "Status", "Late"),
     *("Deadline", "File", "Feedback", "Notes"),
 )
+EXCEL = "\ufeff"  # begins a file that Excel, opened by a double click, is to read as UTF-8
 NO_MARKUP = str.maketrans("<>&", "‹›＆")  # escapes such as &lt; would bring a semicolon back into the cell
 CANVAS_COLUMNS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 MOODLE_COLUMNS = ("Identifier", "Full name", "Grade", "Maximum Grade", "Last modified (grade)", "Feedback comments")
@@ -132,7 +133,7 @@ def write(
     places = pages.places({exercise["lesson"] for result in results for exercise in result["exercises"]})
     written = {
         out / "index.html": pages.cohort_page(results, cohort, names, title, absent, ignored),
-        out / "grades.csv": grades_csv(cohort),
+        out / "grades.csv": EXCEL + grades_csv(cohort),
         out / "grades-canvas.csv": canvas_csv(cohort, title),
         out / "grades-moodle.csv": moodle_csv(cohort),
     }

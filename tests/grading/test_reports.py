@@ -389,14 +389,22 @@ def test_what_to_do_about_several_files_is_not_to_decide_on_points(tmp_path):
     two = [result("Ben_2", "k2"), result("Ben_2", "k3", exercises=[mark(points=0)])]
     page = reports.write(two, tmp_path)[0].read_text(encoding="utf-8")
     assert pages.SEVERAL in page and "decisions.csv" not in page
+    assert "k2.ipynb: 2 points" in page and "k3.ipynb: 0 points" in page
     waits = result(status="needs_review", exercises=[mark(status="needs_review", points=0)])
     page = reports.write([waits], tmp_path)[0].read_text(encoding="utf-8")
     assert "decisions.csv" in page and pages.SEVERAL not in page
 
 
 def test_notes_on_a_file_stand_on_the_page_about_the_cohort(tmp_path):
-    page = reports.write([result(notes=["is <b> enrolled?"])], tmp_path)[0].read_text(encoding="utf-8")
-    assert "<br>is &lt;b&gt; enrolled?</td>" in page
+    noted = result(reason="it ended itself", notes=["is <b> enrolled?"])
+    page = reports.write([noted], tmp_path)[0].read_text(encoding="utf-8")
+    assert "k1.ipynb<br>it ended itself<br>is &lt;b&gt; enrolled?</td>" in page
+
+
+def test_excel_is_told_that_the_overview_is_utf_8_and_the_grade_books_stay_plain(tmp_path):
+    reports.write([result("Zoë_1")], tmp_path)
+    starts = {path.name: path.read_bytes()[:3] for path in tmp_path.glob("*.csv")}
+    assert starts == {"grades.csv": b"\xef\xbb\xbf", "grades-canvas.csv": b"Stu", "grades-moodle.csv": b"Ide"}
 
 
 def test_feedback_files_are_never_the_same_and_have_plain_names():
