@@ -646,7 +646,7 @@ def table(progress: Progress) -> Any:
         shown.add_row(status, str(count))
     shown.add_row("kept from an earlier run", str(progress.kept))
     shown.add_row("tried again", str(progress.retried))
-    shown.add_row("points", f"{progress.points} of {progress.max_points}")
+    shown.add_row("points of this run", f"{progress.points} of {progress.max_points}")
     to_go = f", {max(left / rate, 1):.0f} min to go" if rate and left else ""
     shown.add_row("speed", f"{rate:.0f} a minute{to_go}")
     for line in progress.last:
