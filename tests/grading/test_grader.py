@@ -331,33 +331,6 @@ def test_the_same_secret_gives_the_same_points_elsewhere(tmp_path, monkeypatch):
     assert set(points["here"]) == {0, 1}
 
 
-def test_without_a_box_nothing_is_graded(tmp_path, monkeypatch):
-    from course_utils.grading import layout, probe
-
-    class Client:
-        def nthreads(self):
-            return {"here": 1}
-
-        def run(self, function, needs, on_error):
-            with pytest.raises(layout.NoBox) as refused:
-                function(needs)
-            return {"here": refused.value}
-
-    @contextmanager
-    def client(scheduler, workers):
-        yield Client()
-
-    def leaky():
-        raise layout.NoBox("not tight")
-
-    monkeypatch.setattr(grader, "_client", client)
-    monkeypatch.setattr(probe, "require", leaky)
-    grader.require_fit.cache_clear()
-    with pytest.raises(layout.NoBox, match="not tight"):
-        run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES)
-    assert results(tmp_path / "out") == {}
-
-
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
     folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out"
     out.mkdir()

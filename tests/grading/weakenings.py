@@ -750,7 +750,7 @@ _weaken(
     "grading/grader",
     (
         "10 no box can be made",
-        "grader::test_without_a_box_nothing_is_graded",
+        "cluster::test_a_worker_that_cannot_make_boxes_is_refused",
         ("    if needs.boxes:", "    if False:"),
     ),
     (
