@@ -340,14 +340,29 @@ def grade(
     """
     with user_errors():
         names = _exercises(lesson or [], exercise or [])
-        from course_utils.grading import decisions, grader, pages
+        from course_utils.grading import grader
 
         options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
-        title = f"Lesson {', '.join(lesson)}" if lesson else "Exercises"
-        summary, results, page = grader.run_and_report(submissions, out, names, title, console, **options)
+        title = f"Lesson {', '.join(number.zfill(2) for number in lesson)}" if lesson else "Exercises"
+        try:
+            summary, results, page = grader.run_and_report(submissions, out, names, title, console, **options)
+        except KeyboardInterrupt:
+            errors.print("What has been graded is kept: the same command goes on from there.")
+            raise
     console.print(grader.table(summary.progress))
     say(f"Look: {shown(page)}")
+    if summary.ignored:
+        say(f"Not graded, because they are no notebooks: {len(summary.ignored)}. The page names them.")
+    raise typer.Exit(1 if _say_what_waits(results, page) else 0)
+
+
+def _say_what_waits(results: list[dict[str, Any]], page: Path) -> bool:
+    """Say how many submissions have no grade yet, and what to do about each kind; returns whether there are any."""
+    from course_utils.grading import decisions, pages, reports
+
     waiting = Counter(result["status"] for result in results if result["status"] in pages.NOT_FINAL)
+    cohort = reports.students(results)
+    several = [row for row in cohort if row.why and row.why not in pages.NOT_FINAL]
     if waiting["needs_review"]:
         say(
             f"{waiting['needs_review']} of {len(results)} wait for a person: write points into "
@@ -355,7 +370,12 @@ def grade(
         )
     if waiting["infra_error"]:
         say(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
-    raise typer.Exit(1 if waiting else 0)
+    if several:
+        say(
+            f"{len(several)} of {len(cohort)} students handed in several files with different points: take away those "
+            "that do not count, and run the same command again."
+        )
+    return bool(waiting or several)
 
 
 def _exercises(lessons: list[str], chosen: list[str]) -> list[str]:

@@ -45,6 +45,7 @@ DEATHS = {
     "killed": "its process was killed",
 }
 NUMBER = re.compile(r"(?<![\w`])(?<!shape\[)(?<!dimension )[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+NOTHING_FOUND = "none of these exercises is in the notebook: is it the right one?"
 CELL_HINT = "Run the exercise's cell in the notebook: there the message is shown in full."
 
 
@@ -119,6 +120,7 @@ def grade(
         marks = [_grade_one(exercise, student, secret, session) for exercise in exercises]
     _review_dependent(marks, cells)
     statuses = {mark.status for mark in marks}
+    notes = [NOTHING_FOUND] if statuses == {"missing"} else []
     status = next((s for s in ("infra_error", "needs_review") if s in statuses), "")
     status = status or ("student_error" if session.deaths else "graded")
     return {
@@ -126,7 +128,7 @@ def grade(
         "reason": "; ".join(dict.fromkeys(session.faults or session.deaths)),
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory": session.peak_memory,
-        "notes": session.notes,
+        "notes": notes + session.notes,
         "exercises": [vars(mark) for mark in marks],
     }
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_utils.grading.reports import csv_text, safe_cell
+from course_utils.grading.reports import EXCEL, csv_text, safe_cell
 from course_utils.grading.submissions import printable
 from course_utils.notebook_files import CourseError, write_text
 
@@ -77,7 +77,10 @@ def _decided(result: dict[str, Any], decided: Mapping[tuple[str, str], Decision]
         if decision is not None:
             points = decision.points
             if points is None or not 0 <= points <= mark["max_points"]:
-                raise CourseError(f"{NAME}: {mark['name']} gives 0 to {mark['max_points']} points, not {points}.")
+                raise CourseError(
+                    f"{NAME}: {printable(result['file'])}: {mark['name']} gives 0 to {mark['max_points']} points, "
+                    f"not {points}."
+                )
             status = "accepted" if points else "declined"
             message = decision.reason or "a person has looked at it."
             mark |= {"status": status, "points": points, "mistake": None, "message": message}
@@ -107,5 +110,5 @@ def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], pat
     ]
     if kept or waiting or path.exists():
         rows = ([line.get(name, "") for name in COLUMNS] for line in (*waiting, *kept))
-        write_text(csv_text([COLUMNS, *rows]), path)
+        write_text(EXCEL + csv_text([COLUMNS, *rows]), path)
     return len(waiting)

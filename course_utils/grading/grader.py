@@ -138,9 +138,10 @@ def run(
     """
     for name in names:
         definition(name)
-    found = collect(source, manifest)
+    found = _found(Path(source), Path(out), manifest)
     folder = _private_folders(Path(out))
     with _alone(Path(out)):
+        _check_same_assignment(folder, names)
         secret = read_secret(Path(secret_file) if secret_file else Path(out) / "secret", make=secret_file is None)
         book = _Book(folder, tuple(names), secret)
         work = _Work(book, found, report or (lambda progress: None))
@@ -170,7 +171,7 @@ def run_and_report(
     results = decisions.apply(reports.load(summary.folder), decided)
     try:
         decisions.ask(results, decided, out / decisions.NAME)
-        pages = reports.write(results, out, title, summary.absent)
+        pages = reports.write(results, out, title, summary.absent, summary.ignored)
     except OSError as error:
         raise GradingError(
             f"the reports in {out} cannot be written: {error.strerror}. All results are there; make room and run the same "
@@ -321,6 +322,30 @@ class _Book:
                 aside = self.folder.with_name("superseded")
                 aside.mkdir(mode=0o700, exist_ok=True)
                 os.replace(path, aside / path.name)
+
+
+def _found(source: Path, out: Path, manifest: Path | str | None) -> Collection:
+    """What was handed in. Raises GradingError if nothing was, or if `out` lies in the folder of the submissions."""
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise GradingError(f"{out} lies in the folder of the submissions, {source}: choose an --out outside of it")
+    found = collect(source, manifest)
+    if not found.entries:
+        others = f", only other files, such as {found.ignored[0]}" if found.ignored else ""
+        raise GradingError(f"{source} holds no notebook (.ipynb){others}")
+    return found
+
+
+def _check_same_assignment(folder: Path, names: Sequence[str]) -> None:
+    """Raise GradingError if the results that are there are all about other exercises: they would be written over."""
+    there = set()
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            there |= {mark["name"] for mark in json.loads(path.read_text(encoding="utf-8"))["exercises"]}
+    if there and there.isdisjoint(names):
+        raise GradingError(
+            f"{folder.parent} holds the results of another assignment ({', '.join(sorted(there)[:3])}, …), which these "
+            "would replace: choose another --out"
+        )
 
 
 def _private_folders(out: Path) -> Path:
@@ -621,8 +646,9 @@ def table(progress: Progress) -> Any:
         shown.add_row(status, str(count))
     shown.add_row("kept from an earlier run", str(progress.kept))
     shown.add_row("tried again", str(progress.retried))
-    shown.add_row("points", f"{progress.points} of {progress.max_points}")
-    shown.add_row("speed", f"{rate:.0f} a minute" + (f", {left / rate:.0f} minutes to go" if rate and left else ""))
+    shown.add_row("points of this run", f"{progress.points} of {progress.max_points}")
+    to_go = f", {max(left / rate, 1):.0f} min to go" if rate and left else ""
+    shown.add_row("speed", f"{rate:.0f} a minute{to_go}")
     for line in progress.last:
         shown.add_row("", Text(line))
     return shown

@@ -15,7 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from course_utils import notebook_files
-from course_utils.grading.submissions import printable
+from course_utils.grading.submissions import printable, spoken
 
 if TYPE_CHECKING:
     from course_utils.grading.reports import Student
@@ -54,6 +54,14 @@ STATES = {
     "infra_error": "it could not be graded yet, for a reason that is not in the notebook; it will be tried again",
 }
 NOT_FINAL = ("needs_review", "infra_error")
+# What an instructor does about a student without a grade, by the reason; any other reason is that of several files.
+REMEDIES = {
+    "needs_review": "needs review: write points into <code>decisions.csv</code>, beside this page, and run the same "
+    "command again.",
+    "infra_error": "infra error: the fault is the machine's. Run the same command again.",
+}
+SEVERAL = "several files with different points: take away those that do not count, and run the same command again."
+FILES = 100  # that were not graded, named on the cohort's page
 UNREADABLE = (
     "Open the notebook once more where you wrote it, save it, download it as a notebook (.ipynb), and look whether it "
     "opens again before you hand it in."
@@ -219,7 +227,7 @@ def student_page(result: Mapping[str, Any], places: Mapping[str, Place], title: 
 
 
 def _lateness(result: Mapping[str, Any]) -> str:
-    deadline = f" (deadline {escape(result['deadline'])})" if result.get("deadline") else ""
+    deadline = f" (deadline {escape(spoken(result['deadline']))})" if result.get("deadline") else ""
     return f" · handed in late{deadline}" if result["late"] else ""
 
 
@@ -264,10 +272,12 @@ def cohort_page(
     feedback: Mapping[str, str],
     title: str,
     absent: Sequence[str] = (),
+    ignored: Sequence[str] = (),
 ) -> str:
     """The instructor's page: who waits for a person, where the class fails and at which mistakes, times, all students.
 
-    `feedback` maps the keys of results to the file names of the feedback pages; `absent` handed in nothing.
+    `feedback` maps the keys of results to the file names of the feedback pages; `absent` handed in nothing, and
+    `ignored` are files that are no notebooks.
     """
     late = sum(result["late"] for result in results)
     grades = [row.points for row in cohort if row.points is not None]
@@ -287,6 +297,7 @@ def cohort_page(
         f"<h2>Nothing handed in</h2><p>{', '.join(escape(display_name(student)) for student in absent)}</p>"
         if absent
         else "",
+        _not_graded(ignored),
     ]
     return _page(f"{title}: the cohort", "\n".join(parts))
 
@@ -301,18 +312,28 @@ def _waiting(cohort: Sequence[Student], feedback: Mapping[str, str]) -> str:
     ]
     if not rows:
         return "<h2>Waiting for a person</h2><p>Nobody.</p>"
+    asked = {REMEDIES.get(row.why, SEVERAL) for row in cohort if row.why}
+    items = "".join(f"<li>{remedy}</li>" for remedy in (*REMEDIES.values(), SEVERAL) if remedy in asked)
     return (
-        f"<h2>Waiting for a person</h2><p>{len(rows)} without a grade until this is settled. Exercises to look at stand in "
-        "<code>decisions.csv</code>, beside this page: write points there, and run the same command again.</p>"
+        f"<h2>Waiting for a person</h2><p>{len(rows)} without a grade until this is settled:</p><ul>{items}</ul>"
         f"{_wide('<tr><th>submission</th><th>state</th><th>reason</th></tr>', rows)}"
     )
+
+
+def _not_graded(ignored: Sequence[str]) -> str:
+    """The files that are no notebooks: somebody may have handed in a PDF, or a zip within the zip."""
+    if not ignored:
+        return ""
+    items = "".join(f"<li>{escape(name)}</li>" for name in ignored[:FILES])
+    more = f"<p>… and {len(ignored) - FILES} more.</p>" if len(ignored) > FILES else ""
+    return f"<h2>Files that were not graded</h2><p>They are no notebooks (.ipynb).</p><ul>{items}</ul>{more}"
 
 
 def _why(result: Mapping[str, Any]) -> str:
     """What the exercises that wait for a person say, else the reason for a submission's state, else its points."""
     waiting = [f"{m['name']}: {m['message']}" for m in result["exercises"] if m["status"] == "needs_review"]
     if result["status"] != "needs_review" or not waiting:
-        waiting = [result["reason"] or f"{number(total(result)[0])} points"]
+        waiting = [result["reason"] or f"{result['file']}: {number(total(result)[0])} points"]
     return "\n".join(waiting)
 
 
@@ -425,10 +446,12 @@ def _everybody(cohort: Sequence[Student], feedback: Mapping[str, str]) -> str:
                 for m in result["exercises"]
             )
             state = result["status"].replace("_", " ") + (", late" if result["late"] else "")
+            remarks = filter(None, [result["reason"], *map(str, result["notes"])])
+            file = "<br>".join(map(escape, [result["file"], *remarks]))
             open_ = "" if row.points is not None else " (open)"
             rows.append(
                 f'<tr><td>{_link(row, result, feedback)}</td><td class="n">{number(points)} of {number(most)}{open_}</td>'
-                f'<td class="name">{marks}</td><td>{state}</td><td class="file">{escape(result["file"])}</td></tr>'
+                f'<td class="name">{marks}</td><td>{state}</td><td class="file">{file}</td></tr>'
             )
     head = '<tr><th>student</th><th class="n">points</th><th>exercises</th><th>state</th><th>file</th></tr>'
     return f"<h2>All submissions</h2>{_wide(head, rows)}"

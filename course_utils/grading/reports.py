@@ -52,6 +52,7 @@ OVERVIEW_COLUMNS = (
     *("Student", "ID", "SIS Login ID", "Identifier", "Grade", "Why no grade", "Points", "Maximum", "Status", "Late"),
     *("Deadline", "File", "Feedback", "Notes"),
 )
+EXCEL = "\ufeff"  # begins a file that Excel, opened by a double click, is to read as UTF-8
 NO_MARKUP = str.maketrans("<>&", "‹›＆")  # escapes such as &lt; would bring a semicolon back into the cell
 CANVAS_COLUMNS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 MOODLE_COLUMNS = ("Identifier", "Full name", "Grade", "Maximum Grade", "Last modified (grade)", "Feedback comments")
@@ -115,19 +116,24 @@ def _wrong_field(content: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
 
 
 def write(
-    results: Sequence[dict[str, Any]], out: Path, title: str = "Generative networks", absent: Sequence[str] = ()
+    results: Sequence[dict[str, Any]],
+    out: Path,
+    title: str = "Generative networks",
+    absent: Sequence[str] = (),
+    ignored: Sequence[str] = (),
 ) -> list[Path]:
     """Write all reports into `out`, and return their paths; the cohort page, `index.html`, comes first.
 
-    `title` names the assignment: it is the header of Canvas's column. `absent` are students who handed in nothing.
+    `title` names the assignment: it is the header of Canvas's column. `absent` are students who handed in nothing,
+    `ignored` files that are no notebooks.
     Pages of an earlier run that no result stands behind any more are removed.
     """
     cohort = students(results)
     names = {result["key"]: feedback_name(result) for result in results}
     places = pages.places({exercise["lesson"] for result in results for exercise in result["exercises"]})
     written = {
-        out / "index.html": pages.cohort_page(results, cohort, names, title, absent),
-        out / "grades.csv": grades_csv(cohort),
+        out / "index.html": pages.cohort_page(results, cohort, names, title, absent, ignored),
+        out / "grades.csv": EXCEL + grades_csv(cohort),
         out / "grades-canvas.csv": canvas_csv(cohort, title),
         out / "grades-moodle.csv": moodle_csv(cohort),
     }
@@ -250,11 +256,14 @@ def _grade_text(row: Student) -> str:
 def canvas_csv(cohort: Sequence[Student], title: str) -> str:
     """The file that Canvas's grade book imports: five columns about the student, one about the assignment.
 
-    Canvas takes every further column for an assignment, and looks for the student by ID, then login, then name.
+    Canvas takes every further column for an assignment, and looks for the student by ID, then login, then name. An
+    empty cell would take away a grade that Canvas has, so whoever has none yet is left out.
     """
     maximum = max((pages.total(result)[1] for row in cohort for result in row.results), default=0)
     rows = [[*CANVAS_COLUMNS, safe_cell(title)], ["    Points Possible", "", "", "", "", pages.number(maximum)]]
     for row in cohort:
+        if row.points is None:
+            continue
         name = re.sub("points possible", "points_possible", safe_cell(row.name), flags=re.IGNORECASE)
         rows.append([name, row.identifier, "", safe_cell(row.login), "", _grade_text(row)])
     return csv_text(rows)

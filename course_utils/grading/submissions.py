@@ -160,9 +160,8 @@ def collect(source: Path | str, manifest: Path | str | None = None) -> Collectio
     elif source.is_file():
         _list_zip(source, files)
     else:
-        raise SubmissionError(
-            f"{source}: neither a folder nor a zip file. Give the path of the downloaded submissions."
-        )
+        problem = "neither a folder nor a zip file" if source.exists() else "there is no such folder or zip file"
+        raise SubmissionError(f"{source}: {problem}. Give the path of the downloaded submissions.")
     known = {"manifest.csv"} if path and path.parent == source else set()
     top = _top([path for path, _, _ in files.notebooks])
     entries = [_entry(file, top, rows) for file in sorted(files.notebooks, key=lambda file: file[0])]
@@ -339,7 +338,7 @@ def _check_directory(file: BinaryIO) -> None:
     tail = file.read()
     end = tail.rfind(b"PK\5\6")
     if end < 0:
-        raise ValueError("it has no table of contents")
+        raise ValueError("it has no table of contents; was the download cut off?")
     count, length = struct.unpack_from("<HL", tail, end + 10)
     if end >= 20 and tail[end - 20 : end - 16] == b"PK\6\7":  # the larger numbers of a zip64
         place = struct.unpack_from("<Q", tail, end - 12)[0]
@@ -408,7 +407,7 @@ def read_manifest(path: Path) -> dict[str, _Row]:
     except UnicodeDecodeError as error:
         raise SubmissionError(f"{path} is no UTF-8 text ({error}). Save it as CSV UTF-8, with commas.") from None
     except (OSError, csv.Error) as error:
-        raise SubmissionError(f"{path} cannot be read: {error}") from None
+        raise SubmissionError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not rows:
         raise SubmissionError(f"{path} names no file. Complete it, or take it away: then names of files decide.")
     found: dict[str, _Row] = {}
@@ -441,6 +440,11 @@ def _time(text: str, where: str) -> float | None:
 
 def _iso(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+def spoken(time: str) -> str:
+    """An ISO 8601 time in UTC as people write it."""
+    return time.replace("T", " ").replace("+00:00", " UTC")
 
 
 def identify(path: str, top: str = "") -> tuple[str, bool]:
@@ -498,7 +502,7 @@ def _entry(file: _Found, top: str, rows: dict[str, _Row]) -> Entry:
         return replace(entry, late=late, notes=("when it was handed in is not known",))
     late = late or submitted > row.deadline
     source = "the manifest" if row.submitted is not None else "the file's date"
-    note = (f"late: handed in at {_iso(submitted)}, says {source}",) if late else ()
+    note = (f"late: handed in at {spoken(_iso(submitted))}, says {source}",) if late else ()
     return replace(entry, late=late, notes=note)
 
 

@@ -27,7 +27,8 @@ def result(key="k1", student="Eva Example_1005", status="needs_review"):
 
 
 def rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf"), "else Excel spoils the names"
+    with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -127,7 +128,7 @@ def test_a_person_may_overrule_any_exercise(path):
     ("cells", "said"),
     [
         ({"points": "two"}, "row 2: 'two' is no number"),
-        ({"points": "3"}, "lstm_gates gives 0 to 2 points, not 3"),
+        ({"points": "3"}, "k1.ipynb: lstm_gates gives 0 to 2 points, not 3"),
         ({"points": "-1"}, "not -1"),
         ({"points": "nan"}, "not nan"),
         ({"points": "inf"}, "not inf"),
@@ -141,6 +142,14 @@ def test_a_line_that_makes_no_sense_is_refused_and_nothing_is_lost(path, cells, 
     with pytest.raises(CourseError, match=said):
         around([result()], path)
     assert path.read_bytes() == before
+
+
+def test_a_reason_without_points_is_not_lost(path):
+    around([result()], path)
+    fill(path, reason="ask Eva first")
+    (_,), waiting = around([result()], path)
+    assert waiting == 1
+    assert [(line["points"], line["reason"]) for line in rows(path)] == [("", "ask Eva first")]
 
 
 def test_a_file_with_other_columns_is_refused(path):

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from course_utils.cli import app
-from course_utils.grading import demo
+from course_utils.grading import demo, grader
 
 
 def course(*arguments: str | Path) -> tuple[int, str]:
@@ -36,7 +36,31 @@ def test_what_to_grade_must_be_named(arguments: tuple[str, ...], said: str, tmp_
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     code, output = course("grade", tmp_path / "nowhere", "--out", tmp_path / "out", "--lesson", "02")
     assert code == 2
-    assert "neither a folder nor a zip file" in output
+    assert "there is no such folder or zip file" in output
+
+
+def test_what_was_graded_before_ctrl_c_is_said_to_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grader, "run_and_report", interrupted)
+    code, output = course("grade", tmp_path, "--out", tmp_path / "out", "--lesson", "02")
+    assert code == 130
+    assert "the same command goes on from there" in output
+
+
+def test_what_is_left_to_a_person_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = {"name": "lstm_update", "lesson": "02", "points": 0, "max_points": 2, "status": "wrong", "message": ""}
+    first = {"student": "Ada_1", "status": "graded", "exercises": [mark]}
+    second = first | {"exercises": [mark | {"points": 2, "status": "right"}]}
+    summary = grader.Summary(tmp_path, grader.Progress(2), ignored=("report.pdf",))
+    page = tmp_path / "index.html"
+    monkeypatch.setattr(grader, "run_and_report", lambda *arguments, **options: (summary, [first, second], page))
+    code, output = course("grade", tmp_path, "--out", tmp_path / "out", "--lesson", "02")
+    assert code == 1
+    assert "because they are no notebooks: 1." in output
+    assert "1 of 1 students handed in several files with different points: take away" in output
+    assert "decisions.csv" not in output
 
 
 def test_a_small_class_is_graded_from_the_folder_to_the_page(boxes: None, tmp_path: Path) -> None:

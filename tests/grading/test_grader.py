@@ -383,6 +383,42 @@ def test_students_who_handed_in_nothing_and_files_that_are_no_notebooks_are_repo
     assert (summary.ignored, summary.absent) == (("report.pdf",), ("Ben",))
 
 
+@pytest.mark.parametrize("other", ["", "report.pdf"])
+def test_a_folder_without_a_notebook_is_refused_before_anything_is_written(tmp_path, other):
+    folder = hand_in(tmp_path / "in")
+    if other:
+        (folder / other).write_text("%PDF")
+    with pytest.raises(GradingError, match=rf"in holds no notebook \(\.ipynb\).*{other}"):
+        run(folder, tmp_path / "out", NAMES, box_factory=steady)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", [".", "graded/02"])
+def test_results_are_not_written_among_the_submissions(tmp_path, out):
+    folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
+    with pytest.raises(GradingError, match="choose an --out outside of it"):
+        run(folder, folder / out, NAMES, box_factory=steady)
+    assert [path.name for path in folder.iterdir()] == ["ann.ipynb"]
+
+
+def test_results_of_another_assignment_are_not_replaced(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out"
+    run(folder, out, NAMES[:1], box_factory=steady)
+    before = results(out)
+    with pytest.raises(GradingError, match=rf"results of another assignment \({NAMES[0]}"):
+        run(folder, out, NAMES[1:], box_factory=steady)
+    assert results(out) == before
+    assert run(folder, out, NAMES, box_factory=steady).progress.counts["graded"] == 1, "one more exercise may come"
+
+
+def test_a_notebook_without_any_of_the_exercises_is_noted(cohort):
+    base, _, _ = cohort
+    found = results(base / "out")
+    assert found["cleo"]["notes"] == ["none of these exercises is in the notebook: is it the right one?"]
+    assert found["ann"]["notes"] == found["ben"]["notes"] == []
+
+
 def test_no_more_submissions_are_in_memory_than_keep_the_workers_busy(tmp_path, monkeypatch):
     inline(monkeypatch)
     hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(9)})

@@ -200,7 +200,7 @@ def test_the_overview_has_a_column_an_exercise_and_the_points_add_up():
 def test_an_open_submission_has_no_grade_rather_than_zero(status):
     cohort = reports.students([result(status=status)])
     assert cohort[0].points is None
-    assert rows(reports.canvas_csv(cohort, "L"))[2][5] == ""
+    assert len(rows(reports.canvas_csv(cohort, "L"))) == 2, "Canvas would take an empty cell for: take the grade away"
     assert len(rows(reports.moodle_csv(cohort))) == 1
     head, line = rows(reports.grades_csv(cohort))
     assert (line[head.index("Grade")], line[head.index("Why no grade")]) == ("", status)
@@ -212,7 +212,7 @@ def test_two_names_with_one_number_are_one_line_of_a_grade_book():
     assert [(row.identifier, row.points, row.why) for row in cohort] == [
         ("1001", None, "2 files with different points")
     ]
-    assert [line[1] for line in rows(reports.canvas_csv(cohort, "L"))[2:]] == ["1001"]
+    assert rows(reports.canvas_csv(cohort, "L"))[2:] == []
     others = reports.students([result("Ada"), result("Ben", key="k2"), result("Ada_1", key="k3")])
     assert [(row.login, row.identifier) for row in others] == [("Ada", ""), ("", "1"), ("Ben", "")]
 
@@ -265,12 +265,12 @@ def test_gradescope_gets_no_score_for_what_was_not_graded():
 
 def test_the_feedback_page_says_what_and_where():
     page = pages.student_page(
-        result(late=True, deadline="2026-05-31"),
+        result(late=True, deadline="2026-05-31T21:59:00+00:00"),
         pages.places({"02"}),
         "Lesson 02",
     )
     text = check_page(page)
-    assert "2 of 3 points" in text and "handed in late (deadline 2026-05-31)" in text
+    assert "2 of 3 points" in text and "handed in late (deadline 2026-05-31 21:59:00 UTC)" in text
     assert "2 · Doors that a network can work" in text and "hint(lstm_update)" in text
     assert "hint(lstm_gates)" not in text, "what is right need not be read again"
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
@@ -385,6 +385,36 @@ def test_feedback_of_an_earlier_run_does_not_stay(tmp_path):
 def test_who_handed_in_nothing_is_listed(tmp_path):
     page = reports.write([result()], tmp_path, absent=["Zoe <b>_9"])[0].read_text(encoding="utf-8")
     assert "Nothing handed in" in check_page(page) and "Zoe &lt;b&gt;<" in page
+
+
+def test_files_that_are_no_notebooks_are_listed(tmp_path):
+    files = ["ben <b>.pdf", *(f"{n}.png" for n in range(pages.FILES + 1))]
+    page = reports.write([result()], tmp_path, ignored=files)[0].read_text(encoding="utf-8")
+    assert "Files that were not graded" in check_page(page) and "ben &lt;b&gt;.pdf<" in page
+    assert f"{pages.FILES}.png" not in page and "… and 2 more." in page
+    assert "Files that were not graded" not in reports.write([result()], tmp_path)[0].read_text(encoding="utf-8")
+
+
+def test_what_to_do_about_several_files_is_not_to_decide_on_points(tmp_path):
+    two = [result("Ben_2", "k2"), result("Ben_2", "k3", exercises=[mark(points=0)])]
+    page = reports.write(two, tmp_path)[0].read_text(encoding="utf-8")
+    assert pages.SEVERAL in page and "decisions.csv" not in page
+    assert "k2.ipynb: 2 points" in page and "k3.ipynb: 0 points" in page
+    waits = result(status="needs_review", exercises=[mark(status="needs_review", points=0)])
+    page = reports.write([waits], tmp_path)[0].read_text(encoding="utf-8")
+    assert "decisions.csv" in page and pages.SEVERAL not in page
+
+
+def test_notes_on_a_file_stand_on_the_page_about_the_cohort(tmp_path):
+    noted = result(reason="it ended itself", notes=["is <b> enrolled?"])
+    page = reports.write([noted], tmp_path)[0].read_text(encoding="utf-8")
+    assert "k1.ipynb<br>it ended itself<br>is &lt;b&gt; enrolled?</td>" in page
+
+
+def test_excel_is_told_that_the_overview_is_utf_8_and_the_grade_books_stay_plain(tmp_path):
+    reports.write([result("Zoë_1")], tmp_path)
+    starts = {path.name: path.read_bytes()[:3] for path in tmp_path.glob("*.csv")}
+    assert starts == {"grades.csv": b"\xef\xbb\xbf", "grades-canvas.csv": b"Stu", "grades-moodle.csv": b"Ide"}
 
 
 def test_feedback_files_are_never_the_same_and_have_plain_names():

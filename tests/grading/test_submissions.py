@@ -274,7 +274,7 @@ def test_what_is_no_zip_is_refused_with_its_name(tmp_path, data):
     (tmp_path / "all.zip").write_bytes(data)
     with pytest.raises(SubmissionError, match=r"all\.zip"):
         collect(tmp_path / "all.zip")
-    with pytest.raises(SubmissionError, match="neither a folder nor a zip"):
+    with pytest.raises(SubmissionError, match=r"nowhere: there is no such folder or zip"):
         collect(tmp_path / "nowhere")
 
 
@@ -327,7 +327,8 @@ def test_the_manifest_decides_identity_and_lateness(tmp_path):
     found = {s.student: s for s in (entry.read() for entry in collection.entries)}
     assert {student: s.late for student, s in found.items()} == {"Ann": True, "Ben": True, "Cleo": False, "d": False}
     assert found["Ann"].deadline == "2030-01-01T00:00:00+00:00"
-    assert "the manifest" in found["Ann"].notes[0] and "the file's date" in found["Ben"].notes[0]
+    assert found["Ann"].notes == ("late: handed in at 2030-01-01 00:00:01 UTC, says the manifest",)
+    assert "the file's date" in found["Ben"].notes[0]
     assert "not in the manifest" in found["d"].notes[0]
     assert (collection.absent, collection.ignored) == (("Mia",), ())
 

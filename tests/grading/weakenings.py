@@ -74,7 +74,7 @@ _weaken(
     (
         "memory bomb in many processes",
         "box::test_5_memory_of_many_processes_is_bounded_by_the_kernel_where_there_are_control_groups",
-        ("joining = self._group.command()", "joining = []"),
+        ("command += self._group.command()", "pass"),
     ),
     (
         "memory bomb in one process",
@@ -110,7 +110,7 @@ _weaken(
     (
         "huge output",
         "box::test_8_output_is_capped_while_it_streams",
-        ("while part := os.read(printed, 65536):", "while False:"),
+        ("while part := printed.read(65536):", "while False:"),
     ),
     (
         "10 no box can be made",
