@@ -1,6 +1,6 @@
 """What grading costs: submissions a minute beside nbgrader, start-up and memory of a box, and 500 submissions.
 
-    .venv/bin/python benchmarks/grading.py             # 24 submissions, this grader and nbgrader's autograde
+    .venv/bin/python benchmarks/grading.py             # 60 submissions, this grader and nbgrader's autograde
     .venv/bin/python benchmarks/grading.py --many 500  # a tenth of them hostile
 
 A submission answers three exercises of lesson 02. The comparison gives the same notebooks to both graders in one run;
@@ -294,7 +294,7 @@ def many(count: int) -> None:
 def main() -> None:
     """Print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--submissions", type=int, default=24, help="for the comparison")
+    parser.add_argument("--submissions", type=int, default=60, help="for the comparison")
     parser.add_argument("--many", type=int, help="grade so many instead, a tenth of them hostile")
     arguments = parser.parse_args()
     if arguments.many:

@@ -47,6 +47,7 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",  # spares torch a look at the metadata of every package
     "TORCHDYNAMO_DISABLE": "1",  # there is no compiler in a box: what `torch.compile` decorates runs as it stands
 }
 HINTS = {
@@ -176,20 +177,23 @@ class Box:
 
     def wait(self, seconds: float) -> str:
         """Wait until it has ended, at most so long; returns `why()`."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-        self._output_ended.wait(END_SECONDS if self._process.poll() is not None else 0.0)
+        self._output_ended.wait(END_SECONDS if self._has_ended(seconds) else 0.0)
         return self.why()
 
     def _learn_the_end(self, seconds: float) -> None:
         """Note how the program ended, if it has or does so within these seconds, unless it is the watch's doing."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-            self._read_status(0.0)
-            found = re.search(rb'"exit-code": *(\d+)', self._status)
-            code = int(found[1]) if found else 128 + signal.SIGKILL
-            ended = "cpu" if code == 128 + signal.SIGXCPU else "killed" if code > 128 else f"exited {code}"
-            self._reason = self._reason or ("memory" if self._out_of_memory() else ended)
+        if not self._has_ended(seconds):
+            return
+        self._read_status(0.0)
+        found = re.search(rb'"exit-code": *(\d+)', self._status)
+        code = int(found[1]) if found else 128 + signal.SIGKILL
+        ended = "cpu" if code == 128 + signal.SIGXCPU else "killed" if code > 128 else f"exited {code}"
+        self._reason = self._reason or ("memory" if self._out_of_memory() else ended)
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Whether bubblewrap has ended, or does so within these seconds; `Popen.wait` would look only now and then."""
+        _readable(self._bubblewrap, seconds)
+        return self._process.poll() is not None
 
     def _start(self) -> None:
         """Start bubblewrap and wait for its first process. Raises NoBox."""
@@ -210,7 +214,8 @@ class Box:
             start_new_session=True,
         )
         self._theirs.close()
-        self._first = -1
+        self._bubblewrap, self._first = os.pidfd_open(self._process.pid), -1
+        self._ours.callback(os.close, self._bubblewrap)
         self._ours.callback(self._finish)
         threading.Thread(target=self._keep_output, args=(self._process.stdout,), daemon=True).start()
         self._find_first_process()
@@ -252,9 +257,7 @@ class Box:
         with contextlib.suppress(OSError):
             if self._first >= 0:
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
-        try:
-            self._process.wait(END_SECONDS if self._first >= 0 else 0.1)
-        except subprocess.TimeoutExpired:
+        if not self._has_ended(END_SECONDS if self._first >= 0 else 0.1):
             os.killpg(self._process.pid, signal.SIGKILL)  # what has no session of its own yet dies with it
             self._process.wait()
 
@@ -301,9 +304,7 @@ class Box:
 
     def _read_status(self, seconds: float) -> bool:
         """Read what bubblewrap says about the box; False when there is nothing more within this time."""
-        poll = select.poll()
-        poll.register(self._status_pipe, select.POLLIN)
-        part = os.read(self._status_pipe, 4096) if poll.poll(max(0.0, seconds) * 1000) else b""
+        part = os.read(self._status_pipe, 4096) if _readable(self._status_pipe, seconds) else b""
         self._status += part
         return bool(part)
 
@@ -326,6 +327,13 @@ class Box:
     def _give(self, descriptor: int) -> None:
         self._given.append(descriptor)
         self._theirs.callback(os.close, descriptor)
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    """Whether there is something to read, or within these seconds; of a process, whether it has ended."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 @functools.cache
