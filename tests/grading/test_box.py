@@ -236,10 +236,17 @@ print("done")
 def test_no_open_file_of_the_grader_is_inherited(monkeypatch, tmp_path):
     (tmp_path / "secret").write_text("s3cr3t")
     with open(tmp_path / "secret") as file:
+
+        class Leaky(Box):
+            def filter(self):
+                self._given.append(file.fileno())
+                return super().filter()
+
         os.set_inheritable(file.fileno(), True)
         assert run(OPEN_FILES).output == b"done\n"
+        assert run(OPEN_FILES, Leaky).output == b"done\n"
         monkeypatch.setattr(layout, "START", layout.START.replace("os.closerange(first, last)", "pass"))
-        assert b" " in run(OPEN_FILES).output
+        assert b" 6\n" in run(OPEN_FILES, Leaky).output
 
 
 def test_2_the_grader_s_environment_is_nowhere(monkeypatch):
