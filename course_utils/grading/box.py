@@ -192,8 +192,10 @@ class Box:
 
     def _has_ended(self, seconds: float) -> bool:
         """Whether bubblewrap has ended, or does so within these seconds; `Popen.wait` would look only now and then."""
-        _readable(self._bubblewrap, seconds)
-        return self._process.poll() is not None
+        if not _readable(self._bubblewrap, seconds):
+            return False
+        self._process.wait()
+        return True
 
     def _start(self) -> None:
         """Start bubblewrap and wait for its first process. Raises NoBox."""
@@ -258,7 +260,8 @@ class Box:
             if self._first >= 0:
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
         if not self._has_ended(END_SECONDS if self._first >= 0 else 0.1):
-            os.killpg(self._process.pid, signal.SIGKILL)  # what has no session of its own yet dies with it
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # what has no session of its own yet dies with it
             self._process.wait()
 
     def _finish(self) -> None:
@@ -274,7 +277,7 @@ class Box:
     def _watch(self) -> None:
         """Kill the box when all of its processes together exceed a limit."""
         start = time.monotonic()
-        while not self._over.wait(INTERVAL) and self._process.poll() is None:
+        while not self._over.wait(INTERVAL) and not self._has_ended(0.0):
             used = usage(self._pid, self.limits.total_memory)
             self.peak_memory = max(self.peak_memory, used.memory)
             reason = self._exceeded(used, time.monotonic() - start)

@@ -456,7 +456,7 @@ class _Work:
         submission = attempt.submission
         needs = self.book.needs(factory is real_box)
         task = Task(submission.cells or (), self.book.names, submission.student, self.book.secret, needs)
-        future = client.submit(grade_task, task, factory, pure=False, key=f"{submission.key}-{secrets.token_hex(4)}")
+        future = client.submit(grade_task, task, factory, pure=False, key=f"grade-{secrets.token_hex(8)}")
         self._running[future.key] = attempt
         self.progress.running = len(self._running)
         self._report(self.progress)
@@ -556,6 +556,7 @@ def _cluster(workers: int | None) -> LocalCluster:
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.scheduler.worker-saturation": 1.0,  # who waits behind a deadly submission is not suspected too
+        "distributed.worker.profile.enabled": False,  # it grows as long as a worker lives
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
