@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -869,3 +870,10 @@ def _is_ours(path):
         return parent in (1, os.getpid())
     except (OSError, IndexError):
         return False
+
+
+def test_several_threads_may_end_a_box_at_once():
+    with Box(LITTLE, "import time\ntime.sleep(30)") as box, ThreadPoolExecutor(8) as threads:
+        for _ in threads.map(lambda _: box._end(), range(8)):
+            pass
+        assert box.why() == "killed"
