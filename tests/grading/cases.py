@@ -155,6 +155,10 @@ BEHAVIOUR = {
         "attacks::test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process",
         "inside::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
     ),
+    "answers that dribble in": (
+        "the boxes of a submission have a time limit together",
+        "checker::test_a_submission_does_not_hold_the_grader_for_each_of_its_exercises_anew",
+    ),
     "sys.exit, os._exit, segfault": (
         "that exercise only",
         "attacks::test_whoever_ends_the_process_loses_that_exercise_only",
@@ -242,6 +246,10 @@ FORGING = {
         "checker::test_a_result_of_another_kind_is_wrong_though_its_numbers_are_right",
         "checker::test_the_form_of_a_right_result_may_differ_where_it_does_not_matter",
     ),
+    "a result far too large": (
+        "wrong, and nothing outside computes with it",
+        "checker::test_a_result_that_is_far_too_large_is_not_computed_with",
+    ),
     "fake frames": (
         "refused, and no points",
         "attacks::test_frames_that_the_code_sends_itself_win_nothing",
@@ -302,6 +310,10 @@ FORGING = {
         "checker::test_changing_the_inputs_in_place_wins_nothing",
         "inside::test_changed_inputs_are_the_box_s_own_copies",
     ),
+    "a call of another exercise that failed": (
+        "needs_review: in the notebook the reference stood in for it",
+        "checker::test_an_exercise_that_calls_one_that_failed_is_for_a_person",
+    ),
     "a forbidden library function": (
         "needs_review",
         "checker::test_a_right_answer_by_a_forbidden_call_is_left_to_a_person_and_a_wrong_one_is_just_wrong",
@@ -345,6 +357,7 @@ ENGINE = {
         "retried, and never 0",
         "checker::test_no_box_or_a_busy_machine_is_nobodys_fault",
         "checker::test_a_first_try_that_the_machine_slowed_down_costs_nothing",
+        "checker::test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point",
         "grader::test_the_machines_fault_is_tried_again_and_never_a_result",
         "reports::test_an_open_submission_has_no_grade_rather_than_zero",
     ),

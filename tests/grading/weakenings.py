@@ -540,6 +540,16 @@ _weaken(
         "checker::test_changing_the_inputs_in_place_wins_nothing",
         ("or actual.changed or (exercise.fresh", "or (exercise.fresh"),
     ),
+    (
+        "a result far too large",
+        "checker::test_a_result_that_is_far_too_large_is_not_computed_with",
+        ("if any(_is_too_large(s) for s in seen):", "if False:"),
+    ),
+    (
+        "slow node",
+        "checker::test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point",
+        ('if seen.event == "timed out":', "if False:"),
+    ),
 )
 _weaken(
     "exercises/diagnose",
@@ -657,6 +667,16 @@ _weaken(
         "walking frames, gc or the disk for the reference or the expected values",
         "attacks::test_nothing_in_the_process_tells_the_reference_or_the_right_result",
         ('replace(trial, label="")', "trial"),
+    ),
+    (
+        "answers that dribble in",
+        "checker::test_a_submission_does_not_hold_the_grader_for_each_of_its_exercises_anew",
+        ("if self._left <= 0 and not self.hopeless:", "if False:"),
+    ),
+    (
+        "a call of another exercise that failed",
+        "checker::test_an_exercise_that_calls_one_that_failed_is_for_a_person",
+        ('if mark.status in ("wrong", "diagnosed", "error", "not attempted"):', "if False:"),
     ),
     (
         "a forbidden library function",
