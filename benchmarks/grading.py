@@ -79,28 +79,27 @@ def submission(number: int, hostile: bool) -> tuple[dict[str, str], dict[str, in
     kind = "right"
     if hostile and number % 10 == 9:
         kind = list(HOSTILE)[number // 10 % len(HOSTILE)]
-        answers[EXERCISES[0]] = without_decorator(demo.answered(EXERCISES[0], HOSTILE[kind]))
+        answers[EXERCISES[0]] = demo.answered(EXERCISES[0], HOSTILE[kind])
         points[EXERCISES[0]] = 0
     elif number % 10 in (2, 5, 8):
         kind, name = "mistaken", EXERCISES[number // 10 % 3]
-        answers[name], points[name] = without_decorator(demo.mistaken(name, MISTAKES[name])), 0
+        answers[name], points[name] = demo.mistaken(name, MISTAKES[name]), 0
     elif number % 10 == 6:
         kind, name = "unfinished", EXERCISES[number // 10 % 3]
-        answers[name] = without_decorator(demo.answered(name, f'raise NotImplementedError("{name}")'))
+        answers[name] = demo.answered(name, f'raise NotImplementedError("{name}")')
         points[name] = 0
     return answers, points, kind
 
 
-def without_decorator(source: str) -> str:
-    """In nbgrader's copy the decorator would bind a wrong answer's name to the reference."""
-    return source.replace("@exercise\n", "")
-
-
 def notebook(answers: dict[str, str], head: str = HEAD) -> nbformat.NotebookNode:
-    """A notebook with nbgrader's marks: a cell for each answer and one that tests it."""
+    """A notebook with nbgrader's marks: a cell for each answer and one that tests it.
+
+    Without `@exercise`, which would bind the name of a wrong answer to the reference.
+    """
     cells = [v4.new_code_cell(head, id="head")]
     for name, answer in answers.items():
-        for cell, grade in ((v4.new_code_cell(answer), False), (v4.new_code_cell(TEST.format(name=name)), True)):
+        plain = answer.replace("@exercise\n", "")
+        for cell, grade in ((v4.new_code_cell(plain), False), (v4.new_code_cell(TEST.format(name=name)), True)):
             cell.id = f"{name.replace('_', '-')}-{'test' if grade else 'answer'}"
             mark = {"grade": grade, "solution": not grade, "locked": grade, "task": False, "schema_version": 3}
             cell.metadata.nbgrader = {**mark, "grade_id": cell.id}
@@ -177,7 +176,7 @@ class Nbgrader:
 
 def forged(other: Nbgrader, place: Path) -> tuple[float, int]:
     """The points that nbgrader, and this grader, give to a notebook that replaces `check` and answers nothing."""
-    answers = {name: without_decorator(demo.answered(name, "return None")) for name in EXERCISES}
+    answers = {name: demo.answered(name, "return None") for name in EXERCISES}
     path = other.course / "submitted" / "forger" / "lesson" / "lesson.ipynb"
     path.parent.mkdir(parents=True)
     nbformat.write(notebook(answers, HEAD + FORGERY), path)

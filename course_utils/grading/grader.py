@@ -138,6 +138,7 @@ def run(
     """
     for name in names:
         definition(name)
+    factory = box_factory or real_box
     found = _found(Path(source), Path(out), manifest)
     folder = _private_folders(Path(out))
     with _alone(Path(out)):
@@ -150,8 +151,8 @@ def run(
         if first is not None:
             with _client(scheduler, workers) as client:
                 work.wait_for_workers(client)
-                _require_fit(client, book.needs(box_factory is None))
-                work.grade(client, itertools.chain([first], waiting), box_factory or real_box)
+                _require_fit(client, book.needs(factory))
+                work.grade(client, itertools.chain([first], waiting), factory)
         book.tidy()
     return Summary(folder, work.progress, tuple(work.quarantined), found.ignored, found.absent)
 
@@ -281,9 +282,9 @@ class _Book:
         told += [submission.late, submission.deadline, submission.notes]
         return hmac.new(self.secret, json.dumps(told).encode(), hashlib.sha256).hexdigest()[:32]
 
-    def needs(self, boxes: bool) -> Needs:
+    def needs(self, factory: checker.BoxFactory) -> Needs:
         """What every worker must have for these results."""
-        return Needs(self._code, f"{self.version}, {package_versions()}", boxes)
+        return Needs(self._code, f"{self.version}, {package_versions()}", factory is real_box)
 
     def kept(self, submission: Submission, fingerprint: str) -> dict[str, Any] | None:
         """The final result of an earlier run, if it would be the same now."""
@@ -454,7 +455,7 @@ class _Work:
 
     def _submit(self, client: Client, attempt: _Try, factory: checker.BoxFactory) -> None:
         submission = attempt.submission
-        needs = self.book.needs(factory is real_box)
+        needs = self.book.needs(factory)
         task = Task(submission.cells or (), self.book.names, submission.student, self.book.secret, needs)
         future = client.submit(grade_task, task, factory, pure=False, key=f"grade-{secrets.token_hex(8)}")
         self._running[future.key] = attempt
