@@ -36,7 +36,7 @@ from course_utils.grading.layout import NoBox
 ROOT = Path(grader.__file__).parents[2]
 SOMETIMES = (  # right or wrong as the hidden inputs happen to be
     "def relu_backward(x, grad_output):\n"
-    "    return grad_output * (x > 0) * (-1 if x.numel() and float(x.flatten()[0]) > 1.4 else 1)"
+    "    return grad_output * (x > 0) * (-1 if x.numel() and float(x.flatten()[0]) > 1.8 else 1)"
 )
 
 
@@ -144,15 +144,18 @@ def test_the_same_secret_gives_the_same_points_elsewhere_and_another_secret_othe
 ):
     folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(SOMETIMES) for n in range(12)})
 
-    def points(out, **options):
-        run(folder, tmp_path / out, NAMES[:1], box_factory=steady, **options)
+    def points(out, secret, **options):
+        file = tmp_path / secret
+        file.write_text(secret * 64)
+        file.chmod(0o600)
+        run(folder, tmp_path / out, NAMES[:1], box_factory=steady, secret_file=file, **options)
         return {name: result["exercises"][0]["points"] for name, result in results(tmp_path / out).items()}
 
-    there = points("there", scheduler=cluster.address)
+    there = points("there", "a", scheduler=cluster.address)
     monkeypatch.setattr(grader, "_client", lambda *_: contextlib.nullcontext(local))
-    assert 0 < sum(there.values()) < 12
-    assert points("here", secret_file=tmp_path / "there" / "secret") == there
-    assert points("others") != there
+    assert set(there.values()) == {0, 1}
+    assert points("here", "a") == there
+    assert points("others", "b") != there
 
 
 @pytest.mark.parametrize("victim", ["worker", "machine"])
