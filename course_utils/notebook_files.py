@@ -161,12 +161,17 @@ def write(notebook: Any, path: Path) -> None:
 
 
 def write_text(text: str, path: Path, mode: int = 0o644) -> None:
-    """Write `text` to `path` atomically, making the directory if need be; a new file gets the permissions `mode`."""
+    """Write `text` to `path` in UTF-8 as `write_bytes` does."""
+    write_bytes(text.encode("utf-8"), path, mode)
+
+
+def write_bytes(content: bytes, path: Path, mode: int = 0o644) -> None:
+    """Write `content` to `path` atomically, making the directory if need be; a new file gets the permissions `mode`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else mode)
         os.replace(temporary, path)
     except BaseException:

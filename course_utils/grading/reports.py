@@ -16,6 +16,7 @@ import json
 import math
 import re
 import unicodedata
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import Any
 
 from course_utils.grading import pages
 from course_utils.grading.submissions import printable
-from course_utils.notebook_files import CourseError, write_text
+from course_utils.notebook_files import CourseError, write_bytes, write_text
 
 VERSION = 1  # of the result files
 FIELDS = {
@@ -144,8 +145,12 @@ def write(
             written[out / "gradescope" / names[result["key"]].removesuffix(".html") / "results.json"] = text + "\n"
     for path, text in written.items():
         write_text(text, path)
+    feedback = out / "feedback-moodle.zip"
+    write_bytes(
+        moodle_feedback(cohort, {key: written[out / "feedback" / name] for key, name in names.items()}), feedback
+    )
     _remove_stale(out, set(written))
-    return list(written)
+    return [*written, feedback]
 
 
 def _remove_stale(out: Path, written: set[Path]) -> None:
@@ -162,9 +167,14 @@ def _remove_stale(out: Path, written: set[Path]) -> None:
 
 def feedback_name(result: Mapping[str, Any]) -> str:
     """A file name that a person recognises, that every system takes, and that no student chooses alone."""
-    letters = unicodedata.normalize("NFKD", pages.display_name(result["student"])).encode("ascii", "ignore").decode()
-    plain = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")[:40].strip("-")
-    return f"{plain or 'student'}-{hashlib.sha256(result['key'].encode()).hexdigest()[:10]}.html"
+    plain = _plain(pages.display_name(result["student"]))
+    return f"{plain}-{hashlib.sha256(result['key'].encode()).hexdigest()[:10]}.html"
+
+
+def _plain(name: str) -> str:
+    """A student's name in at most forty letters, digits and hyphens."""
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")[:40].strip("-") or "student"
 
 
 # -- one row a student -------------------------------------------------------------------------------------------
@@ -283,6 +293,25 @@ def moodle_csv(cohort: Sequence[Student]) -> str:
         line = [_participant(row), safe_cell(row.name), _grade_text(row), pages.number(maximum), "-", comment]
         rows.append(line)
     return csv_text(rows)
+
+
+def moodle_feedback(cohort: Sequence[Student], of: Mapping[str, str]) -> bytes:
+    """The zip file that Moodle takes for feedback files: the pages (`of` each key) of those whom its worksheet lists.
+
+    Moodle reads the number in the directory's name, and replaces a student's file that has the same name already:
+    hence names that stay the same when a submission is graded again (mod/assign/feedback/file/importziplib.php).
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for row in cohort:
+            if not row.identifier or row.points is None:
+                continue
+            for number, result in enumerate(row.results, start=1):
+                name = "feedback.html" if number == 1 else f"feedback-{number}.html"
+                entry = zipfile.ZipInfo(f"{_plain(row.name)}_{row.identifier}_assignsubmission_file/{name}")
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, of[result["key"]], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def _participant(row: Student) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import zipfile
 from html.parser import HTMLParser
 
 import pytest
@@ -181,6 +182,30 @@ def test_moodle_gets_its_columns_and_only_participants():
         ["Identifier", "Full name", "Grade", "Maximum Grade", "Last modified (grade)", "Feedback comments"],
         ["Participant 1001", "Ada Example", "2", "3", "-", "Right: lstm_gates. Not yet: lstm_update."],
     ]
+
+
+def test_moodle_gets_the_pages_of_those_who_have_a_grade_under_names_that_last(tmp_path):
+    waits = result("Bo_1002", "k2", "needs_review", [mark(status="needs_review", points=0)])
+    many = [result("Zoë van der Ä_x_1003", key) for key in ("k3", "k4")]
+    reports.write([result(), waits, result("ben", "k5"), *many], tmp_path)
+    with zipfile.ZipFile(tmp_path / "feedback-moodle.zip") as archive:
+        pages_of = {name: archive.read(name) for name in archive.namelist()}
+    sent = {name: page in pages_of.values() for name, page in feedback(tmp_path).items()}
+    assert sent == {"ada-example": True, "bo": False, "ben": False, "zoe-van-der-a-x": True}
+    folders = "ada-example_1001_assignsubmission_file", "zoe-van-der-a-x_1003_assignsubmission_file"
+    wanted = [f"{folders[0]}/feedback.html", f"{folders[1]}/feedback.html", f"{folders[1]}/feedback-2.html"]
+    assert list(pages_of) == wanted
+    for name in wanted:  # as Moodle reads them
+        _, number, kind, plugin = name.split("/")[0].split("_", 4)
+        assert number.isdecimal() and (kind, plugin) == ("assignsubmission", "file")
+    reports.write([result(key="another", status="unreadable", exercises=[mark(status="missing", points=0)])], tmp_path)
+    with zipfile.ZipFile(tmp_path / "feedback-moodle.zip") as archive:
+        assert archive.namelist() == wanted[:1] and archive.read(wanted[0]) != pages_of[wanted[0]]
+
+
+def feedback(out):
+    """The pages by the plain names of their students."""
+    return {path.stem.rpartition("-")[0]: path.read_bytes() for path in (out / "feedback").glob("*.html")}
 
 
 def test_the_overview_has_a_column_an_exercise_and_the_points_add_up():
