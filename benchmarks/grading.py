@@ -31,7 +31,7 @@ import psutil
 from nbformat import v4
 
 from course_utils.exercises.define import definition
-from course_utils.grading import demo, grader, reports
+from course_utils.grading import demo, grader, pages, reports
 from course_utils.grading.box import Box
 
 EXERCISES = ("lstm_gates", "lstm_update", "open_forget_gate")
@@ -184,7 +184,7 @@ def forged(other: Nbgrader, place: Path) -> tuple[float, int]:
     (place / "forged").mkdir()
     shutil.copy2(path, place / "forged")
     (result,) = reports.load(grader.run(place / "forged", place / "out-forged", EXERCISES).folder)
-    return other.scores()["forger"], sum(exercise["points"] for exercise in result["exercises"])
+    return other.scores()["forger"], pages.total(result)[0]
 
 
 def compare(count: int) -> None:
@@ -201,7 +201,7 @@ def compare(count: int) -> None:
             summary = grader.run(source, place / f"out-{workers}", EXERCISES, workers=workers)
             minutes[name] = (time.perf_counter() - start) / 60
             results = reports.load(summary.folder)
-            assert {r["student"]: sum(e["points"] for e in r["exercises"]) for r in results} == wanted
+            assert {result["student"]: pages.total(result)[0] for result in results} == wanted
             memory = max(result["peak_memory"] for result in results)
         start = time.perf_counter()
         other.run("autograde", "lesson")

@@ -33,7 +33,7 @@ import torch
 
 from course_utils import results as recorded
 from course_utils.exercises.define import definition
-from course_utils.grading import checker, decisions, reports
+from course_utils.grading import checker, decisions, pages, reports
 from course_utils.grading.submissions import Collection, Entry, Submission, collect, printable
 from course_utils.notebook_files import CourseError, find_root, write_text
 
@@ -88,8 +88,8 @@ class Progress:
     running: int = 0
     waits_for: str = ""
     counts: Counter[str] = field(default_factory=Counter)
-    points: int = 0
-    max_points: int = 0
+    points: float = 0
+    max_points: float = 0
     last: deque[str] = field(default_factory=lambda: deque(maxlen=5))
     started: float = field(default_factory=time.perf_counter)
 
@@ -172,13 +172,13 @@ def run_and_report(
     results = decisions.apply(reports.load(summary.folder), decided)
     try:
         decisions.ask(results, decided, out / decisions.NAME)
-        pages = reports.write(results, out, title, summary.absent, summary.ignored)
+        page = reports.write(results, out, title, summary.absent, summary.ignored)[0]
     except OSError as error:
         raise GradingError(
             f"the reports in {out} cannot be written: {error.strerror}. All results are there; make room and run the same "
             "command again, it only writes the reports."
         ) from None
-    return summary, results, pages[0]
+    return summary, results, page
 
 
 def real_box() -> AbstractContextManager[Any]:
@@ -499,8 +499,7 @@ class _Work:
 
     def _finish(self, attempt: _Try, graded: dict[str, Any]) -> None:
         result = self.book.write(attempt.submission, attempt.fingerprint, graded)
-        points = sum(exercise["points"] for exercise in result["exercises"])
-        most = sum(exercise["max_points"] for exercise in result["exercises"])
+        points, most = pages.total(result)
         self.progress.counts[result["status"]] += 1
         self.progress.points += points
         self.progress.max_points += most

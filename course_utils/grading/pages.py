@@ -54,6 +54,7 @@ STATES = {
     "infra_error": "it could not be graded yet, for a reason that is not in the notebook; it will be tried again",
 }
 NOT_FINAL = ("needs_review", "infra_error")
+KNOWN_BY_ID = re.compile(r"(?P<name>.+)_(?P<id>[0-9]{1,18})", re.DOTALL)  # a student in Canvas and Moodle
 # What an instructor does about a student without a grade, by the reason; any other reason is that of several files.
 REMEDIES = {
     "needs_review": "needs review: write points into <code>decisions.csv</code>, beside this page, and run the same "
@@ -177,9 +178,15 @@ def is_solved(mark: Mapping[str, Any]) -> bool:
     return WORDS[mark["status"]][2] == "right"
 
 
+def remarks(result: Mapping[str, Any]) -> list[str]:
+    """What there is to say about a submission as a whole: the reason for its state, and notes."""
+    return [text for text in (result["reason"], *map(str, result["notes"])) if text]
+
+
 def display_name(student: str) -> str:
     """The student's name without the number that Canvas and Moodle append."""
-    return printable(re.sub(r"(?<=.)_[0-9]{1,18}$", "", student)) or "unnamed"
+    match = KNOWN_BY_ID.fullmatch(student)
+    return printable(match["name"] if match else student) or "unnamed"
 
 
 def exercise_names(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -446,8 +453,7 @@ def _everybody(cohort: Sequence[Student], feedback: Mapping[str, str]) -> str:
                 for m in result["exercises"]
             )
             state = result["status"].replace("_", " ") + (", late" if result["late"] else "")
-            remarks = filter(None, [result["reason"], *map(str, result["notes"])])
-            file = "<br>".join(map(escape, [result["file"], *remarks]))
+            file = "<br>".join(map(escape, [result["file"], *remarks(result)]))
             open_ = "" if row.points is not None else " (open)"
             rows.append(
                 f'<tr><td>{_link(row, result, feedback)}</td><td class="n">{number(points)} of {number(most)}{open_}</td>'

@@ -47,7 +47,6 @@ EXERCISE_FIELDS = {
     "status": str,
     "message": str,
 }
-KNOWN_BY_ID = re.compile(r"(?P<name>.+)_(?P<id>[0-9]{1,18})", re.DOTALL)
 FORMULA = tuple("=+-@|%＝＋－＠−")  # what a cell must not begin with: a spreadsheet would compute it
 OVERVIEW_COLUMNS = (
     *("Student", "ID", "SIS Login ID", "Identifier", "Grade", "Why no grade", "Points", "Maximum", "Status", "Late"),
@@ -138,19 +137,18 @@ def write(
         out / "grades-canvas.csv": canvas_csv(cohort, title),
         out / "grades-moodle.csv": moodle_csv(cohort),
     }
+    feedback = {result["key"]: pages.student_page(result, places, title) for result in results}
     for result in results:
-        written[out / "feedback" / names[result["key"]]] = pages.student_page(result, places, title)
+        written[out / "feedback" / names[result["key"]]] = feedback[result["key"]]
         if result["status"] != "infra_error":
             text = json.dumps(gradescope(result), indent=1, ensure_ascii=False)
             written[out / "gradescope" / names[result["key"]].removesuffix(".html") / "results.json"] = text + "\n"
     for path, text in written.items():
         write_text(text, path)
-    feedback = out / "feedback-moodle.zip"
-    write_bytes(
-        moodle_feedback(cohort, {key: written[out / "feedback" / name] for key, name in names.items()}), feedback
-    )
+    archive = out / "feedback-moodle.zip"
+    write_bytes(moodle_feedback(cohort, feedback), archive)
     _remove_stale(out, set(written))
-    return [*written, feedback]
+    return [*written, archive]
 
 
 def _remove_stale(out: Path, written: set[Path]) -> None:
@@ -187,7 +185,7 @@ def students(results: Iterable[dict[str, Any]]) -> list[Student]:
     """
     of: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
-        match = KNOWN_BY_ID.fullmatch(result["student"])
+        match = pages.KNOWN_BY_ID.fullmatch(result["student"])
         of[(match["id"], "") if match else ("", result["student"])].append(result)
     rows = []
     for (identifier, login), theirs in of.items():
@@ -254,7 +252,7 @@ def _overview_line(row: Student, result: Mapping[str, Any], exercises: Sequence[
         safe_cell(result.get("deadline") or ""),
         safe_cell(result["file"]),
         f"feedback/{feedback_name(result)}",
-        safe_cell(" | ".join(filter(None, [result["reason"], *map(str, result["notes"])]))),
+        safe_cell(" | ".join(pages.remarks(result))),
         *(marks.get(exercise, "") for exercise in exercises),
     ]
 
@@ -285,9 +283,7 @@ def moodle_csv(cohort: Sequence[Student]) -> str:
     Moodle wants the columns Identifier, Grade and Last modified (grade), and takes feedback comments for HTML.
     """
     rows: list[Sequence[str]] = [MOODLE_COLUMNS]
-    for row in cohort:
-        if not row.identifier or row.points is None:
-            continue
+    for row in _for_moodle(cohort):
         maximum = max(pages.total(result)[1] for result in row.results)
         comment = safe_cell(" ".join(_summary(result) for result in row.results)).translate(NO_MARKUP)
         line = [_participant(row), safe_cell(row.name), _grade_text(row), pages.number(maximum), "-", comment]
@@ -295,23 +291,26 @@ def moodle_csv(cohort: Sequence[Student]) -> str:
     return csv_text(rows)
 
 
-def moodle_feedback(cohort: Sequence[Student], of: Mapping[str, str]) -> bytes:
-    """The zip file that Moodle takes for feedback files: the pages (`of` each key) of those whom its worksheet lists.
+def moodle_feedback(cohort: Sequence[Student], feedback: Mapping[str, str]) -> bytes:
+    """The zip file that Moodle takes for feedback files: the pages, given by key, of those whom its worksheet lists.
 
     Moodle reads the number in the directory's name, and replaces a student's file that has the same name already:
     hence names that stay the same when a submission is graded again (mod/assign/feedback/file/importziplib.php).
     """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for row in cohort:
-            if not row.identifier or row.points is None:
-                continue
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for row in _for_moodle(cohort):
             for number, result in enumerate(row.results, start=1):
                 name = "feedback.html" if number == 1 else f"feedback-{number}.html"
                 entry = zipfile.ZipInfo(f"{_plain(row.name)}_{row.identifier}_assignsubmission_file/{name}")
                 entry.external_attr = 0o644 << 16
-                archive.writestr(entry, of[result["key"]], zipfile.ZIP_DEFLATED)
+                archive.writestr(entry, feedback[result["key"]], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def _for_moodle(cohort: Sequence[Student]) -> list[Student]:
+    """Those whom Moodle knows by a number, and who have a grade."""
+    return [row for row in cohort if row.identifier and row.points is not None]
 
 
 def _participant(row: Student) -> str:
@@ -351,13 +350,13 @@ def gradescope(result: Mapping[str, Any]) -> dict[str, Any]:
         }
         for mark in result["exercises"]
     ]
-    remarks = [result["reason"], *map(str, result["notes"])]
+    remarks = pages.remarks(result)
     if result["status"] == "needs_review":
         remarks.insert(0, "A person looks at this submission before the points are final.")
     return {
         "score": pages.total(result)[0],
         "execution_time": round(result["seconds"]),
-        "output": "\n".join(pages.plain(remark) for remark in remarks if remark),
+        "output": "\n".join(pages.plain(remark) for remark in remarks),
         "output_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",

@@ -26,7 +26,7 @@ from dask import config
 from distributed import Client
 from distributed.security import Security
 from rich.console import Console
-from test_grader import NAMES, RIGHT, deadly, hand_in, inline, results, slow, steady
+from test_grader import LUCKY, NAMES, RIGHT, deadly, hand_in, inline, results, slow, steady
 from test_submissions import notebook
 
 from course_utils.grading import grader
@@ -34,10 +34,6 @@ from course_utils.grading.grader import GradingError, run
 from course_utils.grading.layout import NoBox
 
 ROOT = Path(grader.__file__).parents[2]
-SOMETIMES = (  # right or wrong as the hidden inputs happen to be
-    "def relu_backward(x, grad_output):\n"
-    "    return grad_output * (x > 0) * (-1 if x.numel() and float(x.flatten()[0]) > 1.8 else 1)"
-)
 
 
 class Cluster:
@@ -142,7 +138,7 @@ def alone(tmp_path):
 def test_the_same_secret_gives_the_same_points_elsewhere_and_another_secret_others(
     cluster, local, tmp_path, monkeypatch
 ):
-    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(SOMETIMES) for n in range(12)})
+    folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(LUCKY) for n in range(12)})
 
     def points(out, secret, **options):
         file = tmp_path / secret

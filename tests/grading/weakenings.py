@@ -735,7 +735,7 @@ _weaken(
         "ANSI and other control characters",
         "reports::test_terminal_codes_do_not_reach_gradescope",
         ("{mark['lesson']} {printable(mark['name'])}", "{mark['lesson']} {mark['name']}"),
-        ('"\\n".join(pages.plain(remark) for remark in remarks if remark)', '"\\n".join(remarks)'),
+        ('"\\n".join(pages.plain(remark) for remark in remarks)', '"\\n".join(remarks)'),
     ),
     (
         "same submission twice",
