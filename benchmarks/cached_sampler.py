@@ -20,7 +20,7 @@ import lesson_code
 import torch
 from torch import Tensor, nn
 
-from course_utils.exercises.define import definition
+from course_utils.exercises.catalogue import definition
 
 IMAGES, SIDE, CHANNELS, DILATIONS = 64, 28, 32, (1, 2, 4, 8)
 MODEL = ("check_size", "gate", "GatedLayer", "GatedPixelCNN")

@@ -30,9 +30,9 @@ import nbformat
 import psutil
 from nbformat import v4
 
-from course_utils.exercises.define import definition
+from course_utils.exercises.catalogue import definition
 from course_utils.grading import demo, grader, pages, reports
-from course_utils.grading.box import Box
+from course_utils.grading.sandbox.box import Box
 
 EXERCISES = ("lstm_gates", "lstm_update", "open_forget_gate")
 MISTAKES = {

@@ -24,7 +24,7 @@ def import_seconds() -> float:
 def check_seconds(name: str) -> tuple[float, float]:
     """CPU seconds of checking the reference, and of the slowest named mistake."""
     from course_utils import exercises
-    from course_utils.exercises.define import definition
+    from course_utils.exercises.catalogue import definition
 
     def once(candidate) -> float:
         start = time.process_time()

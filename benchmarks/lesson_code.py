@@ -7,8 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from course_utils import exercises, notebook_files
-from course_utils.exercises.define import definition
+from course_utils import exercises
+from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import find, ipynb
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,11 +21,11 @@ def load(lesson: str, *wanted: str, **given: Any) -> SimpleNamespace:
     cells would have bound are `given` by value (session=...). Nothing else runs.
     Raises LookupError for a lesson that is not there, or a name that it does not define at the top of a cell.
     """
-    paths = [found.path for found in notebook_files.lessons(ROOT) if found.number == lesson]
+    paths = [found.path for found in find.lessons(ROOT) if found.number == lesson]
     if not paths:
         raise LookupError(f"there is no lesson {lesson!r}")
-    cells = notebook_files.code_cells(notebook_files.read(paths[0]))
-    nodes = [node for cell in cells if "colab" not in notebook_files.tags(cell) for node in ast.parse(cell.source).body]
+    cells = ipynb.code_cells(ipynb.read(paths[0]))
+    nodes = [node for cell in cells if "colab" not in ipynb.tags(cell) for node in ast.parse(cell.source).body]
     scope: dict = {name: definition(name).reference for name in exercises.names(lesson)} | given
     missing = set(wanted) - {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     if missing:

@@ -32,8 +32,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils import data, download, runtime, training
-from course_utils.exercises.define import definition
+from course_utils import data, runtime, training
+from course_utils.data import download
+from course_utils.exercises.catalogue import definition
 
 BATCH, HIDDEN, LATENT, RATE = 128, 400, 20, 1e-3
 EPOCHS, SEEDS = 3, 2

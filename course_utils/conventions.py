@@ -1,6 +1,8 @@
-"""What lessons and the command line agree on: profiles, how results lie in outputs, where a checkout is. No torch here."""
+"""What lessons and the command line agree on: profiles, how results lie in outputs, where things are kept. No torch here."""
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 PROFILES = ("smoke", "cpu", "gpu")
@@ -26,3 +28,23 @@ def checkout() -> Path | None:
     """The repository that this package runs from; None when it is installed elsewhere, as in Colab."""
     root = Path(__file__).resolve().parent.parent
     return root if (root / "pyproject.toml").exists() else None
+
+
+def cache_dir() -> Path:
+    """A writable directory for what the course keeps: $COURSE_CACHE if that is set, else the first of the
+    repository's `data/` and the user's cache directory. Raises OSError, saying what to do, when it cannot be written."""
+    import platformdirs
+
+    repository = checkout()
+    if os.environ.get("COURSE_CACHE"):
+        wanted = [Path(os.environ["COURSE_CACHE"]).expanduser()]
+    else:
+        wanted = [repository / "data"] if repository else []
+        wanted.append(platformdirs.user_cache_path("generative-networks-course", appauthor=False))
+    for directory in wanted:
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                return directory
+    tried = ", ".join(str(d) for d in wanted)
+    raise OSError(f"the course cannot write to {tried}. Set COURSE_CACHE to a directory that can be written.")

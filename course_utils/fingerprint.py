@@ -18,8 +18,8 @@ from torch import Tensor
 def of_program(frame: FrameType) -> list[tuple[str, str]]:
     """The code that runs in `frame` (its whole notebook cell) with what it reads, as (name, text) pairs.
 
-    That is, by name: the lesson's own functions and classes, those that they call in turn, and the numbers and texts
-    that come from elsewhere. What the cell itself assigns is left out, since a loop changes it.
+    That is, by name: the functions and classes of the lesson and of the course, those that they call in turn, and the
+    numbers and texts that come from elsewhere. What the cell itself assigns is left out, since a loop changes it.
     """
     source = "".join(linecache.getlines(frame.f_code.co_filename))
     scope = {**frame.f_globals, **frame.f_locals}
@@ -91,7 +91,7 @@ def _plain(value: Any) -> bool:
 
 def _own(value: Any, frame: FrameType) -> bool:
     home = getattr(value, "__module__", None) or ""
-    own = home == frame.f_globals.get("__name__") or home.startswith("course_utils.exercises.")
+    own = home == frame.f_globals.get("__name__") or home.split(".")[0] == __name__.split(".")[0]
     return own and isinstance(value, (FunctionType, type))
 
 

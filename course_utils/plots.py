@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils import runtime
+from course_utils import display
 
 # Okabe & Ito, "Color Universal Design" (2008): eight colours that most colour-blind readers can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
@@ -84,7 +84,7 @@ def figure(
         yield axes
         png = _png(canvas)
     picture = {"image/png": base64.b64encode(png).decode(), "text/plain": f"[figure: {alt}]"}
-    runtime.show(picture, metadata={"image/png": {"alt": alt}})
+    display.show(picture, metadata={"image/png": {"alt": alt}})
 
 
 def _png(canvas: Any) -> bytes:

@@ -7,12 +7,10 @@ real images and its ratio to the distance between two real sets, precision and r
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import io
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils import data, evaluate, fingerprint, runtime, training
+from course_utils.conventions import cache_dir
+from course_utils.files import write_bytes
 
 WIDTH = 64  # features of an image
 COVERED = 0.05  # the least share of the images that makes a class a covered one
@@ -302,7 +302,7 @@ def _key(session: runtime.Session, recipe: Recipe, images: data.Images) -> str:
 def _folder() -> Path | None:
     """Where trained rulers are kept; None, and a line that says so, where nothing can be written."""
     try:
-        folder = runtime.cache_dir() / "rulers"
+        folder = cache_dir() / "rulers"
         folder.mkdir(exist_ok=True)
         return folder
     except OSError as error:
@@ -335,17 +335,12 @@ def _keep(ruler: Ruler, folder: Path, key: str) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     path = folder / f"ruler-{key}-{_sum(buffer.getvalue())}.pt"
-    partial_path = path.with_suffix(f".{os.getpid()}.partial")
     try:
-        partial_path.write_bytes(buffer.getvalue())
-        os.replace(partial_path, path)
+        write_bytes(buffer.getvalue(), path)
         for other in set(folder.glob(f"ruler-{key}-*.pt")) - {path}:
             other.unlink(missing_ok=True)
     except OSError as error:
         print(f"Ruler: it is not kept ({error}).")
-    finally:
-        with contextlib.suppress(OSError):
-            partial_path.unlink(missing_ok=True)
 
 
 def _sum(content: bytes) -> str:

@@ -11,7 +11,6 @@ import math
 import operator
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +18,31 @@ from typing import Any, TypeVar
 
 import torch
 
-from course_utils.conventions import REPORT_TYPE, SESSION_TYPE, checkout, resolve_profile
+from course_utils import display
+from course_utils.conventions import REPORT_TYPE, SESSION_TYPE, resolve_profile
+from course_utils.display import show as show
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 
 Choice = TypeVar("Choice")
+
+_sources: dict[str, dict[str, Any]] = {}  # by name: what `data` has handed out in this process
+_device = torch.device("cpu")  # of the session that was started last
+
+
+def note_source(name: str, source: str, real: bool) -> None:
+    """Enter a data set that is in use; `real` is False for a stand-in only. Reports of results list all of them."""
+    _sources[name] = {"name": name, "source": source, "real": real}
+
+
+def sources_in_use() -> list[dict[str, Any]]:
+    """The data sets used in this process, each as `{"name", "source", "real"}`."""
+    return [dict(source) for source in _sources.values()]
+
+
+def session_device() -> torch.device:
+    """The device of the session that was started last; the CPU before the first."""
+    return _device
 
 
 @dataclass
@@ -71,7 +90,7 @@ class Session:
         missed goal is shown, not raised. Raises ValueError for a goal that cannot be read.
         """
         value, test = float(value.detach() if isinstance(value, torch.Tensor) else value), _goal(goal)
-        sources = _sources()
+        sources = sources_in_use()
         why = "profile smoke" if self.profile == "smoke" else ""
         why = why or next((s["source"] for s in sources if not s["real"]), "")
         met = test(value) if test and not why else None
@@ -80,7 +99,7 @@ class Session:
         result |= {"profile": self.profile, "device": self.device.type, "data": sources}
         self.reports.append(result)
         text, page = _report_text(name, value, unit, goal, met, why)
-        show({"text/plain": text, "text/html": page, REPORT_TYPE: result})
+        display.show({"text/plain": text, "text/html": page, REPORT_TYPE: result})
 
 
 def start(profile: str = "auto", seed: int = 0) -> Session:
@@ -90,20 +109,17 @@ def start(profile: str = "auto", seed: int = 0) -> Session:
     best device there is. COURSE_DEVICE (cpu, cuda, mps) overrides the device. Raises ValueError for an unknown
     profile and RuntimeError for a device that is not there.
     """
+    global _device
     chosen = resolve_profile(profile)
-    device = pick_device()
+    device = _device = pick_device()
     precision = "bf16" if multiplies_bf16_fast(device) else "fp32"
     session = Session(chosen, device, seed, precision, torch.Generator().manual_seed(seed))
-    if "course_utils.exercises" in sys.modules:
-        from course_utils.exercises import exercise
-
-        exercise.device = device
     data = {"profile": chosen, "device": device.type, "threads": torch.get_num_threads(), "precision": precision}
     data |= {"torch": torch.__version__, "seed": seed}
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     line = f"Profile {chosen} on {device.type} ({where}), matrix products in {precision}; "
     line += f"torch {torch.__version__.split('+')[0]}, seed {seed}."
-    show({"text/plain": line, SESSION_TYPE: data})
+    display.show({"text/plain": line, SESSION_TYPE: data})
     return session
 
 
@@ -118,35 +134,6 @@ def multiplies_bf16_fast(device: torch.device) -> bool:
     return False
 
 
-def cache_dir() -> Path:
-    """A writable directory for what the course keeps: $COURSE_CACHE if that is set, else the first of the
-    repository's `data/` and the user's cache directory. Raises OSError, saying what to do, when it cannot be written."""
-    repository = checkout()
-    if os.environ.get("COURSE_CACHE"):
-        wanted = [Path(os.environ["COURSE_CACHE"]).expanduser()]
-    else:
-        wanted = [repository / "data"] if repository else []
-        wanted.append(Path.home() / ".cache" / "generative-networks-course")
-    for directory in wanted:
-        with contextlib.suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=directory):
-                return directory
-    tried = ", ".join(str(d) for d in wanted)
-    raise OSError(f"the course cannot write to {tried}. Set COURSE_CACHE to a directory that can be written.")
-
-
-def show(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-    """Display a bundle of MIME types as a cell's output; outside IPython, print its "text/plain"."""
-    from IPython.core.getipython import get_ipython
-    from IPython.display import display
-
-    if get_ipython() is None:
-        print(bundle["text/plain"])
-    else:
-        display(bundle, metadata=metadata, raw=True)
-
-
 @contextlib.contextmanager
 def expect_error(kind: type[Exception]) -> Iterator[None]:
     """Show that the code inside fails, and go on: for lessons that break something on purpose.
@@ -156,7 +143,7 @@ def expect_error(kind: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kind as error:
-        show({"text/plain": f"As expected, {type(error).__name__}: {error}"})
+        display.show({"text/plain": f"As expected, {type(error).__name__}: {error}"})
     else:
         raise AssertionError(f"this code was expected to raise {kind.__name__}, and did not")
 
@@ -187,22 +174,13 @@ def _goal(goal: str | None) -> Callable[[float], bool] | None:
     return lambda value: compare(value, bound)
 
 
-def _sources() -> list[dict[str, Any]]:
-    if "course_utils.data" not in sys.modules:
-        return []
-    from course_utils import data
-
-    return data.sources_in_use()
-
-
 def _report_text(name: str, value: float, unit: str, goal: str | None, met: bool | None, why: str) -> tuple[str, str]:
-    number = f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    shown = f"{number} {unit}".strip()
+    shown = f"{display.number(value)} {unit}".strip()
     verdict, colour = "", "inherit"
     if goal and met is None:
         verdict = f"goal {goal}, not judged ({why})"
     elif goal:
-        verdict, colour = (f"goal {goal} reached", "#0b7a4b") if met else (f"goal {goal} missed", "#b3261e")
+        verdict, colour = (f"goal {goal} reached", display.RIGHT) if met else (f"goal {goal} missed", display.WRONG)
     mark = {True: "✔ ", False: "✘ ", None: ""}[met]
     text = f"{mark}{name}: {shown}" + (f"   ({verdict})" if verdict else "")
     page = (

@@ -13,7 +13,6 @@ import hashlib
 import json
 import math
 import operator
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +23,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from course_utils import fingerprint, runtime
+from course_utils import fingerprint
+from course_utils.conventions import cache_dir
+from course_utils.files import replacing
 
 Batch = TypeVar("Batch")
 # Of each checkpoint that a loop in this process left behind: hashes of the values at its start, and when it was left.
@@ -210,15 +211,12 @@ class Steps(Generic[Batch]):
         state |= {"random": torch.get_rng_state()}
         if torch.cuda.is_initialized():
             state["random_cuda"] = torch.cuda.get_rng_state_all()
-        partial = self.checkpoint.with_suffix(f".{os.getpid()}.partial")
         try:
-            torch.save(state, partial)
-            os.replace(partial, self.checkpoint)
+            with replacing(self.checkpoint) as partial:
+                torch.save(state, partial)
         except (OSError, RuntimeError) as error:  # a full disk: training is worth more than its checkpoint
             self._say(f"no checkpoints from step {done} on; {self.checkpoint} cannot be written ({error})")
             self.every = math.inf
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _load(self) -> dict[str, Any] | None:
         """The latest checkpoint, if it belongs to this recipe and these starting values; else says why it does not."""
@@ -316,7 +314,7 @@ def steps(
     if checkpoint is not None:
         path = Path(checkpoint)
         if path.parent == Path("."):
-            path = runtime.cache_dir() / "checkpoints" / f"{checkpoint}.pt"
+            path = cache_dir() / "checkpoints" / f"{checkpoint}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
     program = fingerprint.of_program(sys._getframe(1)) if path else []
     return Steps(batches, total, title, keep or {}, path, every, program, lead, reuse)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from course_utils import plots, runtime
+from course_utils import display, plots
 
 Control = tuple[float, float, float] | list[Any] | str
 
@@ -62,7 +62,7 @@ def _sliders(draw: Callable[..., None], first: Mapping[str, Any], controls: Mapp
         import ipywidgets
     except ImportError:
         return
-    from IPython.display import display
+    from IPython import display as ipython
 
     made = {name: _widget(ipywidgets, name, control, first[name]) for name, control in controls.items()}
 
@@ -72,10 +72,10 @@ def _sliders(draw: Callable[..., None], first: Mapping[str, Any], controls: Mapp
             with plots.figure(title=_title(values, controls), alt=described, width=6.0) as axes:
                 draw(axes, **values)
         except Exception as error:  # ipywidgets would show its own stack around the student's mistake
-            runtime.show({"text/plain": " ".join(f"{type(error).__name__}: {error}".split())})
+            display.show({"text/plain": " ".join(f"{type(error).__name__}: {error}".split())})
 
     output = ipywidgets.interactive_output(redraw, made)
-    display(ipywidgets.VBox([*made.values(), output]))
+    ipython.display(ipywidgets.VBox([*made.values(), output]))
 
 
 def _widget(ipywidgets: Any, name: str, control: Control, value: Any) -> Any:

@@ -19,13 +19,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing loaded yet, nothing of this machine's own found, and no network."""
-    from course_utils import data, download
+    from course_utils import runtime
+    from course_utils.data import download, loading
 
-    monkeypatch.setattr(data, "_loaded", {})
-    monkeypatch.setattr(data, "_sources", {})
+    monkeypatch.setattr(loading, "kept", {})
+    monkeypatch.setattr(runtime, "_sources", {})
     monkeypatch.setattr(download, "_said", set())
     monkeypatch.setattr(download, "_checkout_directory", lambda: None)
-    monkeypatch.setattr(download, "_cache_directory", lambda: tmp_path / "cache")
+    monkeypatch.setattr(download, "cache_dir", lambda: tmp_path / "cache")
     monkeypatch.setenv("COURSE_OFFLINE", "1")
     monkeypatch.delenv("COURSE_DATA", raising=False)
 
@@ -63,10 +64,10 @@ class Shown:
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Shown]:
     """Everything that the code under test displays."""
-    from course_utils import runtime
+    from course_utils import display
 
     outputs: list[Shown] = []
-    monkeypatch.setattr(runtime, "show", lambda bundle, metadata=None: outputs.append(Shown(bundle, metadata)))
+    monkeypatch.setattr(display, "show", lambda bundle, metadata=None: outputs.append(Shown(bundle, metadata)))
     return outputs
 
 

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import structure
 
 SUBMODULES = ("runtime", "data", "training", "plots", "widgets", "evaluate", "ruler", "exercises")
 LATE = (
@@ -60,6 +62,84 @@ def test_heavy_libraries_are_imported_when_they_are_used(
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    code = "import sys, course_utils.cli; print('torch' in sys.modules, 'papermill' in sys.modules)"
+    code = "import sys, course_utils.command.cli; print('torch' in sys.modules, 'papermill' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+# -- the house ---------------------------------------------------------------------------------------------------
+
+# From the ground up. A module imports from its own part and from those before it, never from one behind.
+PARTS = (
+    *("errors", "conventions", "files", "display", "boxed", "fingerprint", "runtime", "evaluate", "plots", "widgets"),
+    *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
+    *("command", "__main__"),
+)
+LONGEST_MODULE, LONGEST_FUNCTION = 500, 40  # lines
+
+
+def part(module: str) -> str:
+    return max((part for part in PARTS if f"{module}.".startswith(f"{part}.")), key=len, default="")
+
+
+def test_every_module_has_its_place_in_the_house() -> None:
+    assert [name for name in structure.modules() if not part(name)] == []
+    assert [name for name in PARTS if name not in {part(module) for module in structure.modules()}] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert structure.circles(structure.arrows()) == []
+
+
+def test_imports_only_go_down() -> None:
+    up = [
+        f"{module} → {other}"
+        for module, others in structure.arrows().items()
+        for other in others
+        if PARTS.index(part(other)) > PARTS.index(part(module))
+    ]
+    assert up == []
+
+
+def test_the_wall_of_the_box_is_a_folder_that_imports_nothing_of_the_course_outside_itself() -> None:
+    assert {
+        part(other) for module, others in structure.arrows().items() if part(module) == "boxed" for other in others
+    } == {"boxed"}
+
+
+def test_what_teaches_or_grades_is_not_too_long_to_read() -> None:
+    long = [
+        f"{name}: {structure.length(path)} lines"
+        for name, path in structure.modules().items()
+        if structure.length(path) > LONGEST_MODULE and not name.startswith("exercises.lessons.")
+    ]
+    long += [
+        f"{name}.{function}: {size} lines"
+        for name, path in structure.modules().items()
+        for size, function in structure.functions(path)
+        if size > LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
+CIRCLE = {
+    "a": "from course_utils import b",
+    "b": "def late():\n    from course_utils.c import x",
+    "c": "import sys\nx = sys.modules.get('course_utils.a')",
+    "d": '"""Not an arrow: course_utils.a."""\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import course_utils.c',
+}
+
+
+def test_a_circle_is_seen_however_late_or_hidden_its_imports_are(tmp_path: Path) -> None:
+    (tmp_path / "course_utils").mkdir()
+    for name, text in ({"__init__": ""} | CIRCLE).items():
+        (tmp_path / "course_utils" / f"{name}.py").write_text(text)
+    drawn = structure.arrows(tmp_path)
+    assert drawn == {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"c"}}
+    assert structure.circles(drawn) == [["a", "b", "c"]]
+    assert structure.floors({name: others - {"a"} for name, others in drawn.items()}) == {
+        "a": 3,
+        "b": 2,
+        "c": 1,
+        "d": 2,
+    }

@@ -19,7 +19,7 @@ NO_DATA: list[dict[str, Any]] = []
 @pytest.fixture
 def session(shown: list[Any], monkeypatch: pytest.MonkeyPatch) -> runtime.Session:
     """A session of profile cpu in a process that has loaded no data."""
-    monkeypatch.setattr(runtime, "_sources", lambda: NO_DATA)
+    monkeypatch.setattr(runtime, "sources_in_use", lambda: NO_DATA)
     started = runtime.start("cpu", seed=5)
     shown.clear()
     return started
@@ -99,11 +99,9 @@ def test_the_best_device_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_exercises_are_checked_on_the_session_device(monkeypatch: pytest.MonkeyPatch, shown: list[Any]) -> None:
-    from course_utils.exercises import exercise
-
-    monkeypatch.setattr(exercise, "device", "unset")
+    monkeypatch.setattr(runtime, "_device", torch.device("meta"))
     session = runtime.start("cpu")
-    assert exercise.device == session.device
+    assert runtime.session_device() == session.device
 
 
 def test_mixed_precision_is_used_only_where_it_was_detected(shown: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +199,7 @@ def test_stand_in_data_are_never_judged_and_named(
 ) -> None:
     sources = [{"name": "digits", "source": "digits", "real": True}]
     sources += [{"name": "MNIST", "source": "stand-in: glyphs", "real": False}]
-    monkeypatch.setattr(runtime, "_sources", lambda: sources)
+    monkeypatch.setattr(runtime, "sources_in_use", lambda: sources)
     session.report("accuracy", 99, goal=">= 97")
     assert (report_of(shown)["met"], report_of(shown)["why"]) == (None, "stand-in: glyphs")
     assert report_of(shown)["data"] == sources
@@ -263,8 +261,8 @@ def test_another_error_than_the_expected_one_passes_through() -> None:
 
 def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "new" / "cache"))
-    assert runtime.cache_dir() == tmp_path / "new" / "cache"
-    assert list(runtime.cache_dir().iterdir()) == []
+    assert conventions.cache_dir() == tmp_path / "new" / "cache"
+    assert list(conventions.cache_dir().iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do(
@@ -273,7 +271,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OSError, match=r"cannot write to .*file/cache\. Set COURSE_CACHE"):
-        runtime.cache_dir()
+        conventions.cache_dir()
 
 
 def test_a_repository_that_cannot_be_written_gives_way_to_the_users_cache(
@@ -285,10 +283,10 @@ def test_a_repository_that_cannot_be_written_gives_way_to_the_users_cache(
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "checkout" / "pyproject.toml").write_text("")
     monkeypatch.setattr(conventions, "__file__", str(tmp_path / "checkout" / "course_utils" / "conventions.py"))
-    assert runtime.cache_dir() == tmp_path / "checkout" / "data"
+    assert conventions.cache_dir() == tmp_path / "checkout" / "data"
     (tmp_path / "checkout" / "data").rmdir()
     (tmp_path / "checkout" / "data").write_text("in the way")
-    assert runtime.cache_dir() == tmp_path / ".cache" / "generative-networks-course"
+    assert conventions.cache_dir() == tmp_path / ".cache" / "generative-networks-course"
 
 
 # --- seeds ------------------------------------------------------------------------------------------------------
@@ -297,7 +295,7 @@ def test_a_repository_that_cannot_be_written_gives_way_to_the_users_cache(
 def use_runtime() -> None:
     session = runtime.start("smoke", seed=9)
     session.report("x", 1.0, goal="<= 2")
-    runtime.cache_dir()
+    conventions.cache_dir()
 
 
 def use_training() -> None:
@@ -307,7 +305,7 @@ def use_training() -> None:
 
 
 def use_checkpoints() -> None:
-    folder = runtime.cache_dir()
+    folder = conventions.cache_dir()
     run = training.steps(range(3), 3, title="t", keep={"w": torch.zeros(2)}, checkpoint=folder / "x.pt", every=-1)
     for _ in run:
         run.log(x=1.0)

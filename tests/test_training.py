@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from course_utils import fingerprint, runtime, training
+from course_utils import fingerprint, training
+from course_utils.conventions import cache_dir
 
 # --- batches ----------------------------------------------------------------------------------------------------
 
@@ -723,7 +724,7 @@ def test_a_disk_that_takes_no_checkpoint_does_not_stop_the_training(
 def test_a_named_checkpoint_lies_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
     run = training.steps([1], 1, title="run", keep={"w": torch.zeros(1)}, checkpoint="lesson")
-    assert run.checkpoint == runtime.cache_dir() / "checkpoints" / "lesson.pt"
+    assert run.checkpoint == cache_dir() / "checkpoints" / "lesson.pt"
     assert run.checkpoint.is_relative_to(tmp_path)
 
 

@@ -20,7 +20,7 @@ def registered(make_toys: Callable[[], None]) -> Iterator[None]:
     """While it runs, there are the toys that `make_toys` defines, beside the real exercises."""
     real = names()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(define, "_registry", dict(define._registry))
+        patch.setattr(define, "registry", dict(define.registry))
         make_toys()
         assert names("toy")
         yield

@@ -6,7 +6,6 @@ One definition serves the feedback in the notebook, the points in the gradebook 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
@@ -16,26 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.exercises.fixtures import Fixture
-from course_utils.exercises.observe import Trial
-
-# The modules that hold the exercises of each lesson; they are imported on first use.
-LESSONS = {
-    "00": "backpropagation",
-    "01": "recurrent",
-    "02": "gates",
-    "03": "autoencoders",
-    "04": "upsampling",
-    "05": "variational",
-    "06": "adversarial",
-    "07": "critics",
-    "08": "autoregressive",
-    "09": "attention",
-}
+from course_utils.boxed.fixtures import Fixture
+from course_utils.boxed.observe import Trial
 
 MINIMUM_TRIALS = 25
 AUTOGRAD = ("torch.autograd", "torch.func", "Tensor.backward")  # forbidden where a gradient is to be derived by hand
-_registry: dict[str, Definition] = {}
+registry: dict[str, Definition] = {}  # filled by importing the modules of `lessons`; `catalogue` does that
 
 
 @dataclass(frozen=True)
@@ -192,27 +177,13 @@ def define(
 
     def register(reference: Callable) -> Definition:
         name = reference.__name__
-        if name in _registry and _registry[name].reference.__code__ != reference.__code__:
+        if name in registry and registry[name].reference.__code__ != reference.__code__:
             raise ValueError(f"there are two exercises called {name}")
         names = (outputs,) if isinstance(outputs, str) else outputs
-        _registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh, updates, forbidden)
-        return _registry[name]
+        registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh, updates, forbidden)
+        return registry[name]
 
     return register
-
-
-def definition(name: str) -> Definition:
-    """The exercise of that name. Raises KeyError with the known names."""
-    _load()
-    if name not in _registry:
-        raise KeyError(f"there is no exercise called {name!r}; there are: {', '.join(names())}")
-    return _registry[name]
-
-
-def names(lesson: str | None = None) -> list[str]:
-    """The names of all exercises, or of one lesson's ("00" or "0"), in the order in which lessons present them."""
-    _load()
-    return [d.name for d in _registry.values() if lesson is None or d.lesson == lesson.zfill(2)]
 
 
 def place(value: Any, dtype: torch.dtype, device: torch.device | str) -> Any:
@@ -224,8 +195,3 @@ def place(value: Any, dtype: torch.dtype, device: torch.device | str) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(place(v, dtype, device) for v in value)
     return value
-
-
-def _load() -> None:
-    for module in LESSONS.values():
-        importlib.import_module(f"course_utils.exercises.{module}")

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.exercises.define import Claim, Definition, Mistake, definition
+from course_utils.boxed.fixtures import Fixture
+from course_utils.boxed.observe import GRADIENT, STATE, TIME_LIMIT, Observation, Trial, describe, observe
+from course_utils.exercises.catalogue import definition
+from course_utils.exercises.define import Claim, Definition, Mistake
 from course_utils.exercises.diagnose import FLOOR, TOLERANCE, Pair, close, explain, not_finite
-from course_utils.exercises.fixtures import Fixture
-from course_utils.exercises.observe import GRADIENT, STATE, TIME_LIMIT, Observation, Trial, describe, observe
 
 TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
 REFERENCE_LIMIT = 60.0  # seconds for one call of a reference, which takes milliseconds: beyond, the machine stood still

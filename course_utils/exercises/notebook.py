@@ -6,30 +6,22 @@ import contextlib
 import html
 import inspect
 import os
-import re
 import secrets
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from course_utils.exercises.observe import observe
+from course_utils import display, runtime
+from course_utils.boxed.observe import observe
+from course_utils.exercises.catalogue import definition, names
+from course_utils.exercises.define import Definition
+from course_utils.exercises.forbidden import calls, remark
+from course_utils.exercises.judge import Outcome, check
 
 MARKS = {"right": "✔", "needs_review": "✎", "diagnosed": "✘", "wrong": "✘", "error": "✘", "not attempted": "…"}
-COLOURS = {"✔": "#0b7a4b", "✎": "#8a5200", "✘": "#b3261e", "…": "#5f6368"}
+COLOURS = {"✔": display.RIGHT, "✎": display.NEARLY, "✘": display.WRONG, "…": display.OPEN}
 WORDS = {"needs_review": "a person decides", "diagnosed": "not yet right", "wrong": "not yet right"}
 SLOW = 10  # a right answer more than this many times slower than the reference is not used further on
-
-
-def trusted_part_is_installed() -> bool:
-    """False inside a grading box, where the definitions of the exercises are not mounted."""
-    try:
-        import course_utils.exercises.judge  # noqa: F401
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("course_utils."):
-            raise
-        return False
-    return True
 
 
 class Exercise:
@@ -41,21 +33,14 @@ class Exercise:
     """
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, Any] = {}
+        self.outcomes: dict[str, Outcome] = {}
         self._hints_shown: dict[str, int] = {}
-        self.device: Any = "cpu"
 
     def __call__(self, function: Callable) -> Callable:
         """Judge `function`, show the verdict, and return what its name shall mean from here on."""
-        if not trusted_part_is_installed():
-            return function
-        from course_utils.exercises.define import definition
-        from course_utils.exercises.forbidden import calls, remark
-        from course_utils.exercises.judge import check
-
         name = getattr(function, "__name__", repr(function))
         exercise = definition(name)
-        outcome = check(name, function, seed=secrets.randbits(31), device=self.device)
+        outcome = check(name, function, seed=secrets.randbits(31), device=runtime.session_device())
         message, bound = outcome.message, exercise.reference
         if outcome.status == "right":
             slower = _slowdown(function, exercise)
@@ -84,10 +69,6 @@ class Exercise:
 
     def summary(self) -> None:
         """Show a table of the exercises of the lessons at hand: what is done, and the points."""
-        if not trusted_part_is_installed():
-            return
-        from course_utils.exercises.define import definition, names
-
         lessons = sorted({definition(name).lesson for name in self.outcomes})
         rows, earned, total = [], 0, 0
         for name in (n for lesson in lessons for n in names(lesson)):
@@ -125,27 +106,21 @@ def solution(function: Callable | str) -> None:
     if os.environ.get("COURSE_SOLUTIONS", "on").lower() in ("off", "0", "no"):
         show("Solutions are switched off here (COURSE_SOLUTIONS=off). Try `hint(...)`.")
         return
-    definition = _definition_of(function)
-    if definition is None:
+    exercise = _definition_of(function)
+    if exercise is None:
         return
-    source = definition.source()
-    _show({"text/plain": source, "text/markdown": f"```python\n{source}```"})
+    source = exercise.source()
+    display.show({"text/plain": source, "text/markdown": f"```python\n{source}```"})
 
 
 def show(text: str) -> None:
     """Display one line of feedback as plain text and as HTML, with `code` and the mark's colour."""
     mark = text[:1] if text[:1] in COLOURS else ""
-    body = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text[len(mark) :].strip(), quote=False))
+    body = display.code_as_html(text[len(mark) :].strip())
     lines = "<br>".join(line.replace("    ", "&emsp;&emsp;") for line in body.split("\n"))
     colour = COLOURS.get(mark, "inherit")
     page = f'<div style="margin:4px 0"><span style="color:{colour};font-weight:bold">{mark}</span> {lines}</div>'
-    _show({"text/plain": text, "text/html": page})
-
-
-def _show(bundle: dict[str, Any]) -> None:
-    from course_utils import runtime
-
-    runtime.show(bundle)
+    display.show({"text/plain": text, "text/html": page})
 
 
 def _show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -159,7 +134,7 @@ def _show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
         for row in rows
     )
-    _show({"text/plain": plain, "text/html": f"<table><tr>{head}</tr>{body}</table>"})
+    display.show({"text/plain": plain, "text/html": f"<table><tr>{head}</tr>{body}</table>"})
 
 
 def _cells(function: Callable) -> list[str]:
@@ -172,20 +147,15 @@ def _cells(function: Callable) -> list[str]:
     return cells
 
 
-def _definition_of(function: Callable | str) -> Any:
+def _definition_of(function: Callable | str) -> Definition | None:
     name = function if isinstance(function, str) else getattr(function, "__name__", "")
-    if not trusted_part_is_installed():
-        print("Hints and solutions are not installed here.")
-        return None
-    from course_utils.exercises.define import definition, names
-
     if name not in names():
         show(f"There is no exercise called `{name}`. Pass the exercise itself, as in `hint({names()[0]})`.")
         return None
     return definition(name)
 
 
-def _slowdown(function: Callable, definition: Any) -> float:
+def _slowdown(function: Callable, definition: Definition) -> float:
     """How many times longer than the reference the answer takes at the lesson's own size (1.0 if unknown)."""
     trial = definition.typical_trial(seed=0)
     if trial is None:

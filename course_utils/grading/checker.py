@@ -19,11 +19,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from course_utils.boxed import wire
+from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial
 from course_utils.exercises import forbidden
-from course_utils.exercises.define import Definition, definition
+from course_utils.exercises.catalogue import definition
+from course_utils.exercises.define import Definition
 from course_utils.exercises.judge import ADVICE, TOTAL_LIMIT, Outcome, judge
-from course_utils.exercises.observe import TIME_LIMIT, Failure, Observation, Trial
-from course_utils.grading import wire
 from course_utils.grading.submissions import printable
 
 START_LIMIT = 40.0  # seconds until a box has run a notebook's definitions

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_utils.errors import CourseError
+from course_utils.files import write_text
 from course_utils.grading.reports import EXCEL, csv_text, safe_cell
 from course_utils.grading.submissions import printable
-from course_utils.notebook_files import CourseError, write_text
 
 NAME = "decisions.csv"  # in the folder of the reports
 COLUMNS = ("student", "file", "key", "exercise", "maximum", "points", "reason")

@@ -21,12 +21,12 @@ from typing import Annotated, Any
 
 import typer
 
-from course_utils import notebook_files
-from course_utils.cli import user_errors
-from course_utils.exercises.define import definition, names
+from course_utils.command.cli import user_errors
+from course_utils.exercises.catalogue import definition, names
+from course_utils.files import write_text
 from course_utils.grading.reports import csv_text
 from course_utils.grading.submissions import printable
-from course_utils.notebook_files import write_text
+from course_utils.notebooks import find, ipynb, solve
 
 LESSON = "02"
 DEADLINE = "2026-05-31T23:59:00+00:00"
@@ -167,23 +167,23 @@ def _notebook(answers: dict[str, str], before: str = "", after: str = "") -> byt
 
     An answer of "" leaves the exercise as it was handed out.
     """
-    root = notebook_files.find_root()
-    (lesson,) = notebook_files.find_lessons([LESSON], root)
-    notebook = notebook_files.read(lesson.path)
+    root = find.find_root()
+    (lesson,) = find.find_lessons([LESSON], root)
+    notebook = ipynb.read(lesson.path)
     template = next(cell for cell in notebook.cells if cell.cell_type == "code")
     for cell in notebook.cells:
-        function = notebook_files.exercise_function(cell)
+        function = ipynb.exercise_function(cell)
         answer = answers.get(function.name, reference(function.name)) if function else ""
         if function and answer:
-            cell.source = notebook_files.replace_function(cell.source, function, answer)
+            cell.source = solve.replace_function(cell.source, function, answer)
     for place, source in ((0, before), (len(notebook.cells) + 1, after)):
         if source:
             extra = copy.deepcopy(template)
             extra.update(source=textwrap.dedent(source).strip(), id=f"demo-{place}")
             extra.metadata.clear()
             notebook.cells.insert(place, extra)
-    notebook_files.clear_outputs(notebook)
-    return notebook_files.to_text(notebook).encode()
+    ipynb.clear_outputs(notebook)
+    return ipynb.to_text(notebook).encode()
 
 
 # -- the twelve --------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ builtins.all = lambda *a: True
 BURGLARY = """
 import gc, importlib, pathlib, sys
 try:
-    from course_utils.exercises.define import definition
+    from course_utils.exercises.catalogue import definition
     return definition("{name}").reference(*{arguments})
 except Exception:
     pass

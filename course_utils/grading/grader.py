@@ -31,11 +31,13 @@ import filelock
 import safetensors
 import torch
 
-from course_utils import results as recorded
-from course_utils.exercises.define import definition
+from course_utils.command import results as recorded
+from course_utils.errors import CourseError
+from course_utils.exercises.catalogue import definition
+from course_utils.files import write_text
 from course_utils.grading import checker, decisions, pages, reports
 from course_utils.grading.submissions import Collection, Entry, Submission, collect, printable
-from course_utils.notebook_files import CourseError, find_root, write_text
+from course_utils.notebooks.find import find_root
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -183,7 +185,7 @@ def run_and_report(
 
 def real_box() -> AbstractContextManager[Any]:
     """A box with the ordinary limits."""
-    from course_utils.grading.box import Box, Limits
+    from course_utils.grading.sandbox.box import Box, Limits
 
     return Box(Limits())
 
@@ -237,9 +239,9 @@ def package_versions() -> str:
 def exercise_fingerprint() -> str:
     """A hash of all code on which points depend: the exercises, and what grades them; and of its packages' versions."""
     here = Path(__file__).resolve().parent
-    graders = "grader submissions checker wire inside extract box layout cgroup processes seccomp"
-    paths = [here / f"{name}.py" for name in graders.split()]
-    paths += sorted((here.parent / "exercises").glob("*.py"))
+    paths = [here / f"{name}.py" for name in ("grader", "submissions", "checker")]
+    for folder in (here / "sandbox", here.parent / "boxed", here.parent / "exercises"):
+        paths += sorted(folder.rglob("*.py"))
     digest = hashlib.sha256(package_versions().encode())
     for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -600,9 +602,9 @@ def require_fit(needs: Needs) -> None:
             "on both and start the workers again."
         )
     if needs.boxes:
-        from course_utils.grading import probe
+        from course_utils.grading.sandbox import tightness
 
-        probe.require()
+        tightness.require()
 
 
 def _unfit(error: BaseException) -> CourseError:

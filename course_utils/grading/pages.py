@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from course_utils import notebook_files
+from course_utils import errors
 from course_utils.grading.submissions import printable, spoken
+from course_utils.notebooks import find, ipynb
 
 if TYPE_CHECKING:
     from course_utils.grading.reports import Student
@@ -114,12 +115,12 @@ def places(lessons: Iterable[str]) -> dict[str, Place]:
     """Where to read about the exercises of these lessons, by name; empty where the notebooks are not at hand."""
     found: dict[str, Place] = {}
     try:
-        existing = notebook_files.lessons(notebook_files.find_root())
+        existing = find.lessons(find.find_root())
         wanted = set(lessons)
         for lesson in existing:
             if lesson.number in wanted:
-                found |= _places(notebook_files.read(lesson.path), lesson.title)
-    except notebook_files.CourseError:
+                found |= _places(ipynb.read(lesson.path), lesson.title)
+    except errors.CourseError:
         return found
     return found
 
@@ -131,7 +132,7 @@ def _places(notebook: Any, title: str) -> dict[str, Place]:
             for level, text in re.findall(r"^(##+) +(.+)$", cell.source, re.MULTILINE):
                 section, heading = (text, "") if level == "##" else (section, text)
             continue
-        name = notebook_files.exercise_name(cell)
+        name = ipynb.exercise_name(cell)
         if name:
             found[name] = Place(title, section, heading)
     return found

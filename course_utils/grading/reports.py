@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_utils.errors import CourseError
+from course_utils.files import write_bytes, write_text
 from course_utils.grading import pages
 from course_utils.grading.submissions import printable
-from course_utils.notebook_files import CourseError, write_bytes, write_text
 
 VERSION = 1  # of the result files
 FIELDS = {

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from course_utils.notebook_files import CourseError
+from course_utils.errors import CourseError
 
 FILE_LIMIT = 30_000_000  # bytes of one notebook; figures among its outputs included
 VALUE_LIMIT = 2_000_000  # values in its JSON, counted by its punctuation: parsed, each takes some hundred bytes

@@ -136,7 +136,7 @@ FILES = {
     ),
     "syntax error in one cell": (
         "only that exercise is lost",
-        "inside::test_a_syntax_error_is_told_with_its_line",
+        "serve::test_a_syntax_error_is_told_with_its_line",
         "extract::test_a_cell_that_cannot_be_read_is_lost_alone_and_soon",
     ),
     "thousands of ?, very deep expressions": (
@@ -153,7 +153,7 @@ BEHAVIOUR = {
         "box::test_time_is_bounded_whatever_the_program_ignores",
         "box::test_processor_time_of_all_processes_together_is_bounded",
         "attacks::test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process",
-        "inside::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
+        "serve::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
     ),
     "answers that dribble in": (
         "the boxes of a submission have a time limit together",
@@ -200,7 +200,7 @@ BEHAVIOUR = {
     "huge output": (
         "capped",
         "box::test_8_output_is_capped_while_it_streams",
-        "inside::test_floods_of_output_never_reach_the_protocol",
+        "serve::test_floods_of_output_never_reach_the_protocol",
     ),
     "endless output": (
         "capped, and the time limit",
@@ -213,7 +213,7 @@ BEHAVIOUR = {
     ),
     "global torch state: default dtype, seed, threads, grad mode": (
         "no effect on the next exercise",
-        "inside::test_global_state_does_not_reach_the_next_exercise",
+        "serve::test_global_state_does_not_reach_the_next_exercise",
     ),
     "what a failing exercise leaves behind": (
         "the next one gets a fresh box",
@@ -308,7 +308,7 @@ FORGING = {
     "in-place change of inputs": (
         "no gain, and wrong even with the right result",
         "checker::test_changing_the_inputs_in_place_wins_nothing",
-        "inside::test_changed_inputs_are_the_box_s_own_copies",
+        "serve::test_changed_inputs_are_the_box_s_own_copies",
     ),
     "a call of another exercise that failed": (
         "needs_review: in the notebook the reference stood in for it",

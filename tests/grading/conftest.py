@@ -2,14 +2,14 @@
 
 import pytest
 
-from course_utils.grading import probe
-from course_utils.grading.layout import NoBox
+from course_utils.grading.sandbox import tightness
+from course_utils.grading.sandbox.mounts import NoBox
 
 
 @pytest.fixture(scope="session")
 def boxes():
     """Real boxes; skips where grading would refuse to start."""
     try:
-        probe.require()
+        tightness.require()
     except NoBox as error:
         pytest.skip(str(error))

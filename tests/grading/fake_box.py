@@ -3,8 +3,8 @@
 import os
 import threading
 
-from course_utils.exercises.observe import observe
-from course_utils.grading import wire
+from course_utils.boxed import wire
+from course_utils.boxed.observe import observe
 
 
 class Gone(KeyboardInterrupt):

@@ -14,10 +14,12 @@ import pytest
 import torch
 from test_box import box_is_possible, children, running  # noqa: F401 - the first is a fixture
 
-from course_utils.exercises.define import definition
-from course_utils.exercises.observe import observe
-from course_utils.grading import checker, demo, layout, submissions, wire
-from course_utils.grading.box import Box
+from course_utils.boxed import wire
+from course_utils.boxed.observe import observe
+from course_utils.exercises.catalogue import definition
+from course_utils.grading import checker, demo, submissions
+from course_utils.grading.sandbox import mounts
+from course_utils.grading.sandbox.box import Box
 
 SECRET = b"a secret of this test"
 RELU = definition("relu_backward").source()
@@ -258,7 +260,7 @@ SEARCH = """
 import gc, importlib, os, sys
 {planted}
 wanted = grad_output * (x > 0)
-for name in ("define", "judge", "backpropagation"):
+for name in ("define", "judge", "lessons.l00_backpropagation"):
     try:
         importlib.import_module("course_utils.exercises." + name)
         os._exit(42)
@@ -289,8 +291,8 @@ def found(planted="pass"):
 def test_nothing_in_the_process_tells_the_reference_or_the_right_result(monkeypatch):
     assert found().startswith("LookupError.")
     assert [found(planted) for planted in PLANTED] == ["status 42"] * 2
-    exercises = [f"exercises/{name}.py" for name in ("define", "judge", "diagnose", "backpropagation")]
-    monkeypatch.setattr(layout, "BOX_FILES", (*layout.BOX_FILES, *exercises))
+    everything = [str(path.relative_to(mounts.PACKAGE)) for path in mounts.PACKAGE.rglob("*.py")]
+    monkeypatch.setattr(mounts, "course_files", lambda: everything)
     assert found() == "status 42"
 
 

@@ -2,27 +2,23 @@
 
 import ast
 from functools import cache
-from pathlib import Path
 
 import pytest
 from cases import CASES, GROUPS
-from weakenings import WEAKENINGS
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+from weakenings import ROOT, WEAKENINGS, path_of
 
 
 @cache
 def functions(module):
     """The test functions of a module, by name."""
-    tree = ast.parse((HERE / f"test_{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def weakened_boxes():
     """The boxes in `test_box.py` that lack something."""
     found = {"Box"}
-    for node in ast.parse((HERE / "test_box.py").read_text(encoding="utf-8")).body:
+    for node in ast.parse(path_of("box").read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and found & {getattr(base, "id", "") for base in node.bases}:
             found.add(node.name)
     return found - {"Box"}

@@ -11,10 +11,12 @@ import pytest
 import torch
 from fake_box import FakeBox, Gone
 
-from course_utils.exercises import define, judge
+from course_utils.boxed import wire
+from course_utils.boxed.observe import Observation, observe
+from course_utils.exercises import judge
+from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.judge import ADVICE, check
-from course_utils.exercises.observe import Observation, observe
-from course_utils.grading import checker, wire
+from course_utils.grading import checker
 
 SECRET = b"a secret of this test"
 RELU = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0)"
@@ -23,7 +25,7 @@ IMPORT = "import torch\nfrom torch import nn"
 
 def source(name):
     """The reference as a student would have to write it, with what stands around it in its module."""
-    return define.definition(name).source()
+    return definition(name).source()
 
 
 def grade(cells, names, student="ann", secret=SECRET, boxes=None, **options):
@@ -102,8 +104,8 @@ def test_the_same_submission_gets_the_same_result_twice():
 
 
 def forge_right_values_of_other_inputs(trial, candidate, count):
-    other = define.definition(trial.exercise).trials(12345)[count - 1]
-    return wire.observation_to_wire(observe(define.definition(trial.exercise).reference, other))
+    other = definition(trial.exercise).trials(12345)[count - 1]
+    return wire.observation_to_wire(observe(definition(trial.exercise).reference, other))
 
 
 def forge_outcome(trial, candidate, count):
@@ -115,7 +117,7 @@ def forge_empty(trial, candidate, count):
 
 
 def forge_subset(trial, candidate, count):
-    seen = observe(define.definition(trial.exercise).reference, trial)
+    seen = observe(definition(trial.exercise).reference, trial)
     seen.outputs = dict(list(seen.outputs.items())[:-1])
     return wire.observation_to_wire(seen)
 
@@ -237,7 +239,7 @@ def test_changing_the_inputs_in_place_wins_nothing(body):
 
 def test_two_frames_for_one_trial_win_nothing():
     def twice(trial, candidate, count):
-        first = wire.pack(*wire.observation_to_wire(observe(define.definition(trial.exercise).reference, trial)))
+        first = wire.pack(*wire.observation_to_wire(observe(definition(trial.exercise).reference, trial)))
         return (len(first).to_bytes(4, "big") + first) * 2
 
     mark = only(grade([RELU], ["relu_backward"], answer=twice)[0])
@@ -245,7 +247,7 @@ def test_two_frames_for_one_trial_win_nothing():
 
 
 def test_right_on_too_few_trials_is_not_right():
-    exercise = define.definition("relu_backward")
+    exercise = definition("relu_backward")
     trials = checker.hidden_trials(exercise, SECRET, "ann")
     seen = [observe(exercise.reference, trial) for trial in trials[:-1]]
     session = checker._Session([RELU], ["relu_backward"], FakeBox)
@@ -376,7 +378,7 @@ def own_line(trial, candidate, count):
 
 def test_a_named_mistake_keeps_its_sentence_with_its_numbers():
     for name in ("relu_backward", "lstm_gates", "kl_to_standard_normal"):
-        exercise = define.definition(name)
+        exercise = definition(name)
         for mistake in exercise.mistakes.values():
             outcome = check(name, mistake.function)
             assert checker.message_for(exercise, outcome, set()) == outcome.message
@@ -445,11 +447,11 @@ def test_calls_elsewhere_in_the_notebook_are_no_part_of_an_answer():
 
 def test_the_reference_of_every_exercise_is_right_across_the_wire():
     def reference(trial, candidate, count):
-        return wire.observation_to_wire(observe(define.definition(trial.exercise).reference, trial))
+        return wire.observation_to_wire(observe(definition(trial.exercise).reference, trial))
 
-    names = define.names()
-    result, _ = grade([f"def {name}(): pass" for name in names], names, answer=reference)
-    assert {mark["name"]: mark["status"] for mark in result["exercises"]} == dict.fromkeys(names, "right")
+    every = names()
+    result, _ = grade([f"def {name}(): pass" for name in every], every, answer=reference)
+    assert {mark["name"]: mark["status"] for mark in result["exercises"]} == dict.fromkeys(every, "right")
     assert result["status"] == "graded"
 
 
@@ -462,7 +464,7 @@ def test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_poi
         return grad_output * (x > 0)
 
     monkeypatch.setattr(judge, "REFERENCE_LIMIT", 0.1)
-    monkeypatch.setattr(define.definition("relu_backward"), "reference", interrupted)
+    monkeypatch.setattr(definition("relu_backward"), "reference", interrupted)
     result, _ = grade([RELU], ["relu_backward"])
     assert (result["status"], only(result)["status"]) == ("needs_review", "needs_review")
 
@@ -472,9 +474,9 @@ def test_a_result_that_is_far_too_large_is_not_computed_with(monkeypatch):
     asked = []
     claims = {
         key: replace(claim, holds=lambda *_, key=key: asked.append(key))
-        for key, claim in define.definition("adding_problem").claims.items()
+        for key, claim in definition("adding_problem").claims.items()
     }
-    monkeypatch.setattr(define.definition("adding_problem"), "claims", claims)
+    monkeypatch.setattr(definition("adding_problem"), "claims", claims)
     for rows, looked_at in ((600, True), (30_000, False)):
         asked.clear()
         code = f"def adding_problem(batch, length, generator):\n    return torch.ones(batch, length, 2), torch.ones({rows}, 1)"

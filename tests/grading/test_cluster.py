@@ -31,7 +31,7 @@ from test_submissions import notebook
 
 from course_utils.grading import grader
 from course_utils.grading.grader import GradingError, run
-from course_utils.grading.layout import NoBox
+from course_utils.grading.sandbox.mounts import NoBox
 
 ROOT = Path(grader.__file__).parents[2]
 
@@ -181,9 +181,7 @@ def test_a_grader_that_is_killed_leaves_no_process_and_whole_files_and_another_c
     folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(4)})
     out, below = tmp_path / "out", []
     command = ["grade", folder, "--out", out, "--exercise", NAMES[0], "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "course_utils.cli", *map(str, command)], stdout=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-m", "course_utils", *map(str, command)], stdout=subprocess.DEVNULL)
 
     def in_the_midst():
         below[:] = psutil.Process(process.pid).children(recursive=True)
@@ -250,7 +248,7 @@ def test_a_run_whose_scheduler_or_last_worker_is_gone_says_so_and_is_resumed(alo
 
 def test_a_worker_with_another_version_is_refused_by_name(alone, tmp_path):
     shutil.copytree(ROOT / "course_utils", tmp_path / "other" / "course_utils")
-    with open(tmp_path / "other" / "course_utils" / "exercises" / "gates.py", "a") as file:
+    with open(tmp_path / "other" / "course_utils" / "exercises" / "lessons" / "l02_lstm_gates.py", "a") as file:
         file.write("# changed")
     alone.worker(first=str(tmp_path / "other"))
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))

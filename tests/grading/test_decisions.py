@@ -5,8 +5,8 @@ import csv
 
 import pytest
 
+from course_utils.errors import CourseError
 from course_utils.grading import decisions, pages
-from course_utils.notebook_files import CourseError
 
 
 def mark(name, status, points=0):

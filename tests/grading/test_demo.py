@@ -8,7 +8,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from course_utils.exercises.define import definition, names
+from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import check
 from course_utils.grading import demo, submissions

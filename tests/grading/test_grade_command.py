@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from course_utils.cli import app
+from course_utils.command.cli import app
 from course_utils.grading import demo, grader
 
 

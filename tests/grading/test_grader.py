@@ -245,7 +245,7 @@ def test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later(tmp_path, mon
 
     with monkeypatch.context() as patch:
         if place == "replace":
-            patch.setattr("course_utils.notebook_files.os.replace", full)
+            patch.setattr("course_utils.files.os.replace", full)
         else:
             text = grader.write_text
             patch.setattr(
@@ -453,11 +453,11 @@ def test_the_course_version_says_which_commit_the_exercises_are_of():
 
 def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
     package = Path(grader.__file__).parents[1]
-    for folder in ("exercises", "grading"):
+    for folder in ("boxed", "exercises", "grading"):
         shutil.copytree(package / folder, tmp_path / folder)
     monkeypatch.setattr(grader, "__file__", str(tmp_path / "grading" / "grader.py"))
     as_it_is = grader.exercise_fingerprint()
-    (tmp_path / "exercises" / "gates.py").write_text("x = 1")
+    (tmp_path / "exercises" / "lessons" / "l02_lstm_gates.py").write_text("x = 1")
     other_exercise = grader.exercise_fingerprint()
     (tmp_path / "grading" / "checker.py").write_text("x = 1")
     assert len({as_it_is, other_exercise, grader.exercise_fingerprint()}) == 3
@@ -472,7 +472,7 @@ def test_the_fingerprint_follows_the_packages(monkeypatch):
 def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(boxes, tmp_path):
     thief = (
         "def relu_backward(x, grad_output):\n"
-        "    from course_utils.exercises.backpropagation import relu_backward as reference\n"
+        "    from course_utils.exercises.lessons.l00_backpropagation import relu_backward as reference\n"
         "    return reference(x, grad_output)"
     )
     folder = hand_in(tmp_path / "in", ann=notebook("from google.colab import drive", RIGHT), ben=notebook(thief))

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from course_utils.errors import CourseError
 from course_utils.grading import pages, reports
-from course_utils.notebook_files import CourseError
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -308,9 +308,9 @@ def test_an_unreadable_file_is_said_once_with_what_to_do():
 
 
 def test_every_exercise_has_a_place_in_its_lesson():
-    from course_utils.exercises.define import LESSONS, names
+    from course_utils.exercises.catalogue import lesson_numbers, names
 
-    found = pages.places(LESSONS)
+    found = pages.places(lesson_numbers())
     assert set(found) == set(names())
     assert all(place.section and place.lesson for place in found.values())
 

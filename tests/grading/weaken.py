@@ -20,10 +20,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from weakenings import WEAKENINGS, Weakening
+from weakenings import ROOT, WEAKENINGS, Weakening, path_of
 
-ROOT = Path(__file__).parents[2]
-COPIED = ("course_utils", "notebooks", "tests/grading", "pyproject.toml")
+COPIED = ("course_utils", "notebooks", "tests", "pyproject.toml")
 SECONDS = 100.0  # for one run of pytest; all tests together, once, get more
 
 
@@ -66,7 +65,7 @@ def unweakened(copy: Path, tests: list[str]) -> dict[str, str]:
     lines = pytest(copy, tests, SECONDS * 10)[1].splitlines()
     found = {}
     for test in tests:
-        known = re.compile(rf"(PASSED|FAILED|ERROR) {re.escape(path_of(test))}(?=\[| |$)")
+        known = re.compile(rf"(PASSED|FAILED|ERROR) {re.escape(called(test))}(?=\[| |$)")
         said = {match[1] for match in map(known.match, lines) if match}
         found[test] = "" if said == {"PASSED"} else "UNSOUND"
     seconds = time.monotonic() - start
@@ -94,7 +93,7 @@ def weakened(copy: Path, one: Weakening) -> str:
 def pytest(copy: Path, tests: list[str], seconds: float) -> tuple[int, str]:
     """The exit status and the output of these tests, run in the copy; -1 where they take too long."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "-p", "no:cacheprovider", *map(path_of, tests)]
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "-p", "no:cacheprovider", *map(called, tests)]
     if len(tests) == 1:
         command.append("-x")
     try:
@@ -104,10 +103,10 @@ def pytest(copy: Path, tests: list[str], seconds: float) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def path_of(test: str) -> str:
+def called(test: str) -> str:
     """What pytest calls a test."""
     module, _, name = test.partition("::")
-    return f"tests/grading/test_{module}.py::{name}"
+    return f"{path_of(module).relative_to(ROOT)}::{name}"
 
 
 if __name__ == "__main__":

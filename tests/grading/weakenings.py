@@ -7,6 +7,15 @@ parameters), and pairs of a text that stands once in the file and what replaces 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def path_of(module: str) -> Path:
+    """The file of a module of tests, wherever it stands below `tests`: test names in `cases.py` begin with `module::`."""
+    (path,) = (ROOT / "tests").rglob(f"test_{module}.py")
+    return path
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ def _weaken(module: str, *entries: tuple[str, str, *tuple[tuple[str, str], ...]]
 
 
 _weaken(
-    "grading/box",
+    "grading/sandbox/box",
     (
         "1 root outside the box",
         "box::test_1_root_is_given_up_outside_too",
@@ -150,11 +159,11 @@ _weaken(
     ),
 )
 _weaken(
-    "grading/layout",
+    "grading/sandbox/mounts",
     (
         "6 references among what is mounted",
         "box::test_6_the_references_are_not_on_the_box_s_disk",
-        ('"exercises/fixtures.py",', '"exercises/fixtures.py", "exercises/gates.py",'),
+        ('return ["__init__.py", ', 'return ["__init__.py", "exercises/lessons/l02_lstm_gates.py", '),
     ),
     (
         "6 references among what is mounted",
@@ -165,8 +174,8 @@ _weaken(
         "walking frames, gc or the disk for the reference or the expected values",
         "grader::test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing",
         (
-            '"exercises/fixtures.py",',
-            '"exercises/fixtures.py", *(f"exercises/{n}.py" for n in ("define", "diagnose", "judge", "backpropagation")),',
+            'return ["__init__.py", *(f"boxed/{path.name}" for path in sorted((PACKAGE / "boxed").glob("*.py")))]',
+            'return [str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")]',
         ),
     ),
     (
@@ -181,7 +190,7 @@ _weaken(
     ),
 )
 _weaken(
-    "grading/processes",
+    "grading/sandbox/processes",
     (
         "5 memory of many processes",
         "box::test_5_what_processes_share_counts_once",
@@ -189,7 +198,7 @@ _weaken(
     ),
 )
 _weaken(
-    "grading/seccomp",
+    "grading/sandbox/seccomp",
     (
         "10 no box can be made",
         "box::test_10_without_a_filter_of_system_calls_nothing_runs",
@@ -200,7 +209,7 @@ _weaken(
     ),
 )
 _weaken(
-    "grading/probe",
+    "grading/sandbox/tightness",
     (
         "10 no box can be made",
         "box::test_a_leaky_box_is_not_graded_in",
@@ -208,7 +217,7 @@ _weaken(
     ),
 )
 _weaken(
-    "doctor",
+    "command/doctor",
     (
         "10 no box can be made",
         "box::test_10_the_doctor_says_so_with_the_remedy",
@@ -216,56 +225,56 @@ _weaken(
     ),
 )
 _weaken(
-    "grading/inside",
+    "boxed/serve",
     (
         "syntax error in one cell",
-        "inside::test_a_syntax_error_is_told_with_its_line",
+        "serve::test_a_syntax_error_is_told_with_its_line",
         ("if program.lost:", "if False:"),
     ),
 )
 _weaken(
-    "exercises/observe",
+    "boxed/observe",
     (
         "huge output",
-        "inside::test_floods_of_output_never_reach_the_protocol[print]",
+        "serve::test_floods_of_output_never_reach_the_protocol[print]",
         ("contextlib.redirect_stdout(printed)", "contextlib.nullcontext()"),
     ),
     (
         "endless loop, sleep, signals ignored",
-        "inside::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
+        "serve::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
         ("with _settings_kept(), _deadline(time_limit):", "with _settings_kept():"),
     ),
     (
         "global torch state: default dtype, seed, threads, grad mode",
-        "inside::test_global_state_does_not_reach_the_next_exercise[dtype]",
+        "serve::test_global_state_does_not_reach_the_next_exercise[dtype]",
         ("(torch.get_default_dtype, torch.set_default_dtype),", ""),
     ),
     (
         "global torch state: default dtype, seed, threads, grad mode",
-        "inside::test_global_state_does_not_reach_the_next_exercise[grad mode]",
+        "serve::test_global_state_does_not_reach_the_next_exercise[grad mode]",
         ("torch.set_grad_enabled(True)", "pass"),
         ("(torch.is_grad_enabled, torch.set_grad_enabled),", ""),
     ),
     (
         "global torch state: default dtype, seed, threads, grad mode",
-        "inside::test_global_state_does_not_reach_the_next_exercise[threads]",
+        "serve::test_global_state_does_not_reach_the_next_exercise[threads]",
         ("torch.set_num_threads(1)", "pass"),
         ("(torch.get_num_threads, torch.set_num_threads),", ""),
     ),
     (
         "global torch state: default dtype, seed, threads, grad mode",
-        "inside::test_global_state_does_not_reach_the_next_exercise[seed of torch]",
+        "serve::test_global_state_does_not_reach_the_next_exercise[seed of torch]",
         ("torch.default_generator.manual_seed(seed)", "pass"),
         ("with _settings_kept(), torch.random.fork_rng(devices=devices):", "with _settings_kept():"),
     ),
     (
         "in-place change of inputs",
-        "inside::test_changed_inputs_are_the_box_s_own_copies",
+        "serve::test_changed_inputs_are_the_box_s_own_copies",
         ("tuple(name for name in passed if _differs(before[name], passed[name]))", "()"),
     ),
 )
 _weaken(
-    "grading/extract",
+    "boxed/extract",
     (
         "9 a global statement fails",
         "box::test_9_a_failing_statement_does_not_lose_the_definitions_after_it",
@@ -470,7 +479,7 @@ _weaken(
     ),
 )
 _weaken(
-    "grading/wire",
+    "boxed/wire",
     (
         "patched torch.allclose, __eq__, builtins, import hooks",
         "wire::test_anything_else_arrives_as_the_name_of_its_type",
@@ -806,15 +815,15 @@ _weaken(
     ),
 )
 _weaken(
-    "notebook_files",
+    "files",
     (
         "disk full",
         "grader::test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later",
-        ("Path(temporary).unlink(missing_ok=True)", "pass"),
+        ("temporary.unlink(missing_ok=True)", "pass"),
     ),
     (
         "disk full",
         "grader::test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file",
-        ('with os.fdopen(handle, "wb") as file:', 'with path.open("wb") as file:'),
+        ("temporary.write_bytes(content)", "path.write_bytes(content)"),
     ),
 )

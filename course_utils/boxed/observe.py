@@ -1,0 +1,420 @@
+"""Call a candidate on one trial and write down everything it did.
+
+This is the half of an exercise that may run beside untrusted code (see `CONTRIBUTING.md`): it knows neither
+references nor mistakes nor expected values, and imports nothing that does. A `Trial` says what to call the
+candidate with and what to look at; an `Observation` is the record: values, gradients, changed arguments,
+shared memory, what was printed, or the exception with the candidate's own line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import inspect
+import io
+import linecache
+import random
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_utils.boxed.fixtures import Fixture
+
+TIME_LIMIT = 3.0  # seconds for one call of a candidate
+GRADIENT = "gradient with respect to "  # how the gradients among the outputs are named
+STATE = "after the call, "  # how the parameters, buffers and left-over gradients of networks are named there
+KEPT_OUTPUT = 4_000  # characters of a candidate's printing that are kept
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call of an exercise.
+
+    `arguments` maps parameter names, in order, to tensors, numbers, lists of these, or `Fixture`s. `outputs`
+    names the results. `gradients` lists the arguments for which the gradient of a fixed random projection of
+    all results is recorded too; a network stands for all its parameters. `updates` lists the networks whose own
+    gradients may change. `label` names an edge case ("" for an ordinary one).
+    """
+
+    exercise: str
+    arguments: dict[str, Any]
+    outputs: tuple[str, ...]
+    gradients: tuple[str, ...] = ()
+    label: str = ""
+    seed: int = 0
+    updates: tuple[str, ...] = ()
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether there are networks, or optimisers of networks, among the arguments."""
+        return any(isinstance(value, Fixture) and value.has_state for value in self.arguments.values())
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception as the student should see it: its kind, its message, and the line of the student's code."""
+
+    kind: str
+    parents: tuple[str, ...]
+    message: str
+    line_number: int | None
+    line: str
+
+
+@dataclass
+class Observation:
+    """What one call did. `event` is "returned", "raised", "timed out" or "not attempted".
+
+    `outputs` maps names to leaves (tensors, numbers, strings, None …): results first, then what became of networks
+    among the arguments ("after the call, …"), then "gradient with respect to …". `structure` describes the result's
+    type, e.g. "(tensor, [tensor, tensor])". `dtype` is float32 where an argument is: what follows from it, a plain
+    number too, is no more exact than that.
+    """
+
+    event: str
+    outputs: dict[str, Any] = field(default_factory=dict)
+    structure: str = ""
+    dtype: torch.dtype = torch.float64
+    failure: Failure | None = None
+    changed: tuple[str, ...] = ()
+    shared: dict[str, str] = field(default_factory=dict)
+    printed: str = ""
+    seconds: float = 0.0
+
+
+def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -> Observation:
+    """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
+    anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
+    """
+    _warm_up(trial.has_networks)
+    printed = _Tail()
+    with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed):
+        leaves, passed = _arguments(trial)
+        before = {name: _snapshot(value) for name, value in passed.items()}
+        start = time.perf_counter()
+        try:
+            _bind(candidate, passed)
+            with _settings_kept(), _deadline(time_limit):
+                start = time.perf_counter()
+                result = candidate(*passed.values())
+                seconds = time.perf_counter() - start
+            record = Observation("returned", structure=describe(result), dtype=precision(trial))
+            _flatten(result, trial.outputs, record.outputs)
+            record.shared = _shared_memory(record.outputs, passed)
+            record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
+            _record_states(record.outputs, trial, passed)
+            if trial.gradients:
+                _differentiate(record.outputs, leaves, trial)
+            record.outputs = {
+                name: value.detach().clone() if isinstance(value, Tensor) else value
+                for name, value in record.outputs.items()
+            }
+        except _TimeLimit:
+            record, seconds = Observation("timed out"), time_limit
+        except KeyboardInterrupt:
+            raise
+        except NotImplementedError as error:
+            # torch raises NotImplementedError too, always with a message; a stub raises it bare.
+            seconds = time.perf_counter() - start
+            event = "raised" if _message(error) else "not attempted"
+            record = Observation(event, failure=_failure(error, candidate))
+        except BaseException as error:
+            seconds = time.perf_counter() - start
+            record = Observation("raised", failure=_failure(error, candidate))
+    record.printed, record.seconds = printed.text(), seconds
+    return record
+
+
+@functools.cache
+def _warm_up(networks: bool) -> None:
+    """What takes seconds once in a process must not be blamed on a candidate: the first gradient and, in exercises with
+    networks, the first one of several results, for which torch imports a large library."""
+    leaf = torch.ones(2, requires_grad=True)
+    given = torch.ones(2) if networks else None
+    torch.autograd.grad(leaf * 2 if networks else leaf.sum(), leaf, given)
+
+
+def describe(value: Any) -> str:
+    """The shape of a result in words: "tensor", "(tensor, tensor)", "[int, int]", "None"."""
+    if isinstance(value, Tensor):
+        return "tensor" if type(value) is Tensor else type(value).__name__
+    if isinstance(value, tuple):
+        return f"({', '.join(describe(v) for v in value)})"
+    if isinstance(value, list):
+        return f"[{', '.join(describe(v) for v in value)}]"
+    return "None" if value is None else type(value).__name__
+
+
+@contextlib.contextmanager
+def undisturbed(seed: int) -> Iterator[None]:
+    """Run with seeded global generators, grad mode on and a single thread; then restore these and the default dtype.
+
+    On tensors as small as an exercise's, a second thread only costs (on a busy machine, thousands of times over).
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with _settings_kept(), torch.random.fork_rng(devices=devices):
+            torch.default_generator.manual_seed(seed)
+            for device in devices:
+                torch.cuda.default_generators[device].manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            torch.set_grad_enabled(True)
+            torch.set_num_threads(1)
+            yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+
+
+@contextlib.contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Undo what the code inside does to torch's and Python's global settings."""
+    settings: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_default_device, _set_default_device),
+        (torch.is_grad_enabled, torch.set_grad_enabled),
+        (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+        (torch.get_num_threads, torch.set_num_threads),
+        (sys.getrecursionlimit, sys.setrecursionlimit),
+    ]
+    before = [get() for get, _ in settings]
+    try:
+        yield
+    finally:
+        for (get, set_), value in zip(settings, before, strict=True):
+            if get() != value:
+                set_(value)
+
+
+def _set_default_device(device: torch.device) -> None:
+    torch.set_default_device(None if device.type == "cpu" else device)
+
+
+class _TimeLimit(BaseException):
+    """Raised inside the candidate when its time is over; no `except Exception` of the student's swallows it."""
+
+
+@contextlib.contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """Raise `_TimeLimit` in this thread after `seconds`, or at the end if the candidate swallowed it.
+
+    Works on every platform, for Python-level loops.
+    """
+    thread, over, fired = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Event()
+    interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+    def watch() -> None:
+        wait = seconds
+        while not over.wait(wait):
+            fired.set()
+            interrupt(thread, ctypes.py_object(_TimeLimit))
+            wait = 0.2  # again, in case a bare `except:` swallowed it
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        try:
+            yield
+        finally:
+            over.set()  # the exception may arrive in this very line ...
+    finally:
+        over.set()  # ... and then the next one is still 0.2 seconds away
+        watcher.join()
+    if fired.is_set():  # this call also lets one arrive that is still on its way
+        raise _TimeLimit
+
+
+class WrongSignature(TypeError):  # noqa: N818 - its name is what a `Failure` reports
+    """The candidate does not take the exercise's arguments."""
+
+
+def _bind(candidate: Callable, passed: dict[str, Any]) -> None:
+    """Raise WrongSignature when the candidate does not take these arguments."""
+    try:
+        signature = inspect.signature(candidate)
+    except ValueError:  # something built in, which does not tell its parameters
+        return
+    try:
+        signature.bind(*passed.values())
+    except TypeError as error:
+        raise WrongSignature(str(error)) from None
+
+
+@contextlib.contextmanager
+def _called_by_its_own_name(candidate: Callable) -> Iterator[None]:
+    """While it runs, the candidate's name means the candidate.
+
+    In a notebook the name may be bound to the reference from an earlier run of the cell: a function that calls
+    itself would then be judged by the reference's work.
+    """
+    scope, name = getattr(candidate, "__globals__", {}), getattr(candidate, "__name__", "")
+    bound, earlier = name in scope, scope.get(name)
+    if name:
+        scope[name] = candidate
+    try:
+        yield
+    finally:
+        if bound:
+            scope[name] = earlier
+        else:
+            scope.pop(name, None)
+
+
+class _Tail(io.StringIO):
+    """Keeps the first characters that are printed and throws the rest away."""
+
+    def write(self, text: str) -> int:
+        room = KEPT_OUTPUT - self.tell()
+        if room > 0:
+            super().write(text[:room])
+        return len(text)
+
+    def text(self) -> str:
+        return self.getvalue()
+
+
+def _arguments(trial: Trial) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    leaves: dict[str, Tensor] = {}
+    passed: dict[str, Any] = {}
+    for name, value in trial.arguments.items():
+        if isinstance(value, Fixture):
+            passed[name] = value.build(passed)
+            if name in trial.gradients:
+                leaves |= {f"{name}.{key}": parameter for key, parameter in passed[name].named_parameters()}
+        elif name in trial.gradients:
+            leaves[name] = value.detach().clone().requires_grad_()
+            passed[name] = leaves[name].clone()  # not a leaf, as in the middle of a real computation
+        else:
+            passed[name] = _copy(value)
+    return leaves, passed
+
+
+def precision(trial: Trial) -> torch.dtype:
+    """float32 where an argument is, else float64: results are no more exact than that."""
+    single = any(tensor.dtype == torch.float32 for value in trial.arguments.values() for tensor in _tensors(value))
+    return torch.float32 if single else torch.float64
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copy(v) for v in value)
+    return value
+
+
+def _snapshot(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone(), value.grad_fn
+    if isinstance(value, (list, tuple)):
+        return [_snapshot(v) for v in value]
+    return None if isinstance(value, torch.Generator) else value
+
+
+def _differs(before: Any, value: Any) -> bool:
+    if isinstance(value, Tensor):
+        old, graph = before
+        same = old.shape == value.shape and old.dtype == value.dtype and graph is value.grad_fn
+        return not (same and torch.equal(old.nan_to_num(0.125), value.detach().nan_to_num(0.125)))
+    if isinstance(value, (list, tuple)):
+        return len(before) != len(value) or any(_differs(b, v) for b, v in zip(before, value, strict=True))
+    return False if isinstance(value, (torch.Generator, nn.Module)) else before != value
+
+
+def _record_states(outputs: dict[str, Any], trial: Trial, passed: dict[str, Any]) -> None:
+    """Add what the networks among the arguments hold now, whether they are in training mode and their parameters want
+    gradients; and, save for `updates`, the gradients left on them."""
+    for name, module in passed.items():
+        if not isinstance(module, nn.Module):
+            continue
+        for key, value in module.state_dict().items():
+            outputs[f"{STATE}{name}.{key}"] = value.clone()
+        for key, parameter in module.named_parameters() if name not in trial.updates else ():
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+            outputs[f"{STATE}{name}.{key}.grad"] = gradient.detach()
+        outputs[f"{STATE}{name}.training"] = all(part.training for part in module.modules())
+        outputs[f"{STATE}{name}.requires_grad"] = all(part.requires_grad for part in module.parameters())
+
+
+def _flatten(result: Any, names: tuple[str, ...], into: dict[str, Any]) -> None:
+    first, *others = names
+    if others and isinstance(result, (tuple, list)):
+        for position, value in enumerate(result):
+            _leaves(value, names[position] if position < len(names) else f"result {position + 1}", into)
+    else:
+        _leaves(result, first, into)
+
+
+def _leaves(value: Any, name: str, into: dict[str, Any]) -> None:
+    if isinstance(value, (list, tuple)) and not all(isinstance(v, (int, str)) for v in value):
+        for position, item in enumerate(value):
+            _leaves(item, f"{name}[{position}]", into)
+    else:
+        into[name] = value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _shared_memory(outputs: dict[str, Any], passed: dict[str, Any]) -> dict[str, str]:
+    owner = {t.untyped_storage().data_ptr(): name for name, value in passed.items() for t in _tensors(value)}
+    shared = {}
+    for name, value in outputs.items():
+        if isinstance(value, Tensor) and value.numel() and value.untyped_storage().data_ptr() in owner:
+            shared[name] = owner[value.untyped_storage().data_ptr()]
+    return shared
+
+
+def _differentiate(outputs: dict[str, Any], leaves: dict[str, Tensor], trial: Trial) -> None:
+    """Add the gradient of a fixed random projection of the results; None where no gradient arrives.
+
+    A result on another device than the arguments takes no part: it is wrong as it stands.
+    """
+    generator = torch.Generator().manual_seed(trial.seed)
+    devices = {leaf.device for leaf in leaves.values()}
+    total: Any = None
+    for value in list(outputs.values()):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            probe = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
+            if value.requires_grad and value.device in devices:
+                part = (value * probe).sum()
+                total = part if total is None else total + part
+    grads: tuple[Any, ...] = (None,) * len(leaves)
+    if total is not None:
+        grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    for name, grad in zip(leaves, grads, strict=True):
+        outputs[GRADIENT + name] = grad
+
+
+def _failure(error: BaseException, candidate: Callable) -> Failure:
+    code = getattr(candidate, "__code__", None)
+    number, line = None, ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if code is not None and frame.filename == code.co_filename:
+            number, line = frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip()
+    parents = tuple(kind.__name__ for kind in type(error).__mro__)
+    return Failure(type(error).__name__, parents, _message(error), number, line)
+
+
+def _message(error: BaseException) -> str:
+    """What the exception says; a student's own exception may fail to say it."""
+    try:
+        return str(error)[:500]
+    except Exception:
+        return "its message cannot be shown"

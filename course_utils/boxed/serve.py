@@ -1,0 +1,129 @@
+"""The runner in the box: call a student's functions and send home what they did.
+
+Started as `python -m course_utils.boxed.serve READER WRITER` with two inherited file descriptors, it speaks
+first when spoken to:
+
+* to {"cells": [source, …], "names": [exercise, …]} it answers {"found": {name: number of its cell}, "notes": [text]};
+* to {"trial": …, "time_limit": seconds} and the trial's tensors it answers with the observation's message and tensors,
+  and "notes": what failed among the statements around the definition, the first time.
+
+It ends when the other side closes. It shares its process with the student's code and protects nothing: whatever is
+sent from here is only a claim about what a function returned. So a wild answer, a silent one, or none at all because
+the process is gone must be, and is, the grader's business. What an exercise's code does to global settings and to its
+own namespace is undone before the next exercise.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils.boxed.extract import Extract, Program, definitions, filename, run
+from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, observe, undisturbed
+from course_utils.boxed.wire import Channel, Closed, observation_to_wire, trial_from_wire
+
+
+class Runner:
+    """The functions of one notebook, each defined when it is first asked for and forgotten when another one is."""
+
+    def __init__(self, cells: list[str], names: list[str]) -> None:
+        self.extract: Extract = definitions(cells, names)
+        self._current: Program | None = None
+        self._candidate: Callable = _nothing
+        self._failure: Failure | None = None
+        self._notes: list[str] = []
+
+    def answer(self, trial: Trial, time_limit: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The message and the tensors that answer a trial. Raises KeyError for an exercise that was not found."""
+        program = self.extract.programs[trial.exercise]
+        if program is not self._current:
+            self._define(program)
+        message, tensors = observation_to_wire(self._observe(trial, time_limit))
+        message["notes"], self._notes = self._notes, []
+        return message, tensors
+
+    def _define(self, program: Program) -> None:
+        """Make the function. An exception of its own statement is kept, as the outcome of every call."""
+        self._current, self._candidate, self._failure = program, _nothing, None
+        if program.lost:
+            message, number, line = program.lost
+            kind, _, text = message.rpartition(": ")
+            parents = ("SyntaxError", "Exception", "BaseException", "object")
+            self._failure = Failure(kind or "SyntaxError", parents, text, number or None, line)
+            return
+        with undisturbed(0):
+            try:
+                self._candidate, self._notes = run(self.extract, program)
+            except BaseException as error:
+                self._failure = _failure(error, program.cell)
+
+    def _observe(self, trial: Trial, time_limit: float) -> Observation:
+        if self._failure is not None:
+            return Observation("raised", failure=self._failure)
+        try:
+            return observe(self._candidate, trial, time_limit)
+        except BaseException as error:  # KeyboardInterrupt, or an exception that arrives late
+            cell = self._current.cell if self._current else 0
+            return Observation("raised", failure=_failure(error, cell))
+
+
+def _nothing(*_: Any) -> None:
+    """Stands for a function that could not be defined."""
+
+
+def _failure(error: BaseException, cell: int) -> Failure:
+    """An exception that was raised outside of a call of the candidate."""
+    number, line = None, ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == filename(cell):
+            number, line = frame.lineno, frame.line or ""
+    parents = tuple(kind.__name__ for kind in type(error).__mro__)
+    try:
+        text = str(error)
+    except Exception:
+        text = "its message cannot be shown"
+    return Failure(type(error).__name__, parents, text, number, line)
+
+
+def serve(reader: int, writer: int) -> None:
+    """Answer over two file descriptors until the other side closes. Raises WireError when it sends nonsense."""
+    for descriptor in (reader, writer):
+        os.set_inheritable(descriptor, False)
+    channel, home = Channel(reader, writer), os.getpid()
+    torch.set_num_threads(1)
+    message, _ = channel.receive()
+    runner = Runner(message["cells"], message["names"])
+    found = {name: program.cell for name, program in runner.extract.programs.items()}
+    channel.send({"found": found, "notes": runner.extract.notes})
+    while True:
+        message, tensors = channel.receive()
+        trial = trial_from_wire(message["trial"], tensors)
+        answer = runner.answer(trial, message.get("time_limit", TIME_LIMIT))
+        if os.getpid() != home:  # a process that the student's code has forked, and that has come back here
+            os._exit(0)
+        channel.send(*answer)
+
+
+def main() -> None:
+    """Serve, and then leave at once, whatever threads or exit handlers the student's code has left behind."""
+    gc.freeze()  # what has been imported so far is no garbage
+    gc.enable()
+    try:
+        serve(int(sys.argv[1]), int(sys.argv[2]))
+    except Closed:
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

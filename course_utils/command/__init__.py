@@ -1,0 +1,1 @@
+"""The command line `course`, and the work behind its commands."""

@@ -1,0 +1,491 @@
+"""The command line: `course run`, `refresh`, `solve`, `copy`, `grade`, `train-gpt`, `results`, `data`, `doctor`, `colab`.
+
+This module only reads arguments and shows results; the work is in the modules beside it, and in
+`running`, `notebooks` and `grading`. They are imported inside the commands, so that `course --help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from course_utils.running.runner import Options, Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+    help="Run, study and maintain the course. Lessons are named by number: `course run 01`.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="The data sets: `list` them, `verify` or `fetch` them.")
+app.add_typer(data_app, name="data")
+console = Console()
+if not console.is_terminal:
+    console.width = 140  # logs have no width; do not fold tables at 80
+errors = Console(stderr=True)
+
+
+class Profile(enum.StrEnum):
+    """The sizes at which lessons run."""
+
+    auto = "auto"
+    smoke = "smoke"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+class Precision(enum.StrEnum):
+    """The precision of matrix products in training."""
+
+    auto = "auto"
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+Lessons = Annotated[
+    list[str] | None, typer.Argument(help="Lessons by number (01 or 1), or paths of notebooks. Default: all lessons.")
+]
+OneLesson = Annotated[str, typer.Argument(help="A lesson by number (01 or 1), or a notebook's path.")]
+OutDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where executed notebooks, their HTML and index.html go. Default: out/ in the repository.", file_okay=False
+    ),
+]
+Seconds = Annotated[int | None, typer.Option(min=1, help="Seconds that one cell may take. Default: by profile.")]
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Show what the user can put right as one line, with exit code 2, instead of a traceback."""
+    from course_utils.errors import CourseError
+
+    try:
+        yield
+    except CourseError as error:
+        errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(2) from None
+    except BrokenPipeError:  # nobody reads on, as after `course results | head`: typer ends quietly
+        raise
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        errors.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        errors.print("Interrupted.")
+        raise typer.Exit(130) from None
+
+
+def profile_named(profile: Profile) -> str:
+    """The profile that the option means. Raises CourseError for a COURSE_PROFILE that does not exist."""
+    from course_utils.conventions import resolve_profile
+    from course_utils.errors import CourseError
+
+    try:
+        return resolve_profile(profile.value)
+    except ValueError as error:
+        raise CourseError(str(error)) from None
+
+
+def say(text: str, style: str = "") -> None:
+    """Print one line as it is: no markup, no wrapping."""
+    console.print(escape(text), style=style, soft_wrap=True, highlight=False)
+
+
+def shown(path: Path) -> Path:
+    """The path as messages give it: from the working directory when it lies in there, else absolute."""
+    path = path.resolve()
+    return path.relative_to(Path.cwd().resolve()) if path.is_relative_to(Path.cwd().resolve()) else path
+
+
+def root_if_any() -> Path | None:
+    """The course's repository; None outside it, where an installed package still runs notebooks by their paths."""
+    from course_utils.errors import CourseError
+    from course_utils.notebooks.find import find_root
+
+    with contextlib.suppress(CourseError):
+        return find_root()
+    return None
+
+
+@app.command()
+def run(
+    lessons: Lessons = None,
+    profile: Annotated[Profile, typer.Option(help="Sizes; auto means $COURSE_PROFILE, else cpu.")] = Profile.auto,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Lessons at a time.")] = 1,
+    out: OutDir = None,
+    record: Annotated[bool, typer.Option("--record", help="Merge results into results/PROFILE-DEVICE.json.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A missed goal is a failure too.")] = False,
+    solved: Annotated[
+        bool, typer.Option("--solved", help="Run with every exercise solved; all must be right.")
+    ] = False,
+    timeout: Seconds = None,
+    html: Annotated[bool, typer.Option(help="Save executed notebooks as HTML, too.")] = True,
+) -> None:
+    """Run lessons headless and show their results. Exit code 1 when a lesson fails.
+
+    The notebooks themselves are not changed; `course refresh` does that.
+    """
+    from course_utils.errors import CourseError
+    from course_utils.notebooks.find import find_lessons, find_root
+    from course_utils.running.runner import Options, run_lessons
+
+    with user_errors():
+        named, size = lessons or [], profile_named(profile)
+        only_paths = bool(named) and all(name.endswith(".ipynb") for name in named)
+        root = root_if_any() if only_paths and not record else find_root()
+        if record and (solved or size == "smoke"):
+            why = "--solved runs another notebook" if solved else "profile smoke measures nothing"
+            raise CourseError(f"--record refuses this run: {why}. Use --record with --profile cpu or gpu alone.")
+        options = Options(size, jobs, out or (root or Path.cwd()) / "out", timeout, solved, html)
+        runs = run_lessons(find_lessons(named, root), options, console)
+        failed = _show(runs, options)
+        if record and root:
+            failed |= _record(runs, root)
+        if strict and any(run.missed for run in runs):
+            say("--strict: missed goals count as failures.", "bold red")
+            failed = True
+    raise typer.Exit(1 if failed else 0)
+
+
+def _show(runs: list[Run], options: Options) -> bool:
+    """Print results, failures and where everything lies; returns whether a lesson failed."""
+    from course_utils.running.runner import results_table
+
+    if any(run.reports for run in runs):
+        console.print(results_table(runs))
+    failures = [run for run in runs if run.state == "failed"]
+    for run in failures:
+        say(f"\n✘ {run.lesson.path.name} failed:", "bold red")
+        for reason in run.reasons:
+            say(f"  • {reason}")
+    met = [report.get("met") for run in runs for report in run.reports if report.get("goal")]
+    passed, seconds = len(runs) - len(failures), sum(run.seconds for run in runs)
+    say(f"\n{passed} of {len(runs)} lessons passed in {seconds:.0f} s: see {shown(options.out / 'index.html')}")
+    if met:
+        say(f"Goals: {met.count(True)} met, {met.count(False)} missed, {met.count(None)} not judged.")
+    return bool(failures)
+
+
+def _record(runs: list[Run], root: Path) -> bool:
+    """Record what may be recorded; returns whether a lesson that passed was refused."""
+    from course_utils.command.results import record
+
+    written, refused = record(runs, root)
+    for path in written:
+        say(f"Recorded in {shown(path)}; `course results` puts it into README.md.")
+    for sentence in refused:
+        say(sentence, "bold red")
+    return bool(refused)
+
+
+@app.command()
+def refresh(
+    lessons: Annotated[list[str], typer.Argument(help="The lessons to refresh, by number.")],
+    stand_in: Annotated[bool, typer.Option("--stand-in", help="Accept outputs that come from stand-in data.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Merge the results into results/cpu-DEVICE.json.")] = False,
+    timeout: Seconds = None,
+) -> None:
+    """Run lessons at profile cpu and write their cleaned outputs back into the notebooks.
+
+    A notebook is only written when its run succeeds and its outputs hold no path of this machine. With --record the
+    recorded results are those that the notebook shows.
+    """
+    import tempfile
+
+    from course_utils.notebooks.find import find_lessons, find_root
+    from course_utils.running.runner import Options, run_lessons
+
+    failed = False
+    with user_errors(), tempfile.TemporaryDirectory() as directory:
+        root = find_root()
+        found, refreshed = find_lessons(lessons, root), []
+        before = {lesson: lesson.path.read_bytes() for lesson in found}
+        options = Options("cpu", out=Path(directory), timeout=timeout, html=False)
+        for result in run_lessons(found, options, console):
+            reasons = result.reasons or _write_back(result, before[result.lesson], stand_in)
+            failed |= bool(reasons)
+            name = result.lesson.path.name
+            say(
+                f"✘ {name} is left as it was:" if reasons else f"✔ {name} refreshed", "bold red" if reasons else "green"
+            )
+            for reason in reasons:
+                say(f"  • {reason}")
+            refreshed += [] if reasons else [result]
+        if record and refreshed:
+            failed |= _record(refreshed, root)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _write_back(result: Run, before: bytes, stand_in: bool) -> list[str]:
+    """Normalise the executed notebook and write it over the lesson; returns why not, if it was not."""
+    from course_utils.notebooks import ipynb, normalise
+
+    assert result.executed is not None
+    notebook = normalise.normalise(ipynb.read(result.executed))
+    notebook.metadata["course"] = {"source_hash": normalise.source_hash(notebook)}
+    reasons = normalise.is_normalised(notebook)
+    sources = {s["source"] for report in result.reports for s in report.get("data", []) if not s.get("real", True)}
+    if sources and not stand_in:
+        reasons.append(
+            f"it ran on {', '.join(sorted(sources))}: `course data fetch` first, or allow it with --stand-in"
+        )
+    if result.lesson.path.read_bytes() != before:
+        reasons.append("the file changed while it ran: save it and refresh again")
+    if not reasons:
+        ipynb.write(notebook, result.lesson.path)
+    return reasons
+
+
+@app.command()
+def solve(
+    lesson: OneLesson,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it. Default: work/NN_topic.solved.ipynb.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Write a lesson with every exercise filled in with its reference solution."""
+    from course_utils import errors
+    from course_utils.notebooks import find, ipynb, solve
+
+    with user_errors():
+        root = find.find_root()
+        found = find.find_lessons([lesson], root)[0]
+        target = out or root / "work" / f"{found.path.stem}.solved.ipynb"
+        if target.exists() and "solved" not in ipynb.read(target).metadata.get("course", {}):
+            raise errors.CourseError(f"{target} exists and was not made by `course solve`: choose another --out")
+        solved = solve.solve(ipynb.read(found.path))
+        ipynb.write(solved, target)
+        say(f"{', '.join(solved.metadata['course']['solved'])} solved in {shown(target)}")
+
+
+@app.command()
+def copy(lesson: OneLesson) -> None:
+    """Make a working copy of a lesson in `work/`, which git ignores: your answers survive the next `git pull`."""
+    from course_utils.notebooks import find
+
+    with user_errors():
+        root = find.find_root()
+        found = find.find_lessons([lesson], root)[0]
+        target = find.working_copy(found, root)
+        if target.name != found.path.name:
+            say(f"{shown(target.with_name(found.path.name))} exists and stays as it is.")
+        say(f"Your copy is {shown(target)}")
+
+
+@app.command("train-gpt")
+def train_gpt(
+    profile: Annotated[Profile, typer.Option(help="The recipe; auto means $COURSE_PROFILE, else cpu.")] = Profile.auto,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share each batch, on this machine: one for each GPU.")
+    ] = 1,
+    corpus: Annotated[Path | None, typer.Option(help="A text file (UTF-8) of your own. Default: Shakespeare.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps. Default: the recipe's.")] = None,
+    out: Annotated[Path, typer.Option(help="Where curve, weights and checkpoint go.", file_okay=False)] = Path(
+        "out/gpt"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the initial weights, the batches and the sample.")] = 0,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: bf16 where the hardware multiplies it fast.")
+    ] = Precision.auto,
+    save_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 10.0,
+) -> None:
+    """Train lesson 09's GPT, on one process or several (DistributedDataParallel).
+
+    A run that was interrupted goes on from its checkpoint when it is started again. On several machines, start it
+    with torchrun: `torchrun --nnodes 2 --nproc-per-node 8 … -m course_utils train-gpt`.
+    """
+    from course_utils.command.train_gpt import Settings, launch
+
+    with user_errors():
+        settings = Settings(profile_named(profile), corpus, steps, out, seed, precision.value, save_every)
+        launch(settings, processes)
+
+
+@app.command()
+def results() -> None:
+    """Put the table of recorded results (results/*.json) into README.md, between its markers."""
+    from course_utils.command.results import write_readme
+    from course_utils.notebooks.find import find_root
+
+    with user_errors():
+        say("README.md has a new table." if write_readme(find_root()) else "README.md is up to date.")
+
+
+@app.command()
+def grade(
+    submissions: Annotated[Path, typer.Argument(help="A folder of notebooks, or an LMS's zip.", metavar="SUBMISSIONS")],
+    out: Annotated[Path, typer.Option(help="Where results, grade books and pages go.", file_okay=False)],
+    lesson: Annotated[list[str] | None, typer.Option(help="A lesson by number; may be repeated.")] = None,
+    exercise: Annotated[list[str] | None, typer.Option(help="A single exercise by name; may be repeated.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Who handed in which file. Default: manifest.csv there.")
+    ] = None,
+    secret: Annotated[Path | None, typer.Option(help="The file with the secret. Default: OUT/secret.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A dask scheduler's address. Default: processes here.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes here. Default: one a core.")] = None,
+) -> None:
+    """Grade notebooks in boxes that they cannot get out of. `docs/grading.md` shows the whole route.
+
+    Exit code 1 when a submission waits for a person, or could not be graded because of the machine.
+    """
+    with user_errors():
+        names = _exercises(lesson or [], exercise or [])
+        from course_utils.grading import grader
+
+        options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
+        title = f"Lesson {', '.join(number.zfill(2) for number in lesson)}" if lesson else "Exercises"
+        try:
+            summary, results, page = grader.run_and_report(submissions, out, names, title, console, **options)
+        except KeyboardInterrupt:
+            errors.print("What has been graded is kept: the same command goes on from there.")
+            raise
+    console.print(grader.table(summary.progress))
+    say(f"Look: {shown(page)}")
+    if summary.ignored:
+        say(f"Not graded, because they are no notebooks: {len(summary.ignored)}. The page names them.")
+    raise typer.Exit(1 if _say_what_waits(results, page) else 0)
+
+
+def _say_what_waits(results: list[dict[str, Any]], page: Path) -> bool:
+    """Say how many submissions have no grade yet, and what to do about each kind; returns whether there are any."""
+    from course_utils.grading import decisions, pages, reports
+
+    waiting = Counter(result["status"] for result in results if result["status"] in pages.NOT_FINAL)
+    cohort = reports.students(results)
+    several = [row for row in cohort if row.why and row.why not in pages.NOT_FINAL]
+    if waiting["needs_review"]:
+        say(
+            f"{waiting['needs_review']} of {len(results)} wait for a person: write points into "
+            f"{shown(page.with_name(decisions.NAME))} and run the same command again."
+        )
+    if waiting["infra_error"]:
+        say(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
+    if several:
+        say(
+            f"{len(several)} of {len(cohort)} students handed in several files with different points: take away those "
+            "that do not count, and run the same command again."
+        )
+    return bool(waiting or several)
+
+
+def _exercises(lessons: list[str], chosen: list[str]) -> list[str]:
+    """The names of all exercises of these lessons, and of these. Raises CourseError for one that is not there, or none."""
+    from course_utils.errors import CourseError
+    from course_utils.exercises import names
+
+    unknown = [name for name in chosen if name not in names()] + [number for number in lessons if not names(number)]
+    if unknown or not lessons + chosen:
+        problem = f"there is no lesson or exercise {', '.join(unknown)}" if unknown else "it is not said what to grade"
+        raise CourseError(f"{problem}: name lessons, as in --lesson 02, or exercises, as in --exercise lstm_update")
+    return list(dict.fromkeys([name for number in lessons for name in names(number)] + chosen))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check versions, device, kernel, data and disk, and say what to do about each problem.
+
+    Exit code 1 when something is broken that lessons cannot do without.
+    """
+    from course_utils.command import doctor as surgery
+
+    with user_errors():
+        findings = surgery.examine(root_if_any())
+    if as_json:
+        typer.echo(surgery.as_json(findings))
+    for finding in [] if as_json else findings:
+        _show_finding(finding)
+    broken = sum(finding.state == surgery.BROKEN for finding in findings)
+    warnings = sum(finding.state == surgery.WARNING for finding in findings)
+    if not as_json:
+        say(f"\n{broken} broken, {warnings} warnings." if broken or warnings else "\nEverything is in order.")
+    raise typer.Exit(1 if broken else 0)
+
+
+def _show_finding(finding: Any) -> None:
+    mark, style = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "broken": ("✘", "bold red")}[finding.state]
+    text = f"[{style}]{mark}[/] [bold]{escape(finding.topic)}[/]: {escape(finding.text)}"
+    console.print(text, soft_wrap=True, highlight=False)
+    if finding.remedy:
+        say(f"    → {finding.remedy}")
+
+
+@data_app.command("list")
+def list_data() -> None:
+    """Show each data set with its size, and where it lies on this machine."""
+    from course_utils.command.doctor import data_sets, locate
+
+    with user_errors():
+        for dataset in data_sets():
+            place, _ = locate(dataset)
+            size = sum(file.size for file in dataset.files) / 1e6
+            say(f"{dataset.name}: {size:.1f} MB, {f'in {place}' if place else 'not here'}")
+        say("In installed packages: digits (scikit-learn), temperature (statsmodels), glyphs (matplotlib's fonts)")
+        say("Generated: verse, Mackey-Glass")
+
+
+@data_app.command()
+def verify() -> None:
+    """Check size and SHA-256 of every file. Exit code 1 when a set is missing or damaged."""
+    from course_utils.command.doctor import data_sets, locate
+
+    bad = False
+    with user_errors():
+        for dataset in data_sets():
+            place, faults = locate(dataset)
+            bad |= place is None
+            say(
+                f"✔ {dataset.name}: all files in {place} are sound"
+                if place
+                else f"✘ {dataset.name} is not here in full"
+            )
+            for fault in faults:
+                say(f"  • {fault}")
+    if bad:
+        say("`course data fetch` downloads what is missing and replaces what is damaged.")
+    raise typer.Exit(1 if bad else 0)
+
+
+@data_app.command()
+def fetch() -> None:
+    """Download what is missing and replace what is damaged. Exit code 1 when a set cannot be had."""
+    from course_utils.command.doctor import data_sets
+    from course_utils.data import download
+
+    failed = False
+    with user_errors():
+        for dataset in data_sets():
+            try:
+                say(f"✔ {dataset.name} is in {download.find_or_fetch(dataset)}")
+            except RuntimeError as error:  # unavailable, or nowhere to keep it: the message says which
+                failed = True
+                say(f"✘ {dataset.name}: {error}", "bold red")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def colab(
+    repository: Annotated[str, typer.Option(help="OWNER/NAME on GitHub.")],
+    ref: Annotated[str, typer.Option(help="The branch or tag that Colab opens and installs.")] = "main",
+) -> None:
+    """Point badges, first cells and pyproject.toml at a fork."""
+    from course_utils.notebooks import colab, find
+
+    with user_errors():
+        root = find.find_root()
+        changed = colab.move_repository(repository, ref, root)
+        for path in changed:
+            say(f"rewritten: {path.relative_to(root)}")
+        say(f"{len(changed)} files now point at {repository}@{ref}.")

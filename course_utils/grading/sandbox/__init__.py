@@ -1,0 +1,1 @@
+"""A box that a student's code cannot get out of."""

@@ -1,0 +1,83 @@
+"""Is a box of this machine tight? Tries the escapes from inside one, in half a second and without doing harm.
+
+`course doctor` shows the findings, and grading begins with `require`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import course_utils
+from course_utils.grading.sandbox.box import ENVIRONMENT, Box, Limits
+from course_utils.grading.sandbox.mounts import NoBox
+
+SECONDS = 20.0  # for all attempts together
+OWN_PROCESSES = 50  # a new box has fewer; among its own, a number says nothing
+CLAIMS = {
+    "network": "no network",
+    "files": "neither the machine's secrets nor the references can be read",
+    "environment": "no variables, open files or processes of the grader",
+    "writing": "nothing can be written but a bounded /tmp",
+    "privileges": "no further privileges, namespaces or uncounted memory",
+    "limits": "memory and processes are bounded",
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One property of a box: whether it holds, and what was found."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def probe(box: Box | None = None) -> list[Probe]:
+    """Try to get out of a box, which is made for it and ended. Raises NoBox where there is none."""
+    box = box or Box(Limits(wall_seconds=SECONDS, cpu_seconds=SECONDS), attempts())
+    with socket.create_server(("127.0.0.1", 0)) as server, box:
+        given = json.dumps(_targets(box, server.getsockname()[1])) + "\n"
+        os.write(box.channel.writer, given.encode())
+        why = box.wait(SECONDS)
+        root = box.uid == 0
+    try:
+        found = json.loads(box.output)
+    except ValueError:
+        said = box.output.decode(errors="replace")[-500:]
+        raise NoBox(f"the box did not finish its test ({why or 'time'}): {said}. Run `course doctor`") from None
+    found["privileges"] += ["it belongs to root outside"] if root else []
+    return [Probe(name, not found[name], "; ".join(found[name]) or claim) for name, claim in CLAIMS.items()]
+
+
+def attempts() -> str:
+    """The program that tries."""
+    return (Path(__file__).parent / "escapes.py").read_text()
+
+
+def require() -> None:
+    """Raise NoBox, with what to do about it, unless a box can be made here and holds. There is no grading without."""
+    leaks = [found.text for found in probe() if not found.ok]
+    if leaks:
+        raise NoBox(
+            f"a box on this machine is not tight: {'; '.join(leaks)}. Nothing is graded here; update bubblewrap and the "
+            "kernel, or grade on another machine"
+        )
+
+
+def _targets(box: Box, port: int) -> dict[str, object]:
+    """What the attempts are aimed at: places and processes outside that exist and are to be out of reach."""
+    package = Path(course_utils.__file__).parent
+    reference, notebooks = str(package / "exercises" / "judge.py"), str(package.parent / "notebooks")
+    return {
+        "port": port,
+        "secret": ["/etc/shadow", "/etc/passwd", "/var/log", str(Path.home() / ".ssh"), reference, notebooks],
+        "processes": [process for process in (os.getpid(), os.getppid()) if process > OWN_PROCESSES],
+        "variables": [*ENVIRONMENT, "PWD"],
+        "tmp_bytes": box.limits.tmp_bytes,
+        "memory_bytes": box.limits.memory_bytes,
+        "tasks": box.limits.tasks,
+    }

@@ -1,0 +1,1 @@
+"""Run lessons headless, and tell what came of them."""

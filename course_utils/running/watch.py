@@ -1,0 +1,58 @@
+"""What the runner tells a worker, and what the worker and papermill's client tell back while a notebook runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+
+@dataclass
+class Job:
+    """One notebook to run; paths are absolute."""
+
+    source: str
+    target: str
+    directory: str
+    profile: str
+    timeout: int
+    solved: bool = False
+    html: bool = True
+
+
+@dataclass
+class Watch:
+    """What is known while the notebook runs: the cell at hand, the kernel's findings, why it broke off."""
+
+    events: TextIO
+    cell: int = 0
+    label: str = ""
+    findings: dict[str, Any] | None = None
+    problem: str = ""
+    peak: float = 0.0
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, **event: Any) -> None:
+        """Tell the parent; it may be gone."""
+        with contextlib.suppress(OSError):
+            self.events.write(json.dumps(event) + "\n")
+            self.events.flush()
+
+    def enter(self, label: str) -> None:
+        """The next code cell begins."""
+        self.cell, self.label = self.cell + 1, label
+        self.send(event="cell", cell=self.cell, label=label, peak_gb=self.peak)
+
+    def measure(self) -> None:
+        """Keep the largest memory (GB, resident) of the kernel and its children; runs in a thread."""
+        import psutil
+
+        me = psutil.Process()
+        while not self.done.wait(0.2):
+            used = 0
+            for process in me.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    used += process.memory_info().rss
+            self.peak = max(self.peak, used / 1e9)

@@ -1,0 +1,302 @@
+"""Exercises whose arguments are networks and optimisers: what is built, what is recorded, what is said."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from toys import defined, registered
+
+from course_utils.boxed.fixtures import Fixture
+from course_utils.boxed.observe import Trial, observe
+from course_utils.exercises import Outcome, check, define
+from course_utils.exercises.catalogue import definition
+from course_utils.exercises.define import randn
+
+# -- toys ----------------------------------------------------------------------------------------------------------
+
+
+def taught(student, teacher, x, optimizer):
+    """One step of the student towards what the teacher says of x; returns the loss before it."""
+    with torch.no_grad():
+        target = teacher(x)
+    loss = F.mse_loss(student(x), target)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def wildness(critic, x):
+    """Half the mean squared gradient of the critic's scores: it can be differentiated once more."""
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return 0.5 * slope.flatten(1).square().sum(1).mean()
+
+
+def emptied(module, generator):
+    """Draw the layer's weights anew; returns nothing."""
+    if hasattr(module, "weight"):
+        with torch.no_grad():
+            module.weight.uniform_(generator=generator)
+
+
+def make_toys() -> None:
+    toy = defined(taught, "loss", updates=("student",))
+
+    @toy.cases
+    def _(generator: torch.Generator) -> Iterator[dict]:
+        for seed, kind in ((1, "sgd"), (2, "adam")):
+            student = Fixture("network", seed, (("sizes", (3, 4, 1)), ("batch_norm", True), ("stale", True)))
+            teacher = Fixture("network", seed + 10, (("sizes", (3, 5, 1)),))
+            yield dict(
+                student=student, teacher=teacher, x=randn(generator, 6, 3), optimizer=Fixture(kind, of="student")
+            )
+
+    @toy.mistake("the teacher gets gradients: cut what it says from the graph.")
+    def graph_kept(student, teacher, x, optimizer):
+        loss = F.mse_loss(student(x), teacher(x))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    @defined(wildness, "wildness", gradients=("critic",)).cases
+    def _(generator: torch.Generator) -> Iterator[dict]:
+        for seed in (1, 2):
+            yield dict(critic=Fixture("critic", seed, (("shape", (1, 2, 3)),)), x=randn(generator, 5, 1, 2, 3))
+
+    toy = defined(emptied, "nothing", updates=("module",))
+
+    @toy.cases
+    def _(generator: torch.Generator) -> Iterator[dict]:
+        for name, arguments in (("Conv2d", (2, 3, 2)), ("LeakyReLU", (0.2,))):
+            options = (("name", name), ("arguments", arguments))
+            yield dict(module=Fixture("layer", 3, options), generator=Fixture("generator", 5))
+
+    @toy.claim("weights lie between 0 and 1.")
+    def between_0_and_1(arguments: dict, result: dict) -> bool:
+        return all(bool((value >= 0).all() and (value <= 1).all()) for key, value in result.items() if "weight" in key)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toys() -> Iterator[None]:
+    with registered(make_toys):
+        yield
+
+
+def wrong(outcome: Outcome, *words: str) -> None:
+    assert outcome.status == "wrong", outcome
+    for word in words:
+        assert word in outcome.message
+
+
+# -- what is built -------------------------------------------------------------------------------------------------
+
+
+def test_equal_fixtures_build_equal_networks_and_the_global_generator_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    fixture = Fixture("network", 4, (("sizes", (3, 5, 2)), ("stale", True)))
+    one, other, third = fixture.build(), fixture.build(), Fixture("network", 5, fixture.options).build()
+    pairs = list(zip(one.parameters(), other.parameters(), third.parameters(), strict=True))
+    assert all(torch.equal(a, b) and torch.equal(a.grad, b.grad) and not torch.equal(a, c) for a, b, c in pairs)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_networks_take_the_trials_dtype_and_generators_are_left_as_they_are() -> None:
+    for dtype in (torch.float32, torch.float64):
+        built = define.place(Fixture("critic", 1, (("shape", (1, 4, 5)),)), dtype, "cpu").build()
+        assert built(torch.zeros(3, 1, 4, 5, dtype=dtype)).dtype == dtype
+    generator = Fixture("generator", 1)
+    assert define.place(generator, torch.float32, "cpu") == generator
+
+
+def test_a_critic_keeps_what_it_was_asked_and_scores_each_image_for_itself() -> None:
+    critic = Fixture("critic", 1, (("shape", (1, 4, 5)),)).build()
+    images = torch.rand(3, 1, 4, 5, dtype=torch.float64)
+    scores = critic(images)
+    assert torch.equal(critic.seen, images)
+    assert torch.allclose(critic(images[1:]), scores[1:])
+
+
+PIXELS = torch.rand(2, 1, 3, 4, dtype=torch.float64)
+
+
+def asked(*calls: tuple[int, int], image: Tensor = PIXELS, seed: int | None = 5) -> list[Tensor]:
+    """What a new sampler answers to these calls, and in the end its buffer `asked`."""
+    sampler = Fixture("sampler", 1, (("height", 3), ("width", 4))).build()
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return [sampler(image, row, col, generator) for row, col in calls] + [sampler.asked]
+
+
+def test_a_sampler_answers_for_each_image_by_itself_and_equal_ones_answer_alike() -> None:
+    pixels, again = asked((1, 2))[0], asked((1, 2))[0]
+    assert pixels.shape == (2,)
+    assert ((pixels > 0) & (pixels < 1)).all()
+    assert torch.equal(pixels, again)
+    assert torch.equal(asked((1, 2), image=PIXELS[:1])[0], pixels[:1])
+    doubled = asked((1, 2), image=PIXELS[:1].expand(2, -1, -1, -1))[0]
+    assert doubled[0] == pixels[0] and doubled[1] != doubled[0]  # each draws a chance of its own
+
+
+def test_a_samplers_answer_depends_on_every_pixel_the_place_and_the_generator() -> None:
+    pixels = asked((1, 2))[0]
+    for position in range(12):
+        other = PIXELS.clone()
+        other.view(2, -1)[:, position] += 0.01
+        assert ((asked((1, 2), image=other)[0] - pixels).abs() > 1e-6).all()
+    assert ((asked((2, 1))[0] - pixels).abs() > 1e-6).all()
+    assert ((asked((1, 2), seed=6)[0] - pixels).abs() > 1e-6).all()
+    assert ((asked((1, 2), seed=None)[0] - pixels).abs() > 1e-6).all()
+    first, second, _ = asked((1, 2), (1, 2))
+    assert not torch.equal(first, second)
+
+
+def test_a_sampler_keeps_the_places_that_it_was_asked_about_and_the_record_shows_them() -> None:
+    assert asked((1, 2), (0, 3))[-1].tolist() == [[1, 2], [0, 3]]
+    sampler = Fixture("sampler", 1, (("height", 3), ("width", 4)))
+    arguments = dict(image=PIXELS, sample_pixel=sampler, generator=Fixture("generator", 2))
+    record = observe(lambda image, sample, generator: sample(image, 2, 0, generator), Trial("any", arguments, ("y",)))
+    assert record.outputs["after the call, sample_pixel.asked"].tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sampler_takes_the_trials_dtype(dtype: torch.dtype) -> None:
+    sampler = define.place(Fixture("sampler", 1, (("height", 1), ("width", 1))), dtype, "cpu").build()
+    assert sampler(torch.zeros(3, 1, 1, 1, dtype=dtype), 0, 0, torch.Generator()).dtype == dtype
+    assert sampler.asked.dtype == torch.long
+
+
+@pytest.mark.parametrize("part", [PIXELS[:, 0], PIXELS[0], PIXELS[:, :, :2], PIXELS.expand(2, 3, 3, 4)])
+def test_a_sampler_refuses_less_than_all_images_as_they_stand(part: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"\(B, 1, 3, 4\), not"):
+        asked((0, 0), image=part)
+
+
+def test_an_optimiser_is_made_for_the_network_that_is_passed() -> None:
+    network = Fixture("network", 1, (("sizes", (2, 1)),)).build()
+    optimizer = Fixture("adam", of="net", options=(("lr", 0.5),)).build({"net": network})
+    assert optimizer.param_groups[0]["params"] == list(network.parameters())
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_kind_that_does_not_exist_is_named() -> None:
+    with pytest.raises(KeyError, match="'nonsense'; known: adam, critic"):
+        Fixture("nonsense").build()
+
+
+# -- what is recorded ----------------------------------------------------------------------------------------------
+
+
+def test_the_state_of_every_network_is_recorded_and_the_gradients_of_those_that_are_not_trained() -> None:
+    trial = definition("taught").trials(0)[0]
+    names = list(observe(taught, trial).outputs)
+    assert names[0] == "loss"
+    assert "after the call, student.0.weight" in names
+    assert "after the call, student.0.weight.grad" not in names
+    assert "after the call, teacher.0.weight.grad" in names
+
+
+def test_every_call_gets_networks_of_its_own() -> None:
+    trial = definition("taught").trials(0)[0]
+    first, second = observe(taught, trial), observe(taught, trial)
+    assert all(
+        torch.equal(torch.as_tensor(first.outputs[n]), torch.as_tensor(second.outputs[n])) for n in first.outputs
+    )
+
+
+def test_the_gradient_with_respect_to_a_network_is_that_of_its_parameters() -> None:
+    trial = Trial(
+        "any",
+        dict(net=Fixture("network", 1, (("sizes", (3, 2)),)), x=torch.ones(4, 3, dtype=torch.float64)),
+        ("y",),
+        ("net",),
+    )
+    outputs = observe(lambda net, x: net(x), trial).outputs
+    probe = torch.randn(4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.allclose(outputs["gradient with respect to net.0.bias"], probe.sum(0))
+    assert torch.allclose(outputs["gradient with respect to net.0.weight"], probe.sum(0)[:, None].expand(2, 3))
+
+
+# -- what is said --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [taught, wildness, emptied])
+def test_the_reference_is_right(answer: Callable) -> None:
+    assert check(answer.__name__, answer).status == "right"
+
+
+def test_the_way_to_the_same_state_is_free() -> None:
+    def other(student, teacher, x, optimizer):
+        for parameter in student.parameters():
+            parameter.grad = None
+        loss = (student(x) - teacher(x).detach()).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    assert check("taught", other).status == "right"
+
+
+def test_gradients_left_on_another_network_are_a_named_mistake() -> None:
+    outcome = check("taught", definition("taught").mistakes["graph_kept"].function)
+    assert (outcome.status, outcome.mistake) == ("diagnosed", "graph_kept")
+
+
+def test_a_network_that_was_not_trained_is_named_with_its_parameter() -> None:
+    def untrained(student, teacher, x, optimizer):
+        return F.mse_loss(student(x), teacher(x).detach()).item()
+
+    wrong(check("taught", untrained), "after the call, student.0.weight")
+
+
+def test_old_gradients_that_were_not_cleared_are_noticed() -> None:
+    def heaped(student, teacher, x, optimizer):
+        loss = F.mse_loss(student(x), teacher(x).detach())
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    wrong(check("taught", heaped), "after the call, student.0.weight")
+
+
+@pytest.mark.parametrize("careless", ["eval", "requires_grad_"])
+def test_a_network_left_in_another_mode_or_frozen_is_noticed(careless: str) -> None:
+    def answer(student, teacher, x, optimizer):
+        loss = taught(student, teacher, x, optimizer)
+        teacher.eval() if careless == "eval" else teacher.requires_grad_(False)
+        return loss
+
+    word = "training" if careless == "eval" else "requires_grad"
+    wrong(check("taught", answer), f"`after the call, teacher.{word}` is False; True was expected")
+
+
+def test_a_result_that_cannot_be_differentiated_again_is_told() -> None:
+    def once(critic, x):
+        x = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(x).sum(), x)
+        return 0.5 * slope.flatten(1).square().sum(1).mean()
+
+    outcome = check("wildness", once)
+    assert (outcome.status, outcome.mistake) == ("diagnosed", "generic:cut")
+    assert "`critic.first.weight`" in outcome.message
+
+
+def test_none_is_a_result_where_none_is_asked_for_and_only_there() -> None:
+    def generous(module: nn.Module, generator: torch.Generator) -> nn.Module:
+        emptied(module, generator)
+        return module
+
+    wrong(check("emptied", generous), "should be None")
+    wrong(check("taught", lambda student, teacher, x, optimizer: None), "Did you forget `return`?")
+
+
+def test_claims_see_the_networks_state_by_name() -> None:
+    def halved(module: nn.Module, generator: torch.Generator) -> None:
+        if isinstance(weight := getattr(module, "weight", None), Tensor):
+            with torch.no_grad():
+                weight.copy_(weight - 2)
+
+    wrong(check("emptied", halved), "weights lie between 0 and 1.")

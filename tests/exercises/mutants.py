@@ -1,0 +1,345 @@
+"""Machine-made wrong versions of the exercises' references: does the check reject every one of them?
+
+Each mutant differs from its reference in one place: an operator, a constant, a dropped line, swapped arguments, a
+missing transpose … `test_mutation.py` demands that all are rejected, or listed as equivalent with the reason.
+`python -m tests.mutants [EXERCISE …]` tells how many of them a student would get a diagnosis for.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import difflib
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from course_utils.exercises import check, names
+from course_utils.exercises.catalogue import definition
+from course_utils.exercises.judge import first_failure
+
+Steps = tuple[tuple[str, int | None], ...]  # the way from a tree's root to a node: field, and index in a list
+
+OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.FloorDiv: ast.Div,
+    ast.Mod: ast.FloorDiv,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+COMMUTATIVE = (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr)
+COMPARISONS = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+PAIRS = (
+    "sum mean, max min, amax amin, argmax argmin, zeros_like ones_like, zeros ones, new_zeros new_ones, exp log, "
+    "tanh sigmoid, relu sigmoid, softmax log_softmax, sqrt square, cat stack, all any, any all, cumsum cumprod, "
+    "randn rand, randn_like rand_like, triu tril, ceil floor, sin cos, norm sum, outer dot, logical_and logical_or, "
+    "clamp_min clamp_max, argsort sort, range reversed, pairwise enumerate"
+)
+TWINS: dict[str, list[str]] = {}
+for one, other in (pair.split() for pair in PAIRS.split(", ")):
+    TWINS.setdefault(one, []).append(other)
+    TWINS.setdefault(other, []).append(one)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One wrong version: what was changed, its source beside the reference's, and the function itself."""
+
+    exercise: str
+    change: str
+    diff: str
+    function: Callable
+
+
+def mutants(name: str) -> list[Mutant]:
+    """All mutants of an exercise's reference, no two of them alike."""
+    exercise = definition(name)
+    tree = ast.parse(exercise.source())
+    original, seen, made = ast.unparse(tree), set(), []
+    counts: Counter[str] = Counter()
+    for change, changed in _changes(tree, differentiated=bool(exercise.gradients or exercise.updates)):
+        source = ast.unparse(ast.fix_missing_locations(changed))
+        if source == original or source in seen:
+            continue
+        seen.add(source)
+        counts[change] += 1
+        change += f" (place {counts[change]})" if counts[change] > 1 else ""
+        made.append(Mutant(name, change, _diff(original, source), _compiled(source, exercise.reference)))
+    return made
+
+
+def survives(mutant: Mutant, seed: int = 0) -> bool:
+    """Whether the check takes the mutant for a right answer."""
+    return first_failure(mutant.exercise, mutant.function, seed) is None
+
+
+def _compiled(source: str, reference: Callable) -> Callable:
+    namespace = dict(vars(inspect.getmodule(reference)))
+    exec(compile(source, f"<mutant of {reference.__name__}>", "exec"), namespace)
+    return namespace[reference.__name__]
+
+
+def _diff(original: str, source: str) -> str:
+    lines = difflib.unified_diff(original.splitlines(), source.splitlines(), lineterm="", n=0)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+
+
+# -- where a change can be made ------------------------------------------------------------------------------------
+
+
+def _changes(tree: ast.Module, differentiated: bool) -> Iterator[tuple[str, ast.Module]]:
+    """Every (description, changed copy of the tree)."""
+    function = tree.body[0]
+    if not isinstance(function, ast.FunctionDef):
+        raise TypeError("the source of a reference must be a function")
+    first = 1 if ast.get_docstring(function) is not None else 0
+    parameters = [argument.arg for argument in function.args.args]
+    for position in range(first, len(function.body)):
+        for steps, node in _nodes(function.body[position], (("body", 0), ("body", position))):
+            for new in _replacements(node, parameters, differentiated):
+                yield f"{_short(node)} → {_short(new)}", _replaced(tree, steps, new)
+
+
+def _nodes(node: ast.AST, steps: Steps) -> Iterator[tuple[Steps, ast.AST]]:
+    yield steps, node
+    if isinstance(node, (ast.Raise, ast.JoinedStr)):
+        return  # nobody compares the wording of messages
+    for field, value in ast.iter_fields(node):
+        if isinstance(value, ast.AST):
+            yield from _nodes(value, (*steps, (field, None)))
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, ast.AST):
+                    yield from _nodes(item, (*steps, (field, index)))
+
+
+def _replaced(tree: ast.Module, steps: Steps, new: ast.AST) -> ast.Module:
+    changed = copy.deepcopy(tree)
+    place: Any = changed
+    for field, index in steps[:-1]:
+        place = getattr(place, field) if index is None else getattr(place, field)[index]
+    field, index = steps[-1]
+    if index is None:
+        setattr(place, field, copy.deepcopy(new))
+    else:
+        getattr(place, field)[index] = copy.deepcopy(new)
+    return changed
+
+
+def _short(node: ast.AST) -> str:
+    text = ast.unparse(node).strip().split("\n")[0]
+    return "nothing" if text == "pass" else text
+
+
+# -- what can be changed -------------------------------------------------------------------------------------------
+
+
+def _replacements(node: ast.AST, parameters: list[str], differentiated: bool) -> Iterator[ast.AST]:
+    makers = {
+        ast.BinOp: _of_operation,
+        ast.UnaryOp: lambda n: iter([n.operand]),
+        ast.Compare: _of_comparison,
+        ast.BoolOp: _of_logic,
+        ast.Constant: _of_constant,
+        ast.Call: _of_call,
+        ast.Attribute: _of_attribute,
+        ast.Slice: _of_slice,
+        ast.Subscript: _of_subscript,
+        ast.Tuple: lambda n: _swapped(n, "elts"),
+        ast.IfExp: lambda n: iter([n.body, n.orelse, ast.IfExp(_negated(n.test), n.body, n.orelse)]),
+        ast.comprehension: _of_loop,
+    }
+    if type(node) in makers:
+        yield from makers[type(node)](node)
+    if isinstance(node, ast.stmt) and not isinstance(node, ast.Return):
+        yield ast.Pass()
+        yield from _of_statement(node)
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and not _is_module(node):
+        if node.id in parameters:
+            yield from (ast.Name(other, ast.Load()) for other in parameters if other != node.id)
+        if differentiated:
+            yield _method(node, "detach")
+
+
+def _of_operation(node: ast.BinOp) -> Iterator[ast.AST]:
+    if type(node.op) in OPERATORS:
+        yield ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
+    if not isinstance(node.op, COMMUTATIVE):
+        yield ast.BinOp(node.right, node.op, node.left)
+    yield node.left
+    yield node.right
+    yield ast.UnaryOp(ast.USub(), node)
+    yield ast.BinOp(ast.UnaryOp(ast.USub(), node.left), node.op, node.right)
+
+
+def _of_comparison(node: ast.Compare) -> Iterator[ast.AST]:
+    for position, operator in enumerate(node.ops):
+        for other in COMPARISONS[type(operator)]:
+            operators = [*node.ops[:position], other(), *node.ops[position + 1 :]]
+            yield ast.Compare(node.left, operators, node.comparators)
+
+
+def _of_logic(node: ast.BoolOp) -> Iterator[ast.AST]:
+    yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+    yield from node.values
+
+
+def _of_constant(node: ast.Constant) -> Iterator[ast.AST]:
+    if isinstance(node.value, bool):
+        yield ast.Constant(not node.value)
+    elif isinstance(node.value, (int, float)):
+        yield ast.Constant(node.value + 1)
+        yield _number(node.value - 1)
+
+
+def _of_call(node: ast.Call) -> Iterator[ast.AST]:
+    yield from _swapped(node, "args")
+    if (node.args and len(node.args) + len(node.keywords) > 1) or isinstance(node.func, ast.Attribute):
+        yield from (
+            ast.Call(node.func, node.args[:i] + node.args[i + 1 :], node.keywords) for i in range(len(node.args))
+        )
+    for i, keyword in enumerate(node.keywords):
+        others = node.keywords[:i] + node.keywords[i + 1 :]
+        yield ast.Call(node.func, node.args, others)
+        if keyword.arg in ("min", "max"):
+            turned = ast.keyword("max" if keyword.arg == "min" else "min", keyword.value)
+            yield ast.Call(node.func, node.args, [*others, turned])
+    for twin in TWINS.get(_called(node), []):
+        function = copy.deepcopy(node.func)
+        setattr(function, "attr" if isinstance(function, ast.Attribute) else "id", twin)
+        yield ast.Call(function, node.args, node.keywords)
+    if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
+        yield node.func.value  # a method less in the chain: no .detach(), .clone(), .clamp(), .sum() …
+    elif len(node.args) == 1:
+        yield node.args[0]
+    if _called(node) == "len":
+        yield ast.BinOp(node, ast.Add(), ast.Constant(1))
+        yield ast.BinOp(node, ast.Sub(), ast.Constant(1))
+
+
+def _of_attribute(node: ast.Attribute) -> Iterator[ast.AST]:
+    if node.attr in ("T", "mT", "H", "data"):
+        yield node.value
+
+
+def _of_slice(node: ast.Slice) -> Iterator[ast.AST]:
+    for end in ("lower", "upper", "step"):
+        value = getattr(node, end)
+        if value is not None:
+            for new in (None, *(() if isinstance(value, ast.Constant) else _beside(value))):
+                yield ast.Slice(**{"lower": node.lower, "upper": node.upper, "step": node.step} | {end: new})
+
+
+def _of_subscript(node: ast.Subscript) -> Iterator[ast.AST]:
+    if isinstance(node.slice, ast.Name):
+        for new in _beside(node.slice):
+            yield ast.Subscript(node.value, new, node.ctx)
+    if isinstance(node.ctx, ast.Load):
+        yield node.value
+
+
+def _of_loop(node: ast.For | ast.comprehension) -> Iterator[ast.AST]:
+    source = ast.unparse(node.iter)
+    for text in (f"list({source})[1:]", f"list({source})[:-1]", f"list({source})[::-1]"):
+        changed = copy.copy(node)
+        changed.iter = ast.parse(text, mode="eval").body
+        yield changed
+    for position in range(len(getattr(node, "ifs", []))):
+        changed = copy.copy(node)
+        changed.ifs = node.ifs[:position] + node.ifs[position + 1 :]
+        yield changed
+
+
+def _of_statement(node: ast.stmt) -> Iterator[ast.AST]:
+    if isinstance(node, ast.AugAssign):
+        target = copy.deepcopy(node.target)
+        if type(node.op) in OPERATORS:
+            yield ast.AugAssign(target, OPERATORS[type(node.op)](), node.value)
+        yield ast.Assign([target], node.value, lineno=0)
+    elif isinstance(node, ast.For):
+        yield from _of_loop(node)
+    elif isinstance(node, (ast.If, ast.While)):
+        yield from (type(node)(test, node.body, node.orelse) for test in (_negated(node.test), ast.Constant(True)))
+    elif isinstance(node, ast.With):
+        yield ast.If(ast.Constant(True), node.body, [])  # without the context: torch.no_grad() …
+    elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        yield ast.Raise(ast.Call(ast.Name("ArithmeticError", ast.Load()), node.exc.args, []))
+
+
+def _swapped(node: Any, field: str) -> Iterator[ast.AST]:
+    items = getattr(node, field)
+    for position in range(len(items) - 1):
+        changed = copy.copy(node)
+        pair = [items[position + 1], items[position]]
+        setattr(changed, field, [*items[:position], *pair, *items[position + 2 :]])
+        yield changed
+
+
+def _beside(value: ast.expr) -> list[ast.expr]:
+    return [ast.BinOp(value, operator, ast.Constant(1)) for operator in (ast.Add(), ast.Sub())]
+
+
+def _negated(test: ast.expr) -> ast.expr:
+    return ast.UnaryOp(ast.Not(), test)
+
+
+def _number(value: float) -> ast.expr:
+    return ast.Constant(value) if value >= 0 else ast.UnaryOp(ast.USub(), ast.Constant(-value))
+
+
+def _method(value: ast.expr, name: str) -> ast.expr:
+    return ast.Call(ast.Attribute(value, name, ast.Load()), [], [])
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "attr", "") or getattr(node.func, "id", "")
+
+
+def _is_module(node: ast.expr) -> bool:
+    return ast.unparse(node).split(".")[0] in ("torch", "math", "F", "nn", "np", "itertools")
+
+
+# -- how many mutants are named ------------------------------------------------------------------------------------
+
+
+def report(chosen: list[str]) -> None:
+    """Print, for each exercise: mutants, killed, how many of the killed get a diagnosis, and what the others get."""
+    totals: Counter[str] = Counter()
+    for name in chosen:
+        statuses: Counter[str] = Counter()
+        for mutant in mutants(name):
+            statuses["mutants"] += 1
+            statuses[check(name, mutant.function).status] += 1
+        totals += statuses
+        print(_line(name, statuses))
+    print(_line("all exercises", totals))
+
+
+def _line(name: str, counts: Counter[str]) -> str:
+    killed = counts["mutants"] - counts["right"]
+    told = f"{counts['diagnosed']} diagnosed ({counts['diagnosed'] / max(killed, 1):.0%})"
+    others = f"{counts['error']} stopped with the student's line, {counts['wrong']} shown the difference"
+    return f"{name}: {counts['mutants']} mutants, {killed} killed: {told}, {others}"
+
+
+if __name__ == "__main__":
+    report(sys.argv[1:] or names())

@@ -1,0 +1,207 @@
+"""What holds for every exercise: its stub, its reference, its mistakes, its hints, and its cell in the notebook."""
+
+import ast
+import inspect
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils.exercises import check, names
+from course_utils.exercises.catalogue import definition, lesson_numbers
+
+NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/[0-9][0-9]_*.ipynb"))
+SECONDS = 0.5  # a check answers at once
+
+every_exercise = pytest.mark.parametrize("name", names())
+every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def built(source: str, name: str) -> Callable:
+    """The function of that name from a piece of source code."""
+    namespace: dict = {"torch": torch}
+    exec(compile(source, "<a notebook's cell>", "exec"), namespace)
+    return namespace[name]
+
+
+def stub_of(reference: Callable) -> str:
+    """What the notebook shows of a reference: its signature and docstring."""
+    documentation = f'    """{reference.__doc__}"""\n'
+    return f"def {reference.__name__}{inspect.signature(reference)}:\n{documentation}    raise NotImplementedError\n"
+
+
+# -- the definition ------------------------------------------------------------------------------------------------
+
+
+@every_exercise
+def test_the_stub_is_not_attempted(name: str) -> None:
+    outcome = check(name, built(stub_of(definition(name).reference), name))
+    assert (outcome.status, outcome.mistake) == ("not attempted", None)
+    assert "not attempted" in outcome.message
+
+
+@every_exercise
+@pytest.mark.parametrize("seed", [0, 1, 2, 2**31 - 1])
+def test_the_reference_is_right(name: str, seed: int) -> None:
+    outcome = check(name, definition(name).reference, seed)
+    assert outcome.status == "right", outcome.message
+    assert int(outcome.message.split()[2]) >= 25
+
+
+@every_exercise
+@pytest.mark.parametrize("seed", [0, 7])
+def test_each_mistake_is_told_with_its_own_sentence(name: str, seed: int) -> None:
+    for mistake in definition(name).mistakes.values():
+        outcome = check(name, mistake.function, seed)
+        assert (outcome.status, outcome.mistake) == ("diagnosed", mistake.key), outcome.message
+        assert outcome.message == mistake.sentence
+
+
+@every_exercise
+def test_no_two_mistakes_say_the_same(name: str) -> None:
+    sentences = [mistake.sentence for mistake in definition(name).mistakes.values()]
+    assert len(set(sentences)) == len(sentences)
+
+
+@every_exercise
+def test_there_are_three_mistakes_two_hints_and_points(name: str) -> None:
+    exercise = definition(name)
+    assert len(exercise.mistakes) >= 3
+    assert len(exercise.staged_hints) >= 2
+    assert exercise.points >= 1
+    assert exercise.lesson in lesson_numbers()
+
+
+@every_exercise
+def test_mistakes_take_the_same_arguments_as_the_reference(name: str) -> None:
+    exercise = definition(name)
+    parameters = list(inspect.signature(exercise.reference).parameters)
+    for mistake in exercise.mistakes.values():
+        assert list(inspect.signature(mistake.function).parameters) == parameters, mistake.key
+
+
+@every_exercise
+def test_the_reference_is_documented_and_short(name: str) -> None:
+    reference = definition(name).reference
+    assert reference.__doc__, "the docstring is the exercise's text"
+    assert len(inspect.getsource(reference).splitlines()) < 40
+
+
+# -- the check -----------------------------------------------------------------------------------------------------
+
+
+@every_exercise
+def test_a_check_is_quick(name: str) -> None:
+    fastest = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        check(name, definition(name).reference)
+        fastest = min(fastest, time.perf_counter() - start)
+        if fastest <= SECONDS:
+            return
+    pytest.fail(f"a check takes {fastest:.2f} s")
+
+
+@every_exercise
+def test_the_same_seed_gives_the_same_outcome(name: str) -> None:
+    exercise = definition(name)
+    mistake = next(iter(exercise.mistakes.values()))
+    broken = built(f"def {name}(*arguments):\n    return nothing\n", name)
+    for answer in (exercise.reference, mistake.function, broken):
+        assert check(name, answer, seed=5) == check(name, answer, seed=5)
+
+
+@every_exercise
+def test_different_seeds_give_different_cases(name: str) -> None:
+    assert repr(definition(name).trials(0)) == repr(definition(name).trials(0))
+    assert repr(definition(name).trials(0)) != repr(definition(name).trials(1))
+
+
+def global_state() -> list:
+    return [
+        torch.get_rng_state().tolist(),
+        repr(np.random.get_state()),
+        random.getstate(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+    ]
+
+
+@every_exercise
+def test_a_check_leaves_global_state_alone(name: str) -> None:
+    exercise = definition(name)
+    before = global_state()
+    for answer in (exercise.reference, next(iter(exercise.mistakes.values())).function):
+        check(name, answer)
+        assert global_state() == before
+
+
+@every_exercise
+def test_a_check_does_not_depend_on_global_state(name: str) -> None:
+    exercise = definition(name)
+    mistake = next(iter(exercise.mistakes.values()))
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            assert check(name, exercise.reference).status == "right"
+            assert check(name, mistake.function).mistake == mistake.key
+    finally:
+        torch.set_default_dtype(default)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@every_exercise
+def test_one_case_runs_on_the_accelerator_too(name: str) -> None:
+    exercise = definition(name)
+    assert check(name, exercise.reference, device="cuda").status == "right"
+    for mistake in exercise.mistakes.values():
+        assert check(name, mistake.function, device="cuda").mistake == mistake.key
+
+
+# -- the notebook --------------------------------------------------------------------------------------------------
+
+
+def exercise_cells(notebook: Path) -> dict[str, str]:
+    """The source of each cell with an `@exercise`, by the function's name, in the notebook's order."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    found = {}
+    for source in sources:
+        if source.lstrip().startswith("@exercise"):
+            found[stub_in(source).name] = source
+    return found
+
+
+def stub_in(source: str) -> ast.FunctionDef:
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    assert len(functions) == 1, "an exercise is one function in a cell of its own"
+    return functions[0]
+
+
+@every_notebook
+def test_a_lesson_holds_all_its_exercises_in_order(notebook: Path) -> None:
+    assert list(exercise_cells(notebook)) == names(notebook.name[:2])
+
+
+@every_notebook
+def test_stub_and_reference_agree_in_name_signature_and_docstring(notebook: Path) -> None:
+    for name, source in exercise_cells(notebook).items():
+        stub, reference = stub_in(source), ast.parse(definition(name).source()).body[0]
+        assert isinstance(reference, ast.FunctionDef)
+        assert stub.name == reference.name
+        assert ast.unparse(stub.args) == ast.unparse(reference.args)
+        assert ast.get_docstring(stub) == ast.get_docstring(reference)
+
+
+@every_notebook
+def test_the_stub_in_the_notebook_is_not_attempted(notebook: Path) -> None:
+    for name, source in exercise_cells(notebook).items():
+        stub = built(source.replace("@exercise", "", 1), name)
+        assert check(name, stub).status == "not attempted"

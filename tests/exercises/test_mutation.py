@@ -1,0 +1,236 @@
+"""Every machine-made mutant of every reference is rejected, save those that are right answers too."""
+
+import warnings
+from collections.abc import Callable
+
+import mutants
+import pytest
+
+from course_utils.exercises import names
+
+CANCELS = "the ratio divides it away: the factor is common to every product"
+SAME_LENGTH = "both have the same length"
+NO_HISTORY = "it has none to lose"
+SQUARED = "a square has no sign"
+ON_THE_CPU = "the check's generators are on the CPU"
+EITHER_SIGN = "noise is as likely with the other sign"
+EXCHANGED = "exchanging two dimensions has no direction"
+SQUARE = "the kernel is as high as it is wide"
+SAME_KIND = "both have the same dtype and device"
+CONSTANTS = "made without a graph"
+
+# Changes that leave a right answer right, and why. An entry that no longer holds fails.
+EQUIVALENT = {
+    "softmax_cross_entropy_backward": {
+        "target → logits": SAME_LENGTH,
+        "target → logits (place 3)": SAME_LENGTH,
+    },
+    "flop_ratio": {
+        "2 * m * n * batch_size → 2 * m * n / batch_size": CANCELS,
+        "2 * m * n * batch_size → 2 * m * n": CANCELS,
+        "2 * m * n * batch_size → -(2 * m * n * batch_size)": CANCELS,
+        "2 * m * n * batch_size → -(2 * m * n) * batch_size": CANCELS,
+        "2 * m * n → -(2 * m) * n": CANCELS,
+        "2 * m → m": CANCELS,
+        "2 * m → -2 * m": CANCELS,
+        "2 → 3": CANCELS,
+        "2 → 1": CANCELS,
+        "(m, n) → (n, m)": "only the product of the two is used",
+    },
+    "rnn_backward": {
+        "(grad_weight_ih, grad_weight_hh, grad_bias) → (grad_weight_hh, grad_weight_ih, grad_bias)": "all start at 0",
+        "(grad_weight_ih, grad_weight_hh, grad_bias) → (grad_weight_ih, grad_bias, grad_weight_hh)": "all start at 0",
+        "inputs → grad_hiddens": SAME_LENGTH,
+        "hiddens[t + 1] ** 2 → (-hiddens[t + 1]) ** 2": SQUARED,
+    },
+    "truncate": {"h → h.detach()": "detached twice is detached"},
+    "clip_by_global_norm": {
+        "for grad in grads → for grad in list(grads)[::-1]": "the order does not matter to the norm of all of them",
+    },
+    "open_forget_gate": {
+        "len(bias) → len(bias) + 1": "rounded down, a quarter of it is the same",
+        "2 * hidden → -(2 * hidden)": "the middle, counted from the end",
+        "2 * hidden → -2 * hidden": "the middle, counted from the end",
+    },
+    "reparameterise": {"noise → noise.detach()": NO_HISTORY},
+    "negative_elbo": {"x → x.detach()": NO_HISTORY},
+    "importance_bound": {"log_weights → log_weights.detach() (place 2)": "a length has no history"},
+    "stamp": {
+        "(_, c_out, k, _) → (_, c_out, _, k)": SQUARE,
+        "x → weight (place 2)": SAME_KIND,
+        "for row in range(height): → for row in list(range(height))[::-1]:": "stamps add in any order",
+        "for column in range(width): → for column in list(range(width))[::-1]:": "stamps add in any order",
+    },
+    "transposed_convolution": {
+        "x → x.detach()": "a shape has no history",
+        "x → weight (place 2)": SAME_KIND,
+        "x → x.detach() (place 2)": "zeros have no history",
+        "weight → weight.detach()": "a shape has no history",
+        "2 → 3": SQUARE,
+        "weight.flip(2, 3).transpose(0, 1) → weight.flip(2, 3).transpose(1, 0)": EXCHANGED,
+        "weight.flip(2, 3) → weight.flip(3, 2)": "both are flipped, in either order",
+    },
+    "pca_reconstruct": {
+        "train - mean → mean - train": SQUARED,
+        "train - mean → -(train - mean)": SQUARED,
+    },
+    "corrupt": {
+        "torch.randn(x.shape, generator=generator, device=generator.device) → "
+        "torch.randn(x.shape, generator=generator)": ON_THE_CPU,
+        "torch.rand(x.shape, generator=generator, device=generator.device) → "
+        "torch.rand(x.shape, generator=generator)": ON_THE_CPU,
+        "torch.randn(x.shape, generator=generator, device=generator.device).to(x) → "
+        "torch.randn(x.shape, generator=generator, device=generator.device).to()": "x makes a float32 number its like",
+        "generator → x (place 2)": ON_THE_CPU,
+        "generator → x (place 4)": ON_THE_CPU,
+        "torch.rand(x.shape, generator=generator, device=generator.device) >= missing → "
+        "torch.rand(x.shape, generator=generator, device=generator.device) > missing": "a tie has no probability",
+        "x + noise_std * noise → x - noise_std * noise": EITHER_SIGN,
+        "noise_std * noise → -(noise_std * noise)": EITHER_SIGN,
+        "noise_std * noise → -noise_std * noise": EITHER_SIGN,
+        "kept.to(x) → kept.to()": "a truth counts as 0 or 1",
+        "kept.to(x) → kept": "a truth counts as 0 or 1",
+    },
+    "denoising_loss": {
+        "reconstruction - clean → clean - reconstruction": SQUARED,
+        "reconstruction - clean → -(reconstruction - clean)": SQUARED,
+        "clean → clean.detach()": NO_HISTORY,
+        "clean → reconstruction (place 2)": SAME_LENGTH,
+        "clean → noisy (place 2)": SAME_LENGTH,
+        "clean → clean.detach() (place 2)": NO_HISTORY,
+    },
+    "anomaly_score": {
+        "x - reconstruction → reconstruction - x": SQUARED,
+        "x - reconstruction → -(x - reconstruction)": SQUARED,
+    },
+    "entropy_bits": {
+        "for column in symbols.T: → for column in list(symbols.T)[::-1]:": "a sum has no order",
+    },
+    "discriminator_step": {
+        "noise → noise.detach()": NO_HISTORY,
+        "real → real.detach()": NO_HISTORY,
+        "fake → fake.detach()": NO_HISTORY,
+        "optimizer → discriminator": "both hold the same parameters",
+        "loss → loss.detach() (place 2)": "a number has no history",
+    },
+    "dcgan_init": {
+        "(nn.Conv2d, nn.ConvTranspose2d) → (nn.ConvTranspose2d, nn.Conv2d)": "either kind will do, in either order",
+    },
+    "attach_label": {"label → label.detach()": NO_HISTORY},
+    "gradient_penalty": {
+        "torch.rand(len(real), generator=generator, device=generator.device).to(real) → "
+        "torch.rand(len(real), generator=generator, device=generator.device).to()": "the image gives its dtype to the mix",
+        "torch.rand(len(real), generator=generator, device=generator.device) → "
+        "torch.rand(len(real), generator=generator)": ON_THE_CPU,
+        "generator → real (place 2)": ON_THE_CPU,
+        "generator → fake (place 2)": ON_THE_CPU,
+        "real → fake": SAME_LENGTH,
+        "real → fake (place 2)": SAME_KIND,
+        "real → fake (place 3)": "both have as many dimensions",
+        "real → real.detach()": NO_HISTORY,
+        "real → real.detach() (place 2)": NO_HISTORY,
+        "real → real.detach() (place 3)": NO_HISTORY,
+        "real → real.detach() (place 4)": NO_HISTORY,
+        "share → share.detach()": NO_HISTORY,
+        "share → share.detach() (place 2)": NO_HISTORY,
+        "share → share.detach() (place 3)": NO_HISTORY,
+        "fake → fake.detach()": NO_HISTORY,
+        "(share * real + (1 - share) * fake).detach() → share * real + (1 - share) * fake": NO_HISTORY,
+        "slope.flatten(1).norm(dim=1) - 1 → 1 - slope.flatten(1).norm(dim=1)": SQUARED,
+        "slope.flatten(1).norm(dim=1) - 1 → -(slope.flatten(1).norm(dim=1) - 1)": SQUARED,
+    },
+    "power_iteration": {
+        "for _ in range(steps): → for _ in list(range(steps))[::-1]:": "the steps are alike",
+        "weight → weight.detach()": CONSTANTS,
+        "weight → weight.detach() (place 2)": CONSTANTS,
+        "u → u.detach()": CONSTANTS,
+        "u → u.detach() (place 2)": CONSTANTS,
+        "u → u.detach() (place 3)": CONSTANTS,
+        "v → v.detach()": CONSTANTS,
+        "v → v.detach() (place 2)": CONSTANTS,
+        "0 → -1": "a vector has one dimension",
+        "0 → -1 (place 2)": "a vector has one dimension",
+        "u @ (weight @ v) → weight @ v @ u": "a dot product has no order",
+    },
+    "fade_in": {
+        "F.interpolate(low, scale_factor=2, mode='nearest') → F.interpolate(low, scale_factor=2)": "it is the default",
+    },
+    "bernoulli_nll": {"x → x.detach()": NO_HISTORY},
+    "causal_mask": {
+        "kernel_size % 2 → -(kernel_size % 2)": "zero has no sign",
+        "kernel_size % 2 → -kernel_size % 2": "turning the sign leaves a number even or odd",
+        "('A', 'B') → ('B', 'A')": "it is one of the two, in either order",
+    },
+    "skew": {"x → x.detach()": "a shape has no history"},
+    "unskew": {"y → y.detach()": "a shape has no history"},
+    "complete": {
+        "(~known).nonzero().tolist() → (~known).nonzero()": "a whole number in a tensor is an index too",
+        "0 → -1 (place 2)": "there is one channel",
+    },
+    "next_token_loss": {"tokens → tokens.detach()": NO_HISTORY},
+    "causal_attention": {
+        "q → k (place 2)": SAME_LENGTH,
+        "q → v (place 2)": SAME_LENGTH,
+        "q → q.detach() (place 2)": "a shape has no history",
+        "scores → scores.detach()": "only their shape is used there",
+        "future → future.detach()": NO_HISTORY,
+    },
+    "split_heads": {
+        "x.unflatten(-1, (n_heads, -1)).transpose(1, 2) → x.unflatten(-1, (n_heads, -1)).transpose(2, 1)": EXCHANGED,
+    },
+    "merge_heads": {"y.transpose(1, 2) → y.transpose(2, 1)": EXCHANGED},
+    "top_k_filter": {"min(k, logits.shape[-1]) → min(logits.shape[-1], k)": "the smaller of two, in either order"},
+    "top_p_filter": {"before >= p → before > p": "no sum of random probabilities is exactly p"},
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_mutant_is_rejected_or_known_to_be_right(name: str, record_property: Callable) -> None:
+    made = mutants.mutants(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mutants do strange things
+        alive = {mutant.change: mutant for mutant in made if mutants.survives(mutant)}
+    known = EQUIVALENT.get(name, {})
+    survived = {change: mutant for change, mutant in alive.items() if change not in known}
+    counts = dict(killed=len(made) - len(alive), equivalent=len(alive) - len(survived), survived=len(survived))
+    record_property("mutation", counts)
+
+    diffs = "\n".join(f"{change}\n{mutant.diff}" for change, mutant in survived.items())
+    assert not survived, f"{len(survived)} mutants of {name} pass for right:\n{diffs}"
+    stale = known.keys() - alive.keys()
+    assert not stale, f"listed as equivalent, but rejected or no longer made: {sorted(stale)}"
+
+
+def test_the_list_of_equivalent_mutants_names_only_exercises() -> None:
+    assert EQUIVALENT.keys() <= set(names())
+
+
+@pytest.mark.parametrize(
+    ("change", "exercise"),
+    [
+        ("grad_output.T → grad_output", "linear_backward"),
+        ("grad_output.sum(0) → grad_output.mean(0)", "linear_backward"),
+        ("grad_output.sum(0) → grad_output.sum()", "linear_backward"),
+        ("x > 0 → x >= 0", "relu_backward"),
+        ("probabilities[torch.arange(len(target)), target] -= 1 → nothing", "softmax_cross_entropy_backward"),
+        ("torch.softmax(logits, 1) → torch.softmax(1, logits)", "softmax_cross_entropy_backward"),
+        ("1 → 0", "softmax_cross_entropy_backward"),
+        ("for m, n in pairwise(widths) → for m, n in list(pairwise(widths))[1:]", "flop_ratio"),
+    ],
+)
+def test_the_mutant_maker_thinks_of(change: str, exercise: str) -> None:
+    assert change in {mutant.change for mutant in mutants.mutants(exercise)}
+
+
+def test_a_mutant_that_never_ends_counts_as_rejected() -> None:
+    def flop_ratio(widths: list, batch_size: int, count_update: bool) -> float:
+        while True:
+            pass
+
+    assert not mutants.survives(mutants.Mutant("flop_ratio", "", "", flop_ratio))
+
+
+def test_a_mutant_that_changes_nothing_survives() -> None:
+    from course_utils.exercises.catalogue import definition
+
+    assert mutants.survives(mutants.Mutant("flop_ratio", "", "", definition("flop_ratio").reference))

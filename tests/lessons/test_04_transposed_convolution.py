@@ -1,0 +1,263 @@
+"""Lesson 04: its four views are the library's layer, and its exercises meet answers that students really write."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from course_utils.exercises import check
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SimpleNamespace]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("lesson_code").load
+
+
+# -- the lesson ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", ["by_stamping", "by_matrix", "transposed_convolution", "by_gradient"])
+def test_every_view_is_the_library_s_layer(load: Callable, view: str) -> None:
+    from course_utils.exercises.catalogue import definition
+
+    names = ["trim", "by_stamping", "by_matrix", "by_gradient", "layer", "random_layer"]
+    lesson = load("04", *names)
+    function = getattr(lesson, view, None) or definition(view).reference
+    generator = torch.Generator().manual_seed(11)
+    for _ in range(60):
+        x, weight, stride, padding, output_padding, dilation, groups = arguments = lesson.random_layer(generator)
+        expected = F.conv_transpose2d(x, weight, None, stride, padding, output_padding, groups, dilation)
+        torch.testing.assert_close(lesson.layer(function, *arguments), expected, rtol=0, atol=1e-10)
+
+
+def test_a_constant_is_even_and_a_chessboard_is_not(load: Callable) -> None:
+    unevenness = load("04", "unevenness").unevenness
+    rows = torch.arange(8)
+    chessboard = ((rows + rows.unsqueeze(1)) % 2).double()
+    assert unevenness(torch.full((3, 8, 8), 0.7), 2) == pytest.approx(0, abs=1e-12)
+    assert unevenness((chessboard - 0.5).unsqueeze(0), 2) == pytest.approx(1)
+    assert unevenness(chessboard.unsqueeze(0), 2) == pytest.approx(0.5)  # half mean, half pattern
+    slow = torch.cos(2 * torch.pi * rows / 8).expand(8, 8)
+    assert unevenness(slow.unsqueeze(0), 2) == pytest.approx(0, abs=1e-12)  # a pattern, but not the stride's
+
+
+def test_the_grid_s_energy_is_one_for_noise_and_large_for_a_pattern(load: Callable) -> None:
+    grid_energy = load("04", "grid_energy").grid_energy
+    noise = torch.randn(4000, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert grid_energy(noise) == pytest.approx(1, abs=0.05)
+    dots = torch.zeros(28, 28)
+    dots[::4, ::4] = 1
+    assert grid_energy(noise + 2 * dots) > 10
+
+
+def test_a_layer_that_cannot_be_is_refused_with_what_to_do(load: Callable) -> None:
+    check_layer = load("04", "check_layer").check_layer
+    weight = torch.zeros(3, 2, 3, 3)
+    check_layer(torch.zeros(3, 4, 4), weight, stride=2, padding=1, output_padding=1)
+    for shape, settings, words in (
+        ((3, 4), {}, r"need x \(C_in, H, W\)"),
+        ((2, 4, 4), {}, r"x has 2 channels, weight is made for 3\. From a convolution\?"),
+        ((5, 4, 4), {}, r"x has 5 channels, weight is made for 3\.$"),
+        ((3, 4, 4), {"output_padding": 2}, "take one input pixel more"),
+        ((3, 4, 4), {"output_padding": -1}, "not -1"),
+        ((3, 1, 4), {"padding": 2}, "cuts everything: the result would be -1 × 5 pixels"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_layer(torch.zeros(shape), weight, stride=2, **settings)
+
+
+@pytest.mark.parametrize("kind", ["transposed, kernel 3", "transposed, kernel 4", "resize, convolve", "PixelShuffle"])
+def test_every_way_to_double_is_a_transposed_convolution(load: Callable, kind: str) -> None:
+    torch.manual_seed(0)
+    double = load("04", "double").double(kind, 2, 3).double()
+    point = torch.zeros(2, 2, 9, 9, dtype=torch.float64)
+    point[[0, 1], [0, 1], 4, 4] = 1
+    with torch.no_grad():
+        offset = double(torch.zeros_like(point))
+        kernel = (double(point) - offset)[:, :, 4:14, 4:14]  # (C_in, C_out, 10, 10): around pixel 4, at 8 and 9
+        x = torch.randn(1, 2, 9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        ours = F.conv_transpose2d(x, kernel, stride=2, padding=4, output_padding=0)
+        torch.testing.assert_close(ours, double(x) - offset[:1], rtol=0, atol=1e-12)
+
+
+def test_a_resize_prints_a_small_kernel_smeared_by_a_block(load: Callable) -> None:
+    torch.manual_seed(0)
+    double = load("04", "double").double("resize, convolve", 1, 1)
+    point = torch.zeros(1, 1, 7, 7)
+    point[0, 0, 3, 3] = 1
+    with torch.no_grad():
+        printed = (double(point) - double(0 * point))[0, :, 5:9, 5:9]
+    smeared = F.conv_transpose2d(torch.ones(1, 2, 2), double[1].weight.detach().flip(2, 3))
+    torch.testing.assert_close(printed, smeared)
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "multiplications"),
+    [
+        ("transposed, kernel 3", 9, 9),
+        ("transposed, kernel 4", 16, 16),
+        ("resize, convolve", 9, 36),
+        ("PixelShuffle", 36, 36),
+    ],
+)
+def test_the_prices_in_the_lesson_s_table_are_right(
+    load: Callable, kind: str, weights: int, multiplications: int
+) -> None:
+    made = load("04", "double").double(kind, 8, 8)
+    assert sum(p.numel() for p in made.parameters() if p.dim() == 4) == weights * 8**2
+    with FlopCounterMode(display=False) as counter:
+        made(torch.zeros(1, 8, 7, 7))
+    assert counter.get_total_flops() == 2 * multiplications * 8**2 * 7**2
+
+
+# -- the exercises -------------------------------------------------------------------------------------------------
+
+
+def stamp_by_fold(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    _, height, width = x.shape
+    k = weight.shape[2]
+    columns = weight.flatten(1).T @ x.flatten(1)
+    size = ((height - 1) * stride + k, (width - 1) * stride + k)
+    return F.fold(columns, size, kernel_size=k, stride=stride)
+
+
+def stamp_in_six_loops(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    c_in, height, width = x.shape
+    _, c_out, k, _ = weight.shape
+    y = torch.zeros(c_out, (height - 1) * stride + k, (width - 1) * stride + k, dtype=x.dtype)
+    for i in range(c_in):
+        for row in range(height):
+            for column in range(width):
+                for o in range(c_out):
+                    for a in range(k):
+                        for b in range(k):
+                            value = x[i, row, column].item() * weight[i, o, a, b].item()
+                            y[o, row * stride + a, column * stride + b] += value
+    return y
+
+
+def matrix_by_columns(kernel: Tensor, height: int, width: int, stride: int) -> Tensor:
+    pixels = torch.eye(height * width, dtype=kernel.dtype).view(-1, 1, height, width)
+    return F.conv2d(pixels, kernel[None, None], stride=stride).flatten(1).T
+
+
+def matrix_by_unfold(kernel: Tensor, height: int, width: int, stride: int) -> Tensor:
+    places = torch.arange(height * width).view(height, width)
+    windows = places.unfold(0, len(kernel), stride).unfold(1, len(kernel), stride).flatten(0, 1).flatten(1)
+    matrix = torch.zeros(len(windows), height * width, dtype=kernel.dtype)
+    return matrix.scatter(1, windows, kernel.flatten().expand(len(windows), -1))
+
+
+def zeros_by_kronecker(x: Tensor, stride: int) -> Tensor:
+    corner = torch.zeros(stride, stride, dtype=x.dtype)
+    corner[0, 0] = 1
+    grown = torch.stack([torch.kron(channel, corner) for channel in x])
+    return grown[:, : grown.shape[1] - stride + 1, : grown.shape[2] - stride + 1]
+
+
+def zeros_pixel_by_pixel(x: Tensor, stride: int) -> Tensor:
+    channels, height, width = x.shape
+    y = torch.zeros(channels, (height - 1) * stride + 1, (width - 1) * stride + 1, dtype=x.dtype)
+    for row in range(height):
+        for column in range(width):
+            y[:, row * stride, column * stride] = x[:, row, column]
+    return y
+
+
+def layer_by_stamps(x: Tensor, weight: Tensor, stride: int, padding: int, output_padding: int) -> Tensor:
+    full = stamp_by_fold(x, weight, stride)
+    full = F.pad(full, (0, output_padding, 0, output_padding))
+    return full[:, padding : full.shape[1] - padding, padding : full.shape[2] - padding]
+
+
+def layer_by_the_library(x: Tensor, weight: Tensor, stride: int, padding: int, output_padding: int) -> Tensor:
+    made = F.conv_transpose2d(x.unsqueeze(0), weight, stride=stride, padding=padding, output_padding=output_padding)
+    return made.squeeze(0)
+
+
+def layer_with_a_generous_border(x: Tensor, weight: Tensor, stride: int, padding: int, output_padding: int) -> Tensor:
+    k = weight.shape[2]
+    spread = F.pad(zeros_pixel_by_pixel(x, stride), (k - 1, k - 1 + output_padding, k - 1, k - 1 + output_padding))
+    full = F.conv2d(spread, torch.flip(weight, [2, 3]).permute(1, 0, 2, 3))
+    return full[:, padding : full.shape[1] - padding, padding : full.shape[2] - padding]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("stamp", stamp_by_fold),
+        ("stamp", stamp_in_six_loops),
+        ("convolution_matrix", matrix_by_columns),
+        ("convolution_matrix", matrix_by_unfold),
+        ("insert_zeros", zeros_by_kronecker),
+        ("insert_zeros", zeros_pixel_by_pixel),
+        ("transposed_convolution", layer_by_stamps),
+        ("transposed_convolution", layer_by_the_library),
+        ("transposed_convolution", layer_with_a_generous_border),
+    ],
+)
+def test_another_way_is_right_too(name: str, answer: Callable) -> None:
+    outcome = check(name, answer)
+    assert outcome.status == "right", outcome.message
+
+
+def canvas_of_the_wrong_dtype(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    _, height, width = x.shape
+    _, c_out, k, _ = weight.shape
+    y = torch.zeros(c_out, (height - 1) * stride + k, (width - 1) * stride + k)
+    y += stamp_by_fold(x, weight, stride)
+    return y
+
+
+def a_size_that_is_no_int(
+    size: int, kernel: int, stride: int, padding: int, output_padding: int, dilation: int
+) -> float:
+    return (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1 + output_padding + 0.5
+
+
+def matrix_without_the_loop_over_rows(kernel: Tensor, height: int, width: int, stride: int) -> Tensor:
+    return matrix_by_columns(kernel, height, width, stride)[:1]
+
+
+def trimmed_by_a_slice_to_minus_padding(
+    x: Tensor, weight: Tensor, stride: int, padding: int, output_padding: int
+) -> Tensor:
+    """The classic: `full[padding:-padding]` is empty when padding is 0."""
+    full = F.pad(stamp_by_fold(x, weight, stride), (0, output_padding, 0, output_padding))
+    return full[:, padding:-padding, padding:-padding]
+
+
+def output_padding_as_zeros(x: Tensor, weight: Tensor, stride: int, padding: int, output_padding: int) -> Tensor:
+    full = stamp_by_fold(x, weight, stride)
+    cut = full[:, padding : full.shape[1] - padding, padding : full.shape[2] - padding]
+    return F.pad(cut, (0, output_padding, 0, output_padding))
+
+
+def weights_not_exchanged(x: Tensor, weight: Tensor, stride: int, padding: int, output_padding: int) -> Tensor:
+    return F.conv2d(zeros_by_kronecker(x, stride), weight.flip(2, 3), padding=weight.shape[2] - 1 - padding)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "status", "words"),
+    [
+        ("stamp", canvas_of_the_wrong_dtype, "wrong", "should have dtype torch.float64"),
+        ("output_size", a_size_that_is_no_int, "wrong", "size_out"),
+        ("convolution_matrix", matrix_without_the_loop_over_rows, "wrong", "shape"),
+        ("transposed_convolution", trimmed_by_a_slice_to_minus_padding, "diagnosed", "full[padding:-padding]"),
+        ("transposed_convolution", output_padding_as_zeros, "diagnosed", "rows and columns of zeros"),
+        ("transposed_convolution", weights_not_exchanged, "error", "channels"),
+    ],
+)
+def test_a_wrong_answer_is_told(name: str, answer: Callable, status: str, words: str) -> None:
+    outcome = check(name, answer)
+    assert outcome.status == status, outcome.message
+    assert words in outcome.message

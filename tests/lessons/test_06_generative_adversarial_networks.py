@@ -1,0 +1,335 @@
+"""Lesson 06: its value is what the derivation says, its games do not meet, its players refuse what they cannot do."""
+
+import importlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from course_utils import runtime
+from course_utils.exercises import check
+from course_utils.exercises.catalogue import definition
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+WANTED = (
+    "independent_pixels normal_pixels normal value jensen_shannon saturating_loss come_to_rest smeared play Dense WithSpread "
+    "side_by_side small_network ring count Generator Discriminator players slope_step squared_slope"
+)
+LINE = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+ANGLES = torch.arange(8) * 2 * math.pi / 8
+CENTRES = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], 1)
+
+
+@pytest.fixture
+def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The lesson's definitions, with what its cells bind, in single precision."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", torch.Generator().manual_seed(0))
+    digits = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1)).square()
+    given = {"session": session, "line": LINE, "centres": CENTRES, "digits": digits}
+    loaded = importlib.import_module("lesson_code").load("06", *WANTED.split(), **given)
+    loaded.digits = digits
+    return loaded
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# -- the game ------------------------------------------------------------------------------------------------------
+
+
+def test_forgeries_by_rule_obey_their_rules(lesson: SimpleNamespace) -> None:
+    fakes = lesson.independent_pixels(8000).flatten(1)
+    real = lesson.digits.flatten(1)
+    assert (fakes.mean(0) - real.mean(0)).abs().max() < 6 * 0.3 / 8000**0.5
+    assert all(value in real[:, 3] for value in fakes[:50, 3])
+    smooth = lesson.normal_pixels(500)
+    assert smooth.shape == (500, 1, 28, 28)
+    assert smooth.min() >= 0
+    assert smooth.max() <= 1
+
+
+def test_a_density_integrates_to_one_and_is_the_library_s(lesson: SimpleNamespace) -> None:
+    found = lesson.normal(1.0, 0.7)
+    assert torch.trapezoid(found, LINE).item() == pytest.approx(1.0, abs=1e-9)
+    torch.testing.assert_close(found, Normal(1.0, 0.7).log_prob(LINE).exp().double(), rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(0.0, 1.0), (-0.5, 0.8), (1.0, 1.2)])
+def test_the_value_of_the_best_discriminator_measures_the_divergence(
+    lesson: SimpleNamespace, mean: float, spread: float
+) -> None:
+    p, q = lesson.normal(0.5, 0.9), lesson.normal(mean, spread)
+    best = definition("best_discriminator").reference(p, q)
+    highest = lesson.value(best, p, q)
+    assert highest.item() == pytest.approx(2 * lesson.jensen_shannon(p, q).item() - 2 * math.log(2), abs=1e-7)
+    for seed in range(20):
+        bent = torch.sigmoid(torch.logit(best) + 0.5 * torch.randn(len(LINE), generator=seeded(seed)))
+        assert lesson.value(bent, p, q) < highest
+
+
+def test_the_divergence_runs_from_nothing_to_log_two(lesson: SimpleNamespace) -> None:
+    p = lesson.normal(0.0, 0.5)
+    assert lesson.jensen_shannon(p, p).item() == pytest.approx(0.0, abs=1e-12)
+    left, right = lesson.normal(-5.0, 0.2).clamp(min=1e-300), lesson.normal(5.0, 0.2).clamp(min=1e-300)
+    assert lesson.jensen_shannon(left, right).item() == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_the_two_losses_pull_by_d_and_by_what_is_missing(lesson: SimpleNamespace) -> None:
+    logits = torch.linspace(-9, 9, 19, dtype=torch.float64).requires_grad_()
+    d = torch.sigmoid(logits.detach())
+    (saturating,) = torch.autograd.grad(lesson.saturating_loss(logits), logits)
+    (other,) = torch.autograd.grad(definition("generator_loss").reference(logits), logits)
+    torch.testing.assert_close(saturating * 19, -d)
+    torch.testing.assert_close(other * 19, d - 1)
+
+
+def test_smeared_points_are_a_density(lesson: SimpleNamespace) -> None:
+    points = torch.randn(200_000, generator=seeded()) * 0.5 + 1
+    found = lesson.smeared(points)
+    assert torch.trapezoid(found, LINE).item() == pytest.approx(1.0, abs=0.01)
+    assert (found - lesson.normal(1.0, (0.5**2 + 0.1**2) ** 0.5)).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("eta", [0.01, 0.1, 0.3])
+def test_players_of_xy_spiral_circle_or_come_home(lesson: SimpleNamespace, eta: float) -> None:
+    outward = lesson.play("at once", 50, eta).norm(dim=1)
+    torch.testing.assert_close(outward[1:] / outward[:-1], torch.full((50,), (1 + eta**2) ** 0.5).double())
+    circling = lesson.play("by turns", 5000, eta).norm(dim=1)
+    assert circling.max() < 1.3
+    assert circling[-1000:].max() > 0.8
+    assert lesson.play("with friction", 5000, eta)[-1].norm() < 1e-3
+
+
+def test_rates_come_to_rest(lesson: SimpleNamespace) -> None:
+    factors = [lesson.come_to_rest(step, 100) for step in range(100)]
+    assert factors[:51] == [1.0] * 51
+    assert factors[75] == 0.5
+    assert 0 < factors[-1] < 0.03
+
+
+# -- the ring ------------------------------------------------------------------------------------------------------
+
+
+def test_points_of_the_ring_lie_evenly_on_its_modes(lesson: SimpleNamespace) -> None:
+    points = lesson.ring(3, 4000, seeded())
+    assert points.shape == (3, 4000, 2)
+    modes, hits = lesson.count(points)
+    assert modes == [8, 8, 8]
+    assert hits.min() > 0.998  # four times the spread
+    shares = torch.bincount(torch.cdist(points, CENTRES).argmin(2).flatten(), minlength=8) / 12_000
+    assert (shares - 1 / 8).abs().max() < 0.02
+
+
+def test_a_batch_gets_its_spread_appended(lesson: SimpleNamespace) -> None:
+    x = torch.randn(2, 5, 3, generator=seeded())
+    seen = lesson.WithSpread()(x)
+    assert seen.shape == (2, 5, 6)
+    assert torch.equal(seen[..., :3], x)
+    for game in range(2):
+        assert torch.allclose(seen[game, :, 3:], x[game].std(0).expand(5, 3))
+
+
+def test_games_side_by_side_do_not_meet(lesson: SimpleNamespace) -> None:
+    network = lesson.side_by_side(3, 2, 1, nn.ReLU(), width=4)
+    x = torch.randn(3, 6, 2, generator=seeded())
+    network(x)[1].sum().backward()
+    for weights in network.parameters():
+        assert weights.grad is not None
+        assert not weights.grad[[0, 2]].any()
+    assert network[0].weight.grad[1].any()
+    layer = network[0]
+    torch.testing.assert_close(layer(x)[2], F.linear(x[2], layer.weight[2].T, layer.bias[2, 0]))
+
+
+def test_a_game_is_played_as_if_it_were_alone(lesson: SimpleNamespace) -> None:
+    """The mean over games divides each one's gradient by their number, which Adam does not mind."""
+    torch.manual_seed(0)
+    together = lesson.side_by_side(4, 2, 1, nn.ReLU(), width=8).double()
+    alone = lesson.side_by_side(1, 2, 1, nn.ReLU(), width=8).double()
+    with torch.no_grad():
+        for mine, all_of_them in zip(alone.parameters(), together.parameters(), strict=True):
+            mine.copy_(all_of_them[2:3])
+    x = torch.randn(4, 16, 2, generator=seeded(), dtype=torch.float64)
+    for network, seen in ((together, x), (alone, x[2:3])):
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, betas=(0.5, 0.999))
+        for _ in range(10):
+            loss = F.softplus(network(seen)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for mine, all_of_them in zip(alone.parameters(), together.parameters(), strict=True):
+        torch.testing.assert_close(
+            mine, all_of_them[2:3], rtol=0, atol=1e-3
+        )  # of steps of 0.1 in all; eps is not scaled
+
+
+def test_a_squared_slope_is_that_of_a_plane(lesson: SimpleNamespace) -> None:
+    """Of the logits 3 x - 4 y it is 25 everywhere, however many axes come before the points."""
+    for shape in ((7, 2), (3, 7, 2)):
+        points = torch.randn(*shape, generator=seeded()).requires_grad_()
+        logits = points @ torch.tensor([3.0, -4.0])
+        assert lesson.squared_slope(logits, points).item() == pytest.approx(25.0, rel=1e-5)
+    points = torch.ones(1, 2).requires_grad_()
+    penalty = lesson.squared_slope(points.square().sum(1), points)  # slope 2 p, its square 4 |p|²
+    assert torch.equal(torch.autograd.grad(penalty, points)[0], torch.full((1, 2), 8.0))
+
+
+# -- the players ---------------------------------------------------------------------------------------------------
+
+
+def test_players_have_the_shapes_they_say(lesson: SimpleNamespace) -> None:
+    forger, detective = lesson.players(5, 3, 4)
+    noise = forger.noise(6, seeded())
+    assert noise.shape == (6, 8)
+    faces = noise[:, 5:]
+    assert torch.equal((faces > 0).sum(1), torch.ones(6, dtype=torch.int64))
+    assert torch.allclose(faces.amax(1), torch.tensor(3.0).sqrt())
+    images = forger(noise)
+    assert images.shape == (6, 1, 28, 28)
+    assert images.abs().max() <= 1
+    assert detective(images).shape == (6,)
+
+
+def test_a_generator_refuses_to_train_on_one_image(lesson: SimpleNamespace) -> None:
+    forger, _ = lesson.players(5, 3, 4)
+    with pytest.raises(ValueError, match=r"one image .* at least two, or .* generator.eval\(\)"):
+        forger(forger.noise(1, seeded()))
+    assert forger.eval()(forger.noise(1, seeded())).shape == (1, 1, 28, 28)
+
+
+@pytest.mark.parametrize("n", [1, 499, 1001])
+def test_drawing_gives_so_many_images_and_changes_nothing(lesson: SimpleNamespace, n: int) -> None:
+    forger, _ = lesson.players(5, 3, 4)
+    before = {name: value.clone() for name, value in forger.state_dict().items()}
+    images = forger.draw(n, seeded())
+    assert images.shape == (n, 1, 28, 28)
+    assert not images.requires_grad
+    assert 0 <= images.min() < images.max() <= 1
+    assert forger.training
+    assert all(torch.equal(value, before[name]) for name, value in forger.state_dict().items())
+
+
+def test_players_begin_as_dcgan_does_and_alike_for_a_seed(lesson: SimpleNamespace) -> None:
+    forger, detective = lesson.players(5, 3, 16, seed=4)
+    for network in (forger, detective):
+        for layer in network.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                assert layer.weight.std().item() == pytest.approx(0.02, rel=0.15)
+            if isinstance(layer, nn.BatchNorm2d):
+                assert layer.weight.mean().item() == pytest.approx(1, abs=0.02)
+    again = lesson.players(5, 3, 16, seed=4)
+    for network, other in zip((forger, detective), again, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+
+
+def test_a_detective_sees_its_batch(lesson: SimpleNamespace) -> None:
+    """Why real and fake pass separately: an image's logit depends on its company."""
+    _, detective = lesson.players(5, 3, 4)
+    real, fake = torch.rand(4, 1, 28, 28, generator=seeded()), -torch.ones(4, 1, 28, 28)
+    assert not torch.allclose(detective(real), detective(torch.cat([real, fake]))[:4], atol=1e-3)
+
+
+def test_the_slope_s_price_is_the_r1_penalty(lesson: SimpleNamespace) -> None:
+    """For a linear discriminator the slope is its weights: one step of SGD shrinks them by lr * price."""
+    linear = nn.Linear(12, 1)
+    discriminator = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
+    before = linear.weight.detach().clone()
+    optimizer = torch.optim.SGD(discriminator.parameters(), lr=0.1)
+    real = torch.randn(5, 1, 3, 4, generator=seeded())
+    lesson.slope_step(discriminator, real, optimizer, price=2.0)
+    torch.testing.assert_close(linear.weight.detach(), before * (1 - 0.1 * 2.0))
+    assert not real.requires_grad
+
+
+# -- the exercises -------------------------------------------------------------------------------------------------
+
+
+def by_cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    cross_entropy = F.binary_cross_entropy_with_logits
+    real = cross_entropy(real_logits, torch.ones_like(real_logits))
+    return real + cross_entropy(fake_logits, torch.zeros_like(fake_logits))
+
+
+def by_logsigmoid(fake_logits: Tensor) -> Tensor:
+    return -F.logsigmoid(fake_logits).mean()
+
+
+def by_the_logit(p_data: Tensor, p_generator: Tensor) -> Tensor:
+    return torch.sigmoid(p_data.log() - p_generator.log())
+
+
+def detached(
+    discriminator: nn.Module, generator_net: nn.Module, real: Tensor, noise: Tensor, optimizer: torch.optim.Optimizer
+) -> float:
+    optimizer.zero_grad()
+    loss = by_cross_entropy(discriminator(real), discriminator(generator_net(noise).detach()))
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def mode_by_mode(samples: Tensor, centres: Tensor, radius: float, at_least: int) -> int:
+    distances = (samples.unsqueeze(1) - centres).square().sum(2).sqrt()
+    belongs = F.one_hot(distances.argmin(1), len(centres)).bool() & (distances <= radius)
+    return int((belongs.sum(0) >= at_least).sum())
+
+
+def through_init(module: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02, generator=generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if isinstance(module, nn.BatchNorm2d) and module.affine:
+        nn.init.normal_(module.weight, 1.0, 0.02, generator=generator)
+        nn.init.zeros_(module.bias)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("discriminator_loss", by_cross_entropy),
+        ("generator_loss", by_logsigmoid),
+        ("best_discriminator", by_the_logit),
+        ("discriminator_step", detached),
+        ("modes_covered", mode_by_mode),
+        ("dcgan_init", through_init),
+    ],
+)
+def test_another_right_way_is_right(name: str, answer: Callable) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert outcome.status == "right", outcome.message
+
+
+def smoothed_labels(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real = F.binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, 0.9))
+    return real + F.softplus(fake_logits).mean()
+
+
+def softmax_of_densities(p_data: Tensor, p_generator: Tensor) -> Tensor:
+    return torch.stack([p_data, p_generator]).softmax(0)[0]
+
+
+def within_the_radius_of_any(samples: Tensor, centres: Tensor, radius: float, at_least: int) -> int:
+    near = torch.cdist(samples, centres) <= 2 * radius
+    return int((near.sum(0) >= at_least).sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("discriminator_loss", smoothed_labels),
+        ("best_discriminator", softmax_of_densities),
+        ("modes_covered", within_the_radius_of_any),
+    ],
+)
+def test_a_wrong_way_that_nobody_listed_is_refused(name: str, answer: Callable) -> None:
+    assert check(name, answer, seed=0).status in ("wrong", "diagnosed")

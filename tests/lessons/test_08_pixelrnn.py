@@ -1,0 +1,369 @@
+"""Lesson 08: its networks see what came before and nothing else, their probabilities add up to 1, bad input is refused."""
+
+import importlib
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_utils import data, runtime
+from course_utils.exercises.catalogue import definition
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+WANTED = (
+    "contexts log_odds check_size MaskedConv2d ResidualBlock PixelCNN sees before_in_order nll tiny gate GatedLayer "
+    "GatedPixelCNN binary_loss fit"
+)
+SIZES = [(5, 7), (9, 9), (7, 12), (4, 4)]
+
+
+def load(monkeypatch: pytest.MonkeyPatch, precision: str = "fp32", profile: str = "smoke") -> SimpleNamespace:
+    """The lesson's definitions, with the session that its cells make; its exercises are their references."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    session = runtime.Session(profile, torch.device("cpu"), 0, precision, torch.Generator().manual_seed(0))
+    before = [(row, col) for row in range(-3, 1) for col in range(-3, 4) if (row, col) < (0, 0)]
+    numbering = torch.zeros(1, 1, 4, 7)
+    for bit, (row, col) in enumerate(sorted(before, key=lambda place: (math.hypot(*place), place))[:20]):
+        numbering[0, 0, row + 3, col + 3] = 2**bit
+    lesson_code = importlib.import_module("lesson_code")
+    loaded = lesson_code.load("08", *WANTED.split(), session=session, device=session.device, numbering=numbering)
+    loaded.causal_mask = definition("causal_mask").reference
+    torch.manual_seed(0)
+    return loaded
+
+
+@pytest.fixture
+def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    return load(monkeypatch)
+
+
+@pytest.fixture(params=["PixelCNN", "GatedPixelCNN"])
+def net(request: pytest.FixtureRequest, lesson: SimpleNamespace) -> nn.Module:
+    """A small network of each kind that the lesson builds from convolutions, with random weights."""
+    return lesson.PixelCNN(4, 3) if request.param == "PixelCNN" else lesson.GatedPixelCNN(4, [1, 2, 1])
+
+
+def places(size: tuple[int, int]) -> list[tuple[int, int]]:
+    return [(row, col) for row in range(size[0]) for col in range(size[1])]
+
+
+def all_images(height: int, width: int) -> Tensor:
+    """Every black-and-white image of this size: (2 ** (height * width), 1, height, width), float64."""
+    bits = torch.arange(2 ** (height * width)).unsqueeze(1) >> torch.arange(height * width)
+    return (bits & 1).double().view(-1, 1, height, width)
+
+
+# -- causality -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_pixel_sees_itself_or_the_future(lesson: SimpleNamespace, net: nn.Module, size: tuple[int, int]) -> None:
+    for place in places(size):
+        assert not (lesson.sees(net, size, *place) & ~lesson.before_in_order(size, *place)).any()
+
+
+@pytest.mark.parametrize("outputs", [1, 5])
+@pytest.mark.parametrize("depth", [2, [2, 1]])
+def test_no_logit_changes_when_a_later_pixel_does(lesson: SimpleNamespace, depth: int | list, outputs: int) -> None:
+    kind = lesson.PixelCNN if isinstance(depth, int) else lesson.GatedPixelCNN
+    model = kind(4, depth, outputs=outputs).double()
+    x = torch.rand(2, 1, 6, 5, dtype=torch.float64)
+    logits = model(x)
+    assert logits.shape == (2, outputs, 6, 5)
+    for place in range(30):
+        changed = x.clone().flatten(1)
+        changed[:, place:] = torch.rand(2, 30 - place, dtype=torch.float64)
+        again = model(changed.view_as(x))
+        assert torch.equal(again.flatten(2)[:, :, : place + 1], logits.flatten(2)[:, :, : place + 1])
+
+
+def test_the_first_pixel_sees_nothing(lesson: SimpleNamespace, net: nn.Module) -> None:
+    assert not lesson.sees(net, (9, 9), 0, 0).any()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_with_enough_layers_two_stacks_see_all_that_came_before(lesson: SimpleNamespace, size: tuple[int, int]) -> None:
+    model = lesson.GatedPixelCNN(4, [1, 2, 4, 2])
+    for place in places(size):
+        assert torch.equal(lesson.sees(model, size, *place), lesson.before_in_order(size, *place))
+
+
+@pytest.mark.parametrize("dilations", [[], [1], [1, 1, 1, 1], [1, 2, 4], [4, 1, 2]])
+def test_the_reach_of_two_stacks_is_a_rectangle(lesson: SimpleNamespace, dilations: list[int]) -> None:
+    row, col, reach = 11, 10, sum(dilations) + 3
+    up, right = (torch.arange(n) for n in (20, 23))
+    up, right = row - up.unsqueeze(1), right.unsqueeze(0) - col
+    expected = (up <= reach) & (right.abs() <= reach) & lesson.before_in_order((20, 23), row, col)
+    assert torch.equal(lesson.sees(lesson.GatedPixelCNN(6, dilations), (20, 23), row, col), expected)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3, 12])
+def test_the_blind_spot_is_the_derived_wedge(lesson: SimpleNamespace, blocks: int) -> None:
+    """m rows up, a PixelCNN sees at most m + 2 columns to the right, at any depth."""
+    row, col, reach = 11, 7, blocks + 3
+    up, right = (torch.arange(n) for n in (14, 23))
+    up, right = row - up.unsqueeze(1), right.unsqueeze(0) - col
+    rightmost = torch.where(up > 0, (up - 1).clamp(max=blocks) + 3, -1)
+    expected = (up >= 0) & (up <= reach) & (right >= -reach) & (right <= rightmost)
+    assert torch.equal(lesson.sees(lesson.PixelCNN(8, blocks), (14, 23), row, col), expected)
+
+
+def test_no_depth_closes_the_blind_spot(lesson: SimpleNamespace) -> None:
+    row, col, width = 9, 3, 16
+    seen = lesson.sees(lesson.PixelCNN(8, 20), (12, width), row, col)
+    blind = int((lesson.before_in_order((12, width), row, col) & ~seen).sum())
+    assert blind == sum(max(0, width - col - m - 3) for m in range(1, row + 1)) > 0
+
+
+def test_a_first_layer_with_mask_b_is_found_out(lesson: SimpleNamespace) -> None:
+    assert not lesson.sees(lesson.tiny("A"), (7, 7), 3, 3)[3, 3]
+    assert lesson.sees(lesson.tiny("B"), (7, 7), 3, 3)[3, 3]
+
+
+def test_asking_what_a_network_sees_leaves_it_as_it_was(lesson: SimpleNamespace, net: nn.Module) -> None:
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    lesson.sees(net, (6, 6), 3, 3)
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert all(p.grad is None and p.dtype == torch.float32 for p in net.parameters())
+
+
+# -- likelihood ----------------------------------------------------------------------------------------------------
+
+
+def test_the_probabilities_of_all_images_add_up_to_1(lesson: SimpleNamespace, net: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(3)  # far from the even chances of a fresh network
+    nats = lesson.nll(net.double(), all_images(4, 4))
+    assert nats.exp().max() > 2 * 2**16  # some images are much less likely than others
+    assert torch.exp(-nats).sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_tiny_networks_are_told_apart_by_adding_up(lesson: SimpleNamespace) -> None:
+    honest, leaky = (torch.exp(-lesson.nll(lesson.tiny(k).double(), all_images(3, 3))).sum() for k in "AB")
+    assert honest == pytest.approx(1, abs=1e-12)
+    assert abs(leaky - 1) > 1e-3
+
+
+def test_rounded_to_bf16_the_probabilities_still_add_up_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson = load(monkeypatch, precision="bf16")
+    nats = lesson.nll(lesson.tiny("A"), all_images(3, 3).float())
+    assert nats.dtype == torch.float32
+    assert torch.exp(-nats).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_nll_is_the_sum_over_the_pixels_of_each_image_whatever_the_batch(
+    lesson: SimpleNamespace, net: nn.Module
+) -> None:
+    x = torch.bernoulli(torch.full((230, 1, 5, 6), 0.4, dtype=torch.float64))
+    net.double()
+    logits = net(x)
+    expected = -(x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)).flatten(1).sum(1)
+    found = lesson.nll(net, x)
+    assert found.dtype == torch.float64 and not found.requires_grad
+    torch.testing.assert_close(found, expected)
+
+
+def test_counting_is_causal_and_its_probabilities_add_up_to_1(lesson: SimpleNamespace) -> None:
+    x = all_images(3, 3)
+    table = torch.randn(2**20, dtype=torch.float64)
+    nats = definition("bernoulli_nll").reference(table[lesson.contexts(x)], x)
+    assert torch.exp(-nats).sum() == pytest.approx(1, abs=1e-12)
+    assert lesson.contexts(torch.ones(1, 1, 9, 9)).max() == 2**20 - 1
+
+
+# -- masked convolutions -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k", "kind"), [(1, "B"), (3, "A"), (3, "B"), (5, "A"), (7, "A")])
+@pytest.mark.parametrize("size", SIZES)
+def test_half_a_kernel_gives_what_the_whole_masked_one_gives(
+    lesson: SimpleNamespace, k: int, kind: str, size: tuple[int, int]
+) -> None:
+    mask = lesson.causal_mask(k, kind, 3, 5)
+    layer = lesson.MaskedConv2d(mask).double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    whole = torch.randn(5, 3, k, k, dtype=torch.float64)  # what stands below the centre does not matter
+    whole[:, :, : k // 2 + 1] = layer.weight.detach()
+    expected = F.conv2d(x, whole * mask, layer.bias, padding=k // 2)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_gate_is_a_content_times_a_door(lesson: SimpleNamespace) -> None:
+    a, b = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64)
+    found = lesson.gate(torch.cat([2 * a, b], 1))
+    torch.testing.assert_close(found, torch.tanh(a) * torch.sigmoid(b))
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (torch.ones(3, 3), r"shape \(3, 3\), not \(channels_out, channels_in, k, k\)"),
+        (torch.ones(2, 2, 4, 4), "odd k"),
+        (torch.ones(2, 2, 3, 5), r"\(2, 2, 3, 5\)"),
+        (torch.ones(2, 2, 3, 3), "open below its centre"),
+    ],
+)
+def test_a_layer_refuses_what_is_no_causal_mask(lesson: SimpleNamespace, mask: Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        lesson.MaskedConv2d(mask)
+
+
+@pytest.mark.parametrize("size", [(3, 28), (28, 3), (1, 1)])
+def test_images_smaller_than_the_kernel_are_refused(
+    lesson: SimpleNamespace, net: nn.Module, size: tuple[int, int]
+) -> None:
+    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} pixels are too small for a causal kernel of 7x7"):
+        net(torch.zeros(2, 1, *size))
+    assert net(torch.zeros(2, 1, 4, 4)).shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda x: x * 0.5, "neither 0 nor 1: .*binarise"),
+        (lambda x: x * 255, "divide them by 255"),
+        (lambda x: x - 1, r"outside \[0, 1\]"),
+        (lambda x: x.masked_fill(x > 0, math.nan), "NaN"),
+        (lambda x: x.squeeze(1), "unsqueeze"),
+        (lambda x: x.expand(-1, 3, -1, -1), "3 channels"),
+        (lambda x: x[:0], "no images"),
+        (lambda x: x.long(), "int64, not floats"),
+        (lambda x: x[:, :, :3], "3x7 pixels are too small"),
+    ],
+)
+def test_a_likelihood_is_refused_to_what_is_no_black_and_white_image(
+    lesson: SimpleNamespace, net: nn.Module, spoil: Callable, words: str
+) -> None:
+    x = (torch.arange(2 * 6 * 7) % 3 == 0).float().view(2, 1, 6, 7)
+    with pytest.raises(ValueError, match=words):
+        lesson.nll(net, spoil(x))
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [24, 32])
+def test_gradients_in_bf16_are_those_in_float32(monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+    """With a (1, 2) kernel that is dilated along its one row, too, oneDNN makes some of them wrong, or NaN, at 24 channels."""
+    lesson = load(monkeypatch)
+    net = lesson.GatedPixelCNN(channels, [1, 2, 4, 8]).to(memory_format=torch.channels_last)
+    x = torch.bernoulli(torch.full((8, 1, 28, 28), 0.2)).contiguous(memory_format=torch.channels_last)
+    gradients = []
+    for rounded in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounded):
+            logits = net(x)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), x, reduction="sum")
+        gradients.append(torch.autograd.grad(loss, list(net.parameters())))
+    for exact, found in zip(*gradients, strict=True):
+        assert (found - exact).norm() <= 0.05 * exact.norm()
+
+
+def train(lesson: SimpleNamespace, steps: int = 30, seed: int = 0, checkpoint: Path | None = None) -> tuple:
+    """A tiny network, trained on a few grey images: the history, the weights before and after."""
+    torch.manual_seed(seed)
+    net = lesson.tiny("A")
+    images = torch.rand(40, 1, 5, 5, generator=torch.Generator().manual_seed(1)) ** 3
+    start = [p.detach().clone() for p in net.parameters()]
+    history = lesson.fit(net, lesson.binary_loss, images, steps, "tiny", checkpoint=checkpoint)
+    return history, start, [p.detach().clone() for p in net.parameters()]
+
+
+def test_the_same_seed_trains_the_same_weights_and_leaves_other_generators_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lesson = load(monkeypatch)
+    history, start, weights = train(lesson)
+    torch.manual_seed(0)
+    lesson.tiny("A")
+    expected = torch.get_rng_state()
+    again, start_again, weights_again = train(lesson)
+    assert torch.equal(torch.get_rng_state(), expected)  # building the network drew from it, training did not
+    assert history["loss"] == again["loss"] and len(history["loss"]) == 30
+    assert all(map(torch.equal, start + weights, start_again + weights_again))
+    assert not any(map(torch.equal, start, weights))
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_the_learning_rate_climbs_and_falls_nearly_to_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson = load(monkeypatch)
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def noted(self: torch.optim.AdamW, *args: object, **kwargs: object) -> object:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    train(lesson, steps=100)
+    assert rates[0] == pytest.approx(1e-2 / 5)
+    assert rates.index(max(rates)) == 4 and max(rates) == pytest.approx(1e-2 * 0.96)
+    assert rates[4:] == sorted(rates[4:], reverse=True) and rates[-1] == pytest.approx(1e-4)
+
+
+def test_the_loss_is_the_mean_price_of_the_images_as_they_were_drawn(lesson: SimpleNamespace) -> None:
+    net, batch = lesson.tiny("A"), torch.rand(6, 1, 5, 5)
+    loss = lesson.binary_loss(net, batch, torch.Generator().manual_seed(3))
+    drawn = data.binarise(batch, torch.Generator().manual_seed(3))
+    assert loss.item() == pytest.approx(lesson.nll(net, drawn).mean().item(), rel=1e-6)
+    assert loss.requires_grad
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_on_a_gpu_a_finished_training_is_not_done_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], profile: str
+) -> None:
+    lesson = load(monkeypatch, profile=profile)
+    path = tmp_path / "tiny.pt"
+    history, _, weights = train(lesson, checkpoint=path)
+    assert path.exists() == (profile == "gpu")
+    calls = []
+    lesson.binary_loss = count(lesson.binary_loss, calls)
+    again, _, weights_again = train(lesson, checkpoint=path)
+    assert len(calls) == (0 if profile == "gpu" else 30)
+    assert ("was finished before" in capsys.readouterr().out) == (profile == "gpu")
+    assert again["loss"] == history["loss"]
+    assert all(map(torch.equal, weights, weights_again))
+
+
+def count(function: Callable, calls: list) -> Callable:
+    """The function, with every call noted."""
+
+    def counted(*args: object) -> object:
+        calls.append(args)
+        return function(*args)
+
+    return counted
+
+
+# -- what is taken from elsewhere ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lesson_number", "name", "shown"),
+    [
+        ("05", "forty latents, −ELBO, test (static binarisation)", r'"VAE, bound": ([\d.]+)'),
+        (
+            "05",
+            "importance-weighted NLL, K = 500, 1000 test images (static binarisation)",
+            r'"VAE, 500 codes": ([\d.]+)',
+        ),
+        ("03", "PNG, one file for many images, bits per pixel", r"\(lesson 03[^)]*\): ([\d.]+)"),
+    ],
+)
+def test_numbers_of_other_lessons_are_those_recorded(lesson_number: str, name: str, shown: str) -> None:
+    results = json.loads((BENCHMARKS.parent / "results" / "cpu-cpu.json").read_text())["results"]
+    (recorded,) = (r["value"] for r in results if (r["lesson"], r["name"]) == (lesson_number, name))
+    notebook = next((BENCHMARKS.parent / "notebooks").glob("08_*.ipynb"))
+    source = "\n".join(
+        "".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"
+    )
+    (number,) = re.findall(shown, source)
+    assert number == f"{recorded:.{len(number.partition('.')[2])}f}"
