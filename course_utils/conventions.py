@@ -1,11 +1,22 @@
 """What lessons and the command line agree on: profiles, how results lie in outputs, where things are kept. No torch here."""
 
 import contextlib
+import enum
 import os
 import tempfile
 from pathlib import Path
 
-PROFILES = ("smoke", "cpu", "gpu")
+
+class Profile(enum.StrEnum):
+    """The sizes at which lessons run; `auto` means $COURSE_PROFILE, else `cpu`."""
+
+    auto = "auto"
+    smoke = "smoke"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+PROFILES = tuple(profile.value for profile in Profile if profile is not Profile.auto)
 REPORT_TYPE = "application/vnd.course.report+json"  # in a cell's output: one result of `session.report`
 SESSION_TYPE = "application/vnd.course.session+json"  # … and what `runtime.start` chose
 
@@ -22,6 +33,11 @@ def resolve_profile(profile: str) -> str:
     if profile not in PROFILES:
         raise ValueError(f"{origin} is {profile!r}; it must be 'auto' or one of {', '.join(PROFILES)}")
     return profile
+
+
+def lesson_number(text: str) -> str:
+    """The number of a lesson as its file bears it: "02" for "2", and "02a" for its detour "2a"."""
+    return text.zfill(2 + text[-1:].isalpha())
 
 
 def checkout() -> Path | None:

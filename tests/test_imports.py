@@ -71,7 +71,19 @@ def test_the_command_line_starts_without_torch() -> None:
 
 # From the ground up. A module imports from its own part and from those before it, never from one behind.
 PARTS = (
-    *("errors", "conventions", "files", "display", "boxed", "fingerprint", "runtime", "evaluate", "plots", "widgets"),
+    *(
+        "errors",
+        "conventions",
+        "files",
+        "display",
+        "templates",
+        "boxed",
+        "fingerprint",
+        "runtime",
+        "evaluate",
+        "plots",
+        "widgets",
+    ),
     *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
     *("command", "__main__"),
 )

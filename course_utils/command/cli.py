@@ -17,8 +17,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from course_utils.conventions import Profile, lesson_number
+
 if TYPE_CHECKING:
-    from course_utils.running.runner import Options, Run
+    from course_utils.running.runs import Options, Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,15 +35,6 @@ console = Console()
 if not console.is_terminal:
     console.width = 140  # logs have no width; do not fold tables at 80
 errors = Console(stderr=True)
-
-
-class Profile(enum.StrEnum):
-    """The sizes at which lessons run."""
-
-    auto = "auto"
-    smoke = "smoke"
-    cpu = "cpu"
-    gpu = "gpu"
 
 
 class Precision(enum.StrEnum):
@@ -138,7 +131,8 @@ def run(
     """
     from course_utils.errors import CourseError
     from course_utils.notebooks.find import find_lessons, find_root
-    from course_utils.running.runner import Options, run_lessons
+    from course_utils.running.runner import run_lessons
+    from course_utils.running.runs import Options
 
     with user_errors():
         named, size = lessons or [], profile_named(profile)
@@ -160,7 +154,7 @@ def run(
 
 def _show(runs: list[Run], options: Options) -> bool:
     """Print results, failures and where everything lies; returns whether a lesson failed."""
-    from course_utils.running.runner import results_table
+    from course_utils.running.outcomes import results_table
 
     if any(run.reports for run in runs):
         console.print(results_table(runs))
@@ -183,7 +177,7 @@ def _record(runs: list[Run], root: Path) -> bool:
 
     written, refused = record(runs, root)
     for path in written:
-        say(f"Recorded in {shown(path)}; `course results` puts it into README.md.")
+        say(f"Recorded in {shown(path)}; `course results` puts it into the tables.")
     for sentence in refused:
         say(sentence, "bold red")
     return bool(refused)
@@ -204,7 +198,8 @@ def refresh(
     import tempfile
 
     from course_utils.notebooks.find import find_lessons, find_root
-    from course_utils.running.runner import Options, run_lessons
+    from course_utils.running.runner import run_lessons
+    from course_utils.running.runs import Options
 
     failed = False
     with user_errors(), tempfile.TemporaryDirectory() as directory:
@@ -314,12 +309,17 @@ def train_gpt(
 
 @app.command()
 def results() -> None:
-    """Put the table of recorded results (results/*.json) into README.md, between its markers."""
-    from course_utils.command.results import write_readme
+    """Write recorded results (results/*.json) as tables: all into results/README.md, ten headlines into README.md."""
+    from course_utils.command.tables import write_tables
     from course_utils.notebooks.find import find_root
 
     with user_errors():
-        say("README.md has a new table." if write_readme(find_root()) else "README.md is up to date.")
+        root = find_root()
+        changed = write_tables(root)
+        for path in changed:
+            say(f"{path.relative_to(root)} has a new table.")
+        if not changed:
+            say("README.md and results/README.md are up to date.")
 
 
 @app.command()
@@ -344,7 +344,7 @@ def grade(
         from course_utils.grading import grader
 
         options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
-        title = f"Lesson {', '.join(number.zfill(2) for number in lesson)}" if lesson else "Exercises"
+        title = f"Lesson {', '.join(map(lesson_number, lesson))}" if lesson else "Exercises"
         try:
             summary, results, page = grader.run_and_report(submissions, out, names, title, console, **options)
         except KeyboardInterrupt:
@@ -393,23 +393,23 @@ def _exercises(lessons: list[str], chosen: list[str]) -> list[str]:
 
 @app.command()
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Check versions, device, kernel, data and disk, and say what to do about each problem.
 
     Exit code 1 when something is broken that lessons cannot do without.
     """
-    from course_utils.command import doctor as surgery
+    from course_utils.command.doctor import BROKEN, WARNING, as_json, examine
 
     with user_errors():
-        findings = surgery.examine(root_if_any())
-    if as_json:
-        typer.echo(surgery.as_json(findings))
-    for finding in [] if as_json else findings:
+        findings = examine(root_if_any())
+    if json:
+        typer.echo(as_json(findings))
+    for finding in [] if json else findings:
         _show_finding(finding)
-    broken = sum(finding.state == surgery.BROKEN for finding in findings)
-    warnings = sum(finding.state == surgery.WARNING for finding in findings)
-    if not as_json:
+    broken = sum(finding.state == BROKEN for finding in findings)
+    warnings = sum(finding.state == WARNING for finding in findings)
+    if not json:
         say(f"\n{broken} broken, {warnings} warnings." if broken or warnings else "\nEverything is in order.")
     raise typer.Exit(1 if broken else 0)
 

@@ -1,4 +1,4 @@
-"""Measured results: `results/<profile>-<device>.json`, and the table that README shows of them."""
+"""Measured results: recorded after a run, in `results/<profile>-<device>.json`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import math
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from course_utils.errors import CourseError
 from course_utils.files import write_text
-from course_utils.notebooks.find import lessons
-from course_utils.running.runner import Run, number
+from course_utils.notebooks.find import commit, lessons
+from course_utils.running.runs import Run
 
 PACKAGES = ("torch", "numpy", "matplotlib", "scikit-learn", "statsmodels", "ipywidgets")
-SOURCES = ("course_utils", "notebooks", "pyproject.toml")  # what a result depends on
-START, END = "<!-- results -->", "<!-- /results -->"
 ENTRY = {"lesson": str, "name": str, "value": float | int | None, "unit": str, "goal": str | None, "met": bool | None}
-ENTRY |= {"seconds": float | int, "peak_gb": float | int}  # what the table shows of a result
+ENTRY |= {"seconds": float | int, "peak_gb": float | int}  # what tables show of a result
+WHERE = {"machine": ("cpu", "cores", "memory_gb"), "versions": ("torch",)}  # … and of where it was measured
 
 
 def refusal(run: Run, root: Path) -> str:
@@ -111,14 +109,20 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _is_record(content: Any) -> bool:
-    if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+    if not isinstance(content, dict) or not isinstance(content.get("results"), list) or not _says_where(content):
         return False
-    for part, keys in {"machine": ("cpu", "cores", "memory_gb"), "versions": ("torch",)}.items():
-        if not isinstance(content.get(part), dict) or not content[part].keys() >= set(keys):
-            return False
     return all(
-        isinstance(entry, dict) and all(isinstance(entry.get(key, ...), kind) for key, kind in ENTRY.items())
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key, ...), kind) for key, kind in ENTRY.items())
+        and _says_where(content | entry)  # one from another machine or with other versions carries its own
         for entry in content["results"]
+    )
+
+
+def _says_where(measured: dict[str, Any]) -> bool:
+    """Whether "machine" and "versions" hold what tables show of them."""
+    return all(
+        isinstance(measured.get(part), dict) and measured[part].keys() >= set(keys) for part, keys in WHERE.items()
     )
 
 
@@ -127,12 +131,12 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"cpu": cpu_model(), "cores": cores, "memory_gb": round(psutil.virtual_memory().total / 1e9)}
+    told = {"cpu": cpu_model(), "cores": cores, "memory_gb": round(psutil.virtual_memory().total / 1e9)}
     if device == "cuda":
         import torch
 
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        told["gpu"] = torch.cuda.get_device_name()
+    return told
 
 
 def cpu_model() -> str:
@@ -146,69 +150,10 @@ def versions() -> dict[str, str]:
     """The versions on which results depend."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
-
-
-def commit(root: Path) -> str | None:
-    """The short hash of HEAD, with "+changes" when the sources differ from it; None outside git."""
-    try:
-        head = _git(root, "rev-parse", "--short", "--verify", "HEAD")
-        return head + ("+changes" if _git(root, "status", "--porcelain", "--", *SOURCES) else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def readme_table(root: Path) -> str:
-    """All recorded results as a Markdown table, lesson by lesson, then the machines; misses are shown as misses."""
-    rows, machines = [], []
-    for path in sorted((root / "results").glob("*.json")):
-        recorded = load(path)
-        entries = recorded.get("results", [])
-        if entries:
-            machines.append(f"{path.stem}: {_machine_text(recorded)}.")
-        for lesson in sorted({entry["lesson"] for entry in entries}):
-            mine = [entry for entry in entries if entry["lesson"] == lesson]
-            cost = f"{mine[0]['seconds']:.0f} s, {mine[0]['peak_gb']:.1f} GB"
-            rows.append((lesson, path.stem, "*the whole notebook*", cost, "—"))
-            rows += [(lesson, path.stem, *_result_cells(entry)) for entry in mine]
-    rows.sort(key=lambda row: row[:2])
-    lines = ["| lesson | profile-device | result | value | goal |", "|---|---|---|---|---|"]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([*lines, "", *machines])
-
-
-def _result_cells(entry: dict[str, Any]) -> tuple[str, str, str]:
-    value = f"{number(entry['value'])} {entry['unit']}".strip()
-    goal = {True: f"✔ {entry['goal']}", False: f"✘ {entry['goal']} missed", None: "—"}[entry["met"]]
-    return entry["name"], value, goal
-
-
-def _machine_text(recorded: dict[str, Any]) -> str:
-    here = recorded["machine"]
-    gpu = f", {here['gpu']}" if "gpu" in here else ""
-    return f"{here['cpu']}, {here['cores']} cores, {here['memory_gb']} GB{gpu}, torch {recorded['versions']['torch']}"
-
-
-def write_readme(root: Path) -> bool:
-    """Put the table between README's markers; returns whether the file changed. Raises CourseError without them."""
-    path = root / "README.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise CourseError(f"README.md has no {START} … {END}: put these two lines where the table belongs")
-    new = f"{before}{START}\n{readme_table(root)}\n{END}{after}"
-    if new != text:
-        write_text(new, path)
-    return new != text
+    return installed

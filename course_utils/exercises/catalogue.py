@@ -6,6 +6,7 @@ import functools
 import importlib
 import pkgutil
 
+from course_utils.conventions import lesson_number
 from course_utils.exercises import define, lessons
 from course_utils.exercises.define import Definition
 
@@ -21,7 +22,7 @@ def definition(name: str) -> Definition:
 def names(lesson: str | None = None) -> list[str]:
     """The names of all exercises, or of one lesson's ("00", "0" or "07a"), in the order in which lessons present them."""
     _load()
-    wanted = lesson and lesson.zfill(2 + lesson[-1:].isalpha())
+    wanted = lesson and lesson_number(lesson)
     return [d.name for d in define.registry.values() if wanted is None or d.lesson == wanted]
 
 

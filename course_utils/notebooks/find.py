@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils.conventions import checkout
+from course_utils.conventions import checkout, lesson_number
 from course_utils.errors import CourseError
 from course_utils.notebooks.ipynb import read
 
 NUMBERED = re.compile(r"(\d\d[a-z]?)_")  # how a lesson's file name begins
 PROJECT_NAME = 'name = "generative-networks-course"'
+SOURCES = ("course_utils", "notebooks", "pyproject.toml")  # what a measured result depends on
 
 
 def find_root() -> Path:
@@ -74,7 +76,7 @@ def _find(name: str, existing: list[Lesson]) -> Lesson:
         if not path.is_file():
             raise CourseError(f"there is no notebook {name}")
         return next((lesson for lesson in existing if lesson.path.resolve() == path), Lesson(path.stem, path))
-    number = name.zfill(2 + name[-1:].isalpha()) if re.fullmatch(r"\d+[a-z]?", name) else name
+    number = lesson_number(name) if re.fullmatch(r"\d+[a-z]?", name) else name
     for lesson in existing:
         if number in (lesson.number, lesson.path.stem):
             return lesson
@@ -95,3 +97,18 @@ def working_copy(lesson: Lesson, root: Path) -> Path:
         except FileExistsError:
             count += 1
             target = root / "work" / f"{lesson.path.stem}-{count}.ipynb"
+
+
+def commit(root: Path) -> str | None:
+    """The short hash of HEAD, with "+changes" when the sources differ from it; None outside git."""
+    try:
+        head = git(root, "rev-parse", "--short", "--verify", "HEAD")
+        return head + ("+changes" if git(root, "status", "--porcelain", "--", *SOURCES) else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What a command of git's prints about the repository `root`. Raises OSError without git, CalledProcessError if it fails."""
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

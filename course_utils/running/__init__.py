@@ -1,1 +1,1 @@
-"""Run lessons headless, and tell what came of them."""
+"""Run lessons headless, and tell what came of them: `runner.run_lessons`."""

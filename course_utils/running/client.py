@@ -1,4 +1,4 @@
-"""Papermill's engine with eyes: it shows progress and asks the kernel what it noticed (see `probe`).
+"""Papermill's engine, which tells how far it is and asks the kernel what outputs do not show (see `in_kernel`).
 
 Imported by `worker` alone, since papermill takes a second to load.
 """
@@ -31,7 +31,7 @@ class Client(PapermillNotebookClient):
         self.on_cell_executed = self._after_cell
 
     def papermill_execute_cells(self) -> None:
-        """Execute all cells, between installing the probe and reading it."""
+        """Execute all cells, between asking the kernel to take note and reading what it noted."""
         if self._ask(INSTALL) is None:
             self._break_off("the kernel cannot import course_utils: run `pip install -e .` in its environment")
         super().papermill_execute_cells()

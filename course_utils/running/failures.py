@@ -48,7 +48,7 @@ def _assigns(cell: Any, name: str) -> bool:
 def find_failures(notebook: Any, findings: dict[str, Any] | None, fatal: str = "") -> list[str]:
     """The failures of an executed notebook in order of importance, without duplicates; empty when it passed.
 
-    `findings` is what `probe.report` said (None if the kernel could not be asked); `fatal` is why the run itself
+    `findings` is what `in_kernel.report` said (None if the kernel could not be asked); `fatal` is why the run itself
     broke off, if it did. Execution counts must still be the kernel's.
     """
     reasons = [fatal] if fatal else []
@@ -70,7 +70,7 @@ def find_failures(notebook: Any, findings: dict[str, Any] | None, fatal: str = "
 
 def _cell_errors(notebook: Any) -> list[tuple[str, str, str]]:
     """(name, value, sentence) of every error that a cell shows."""
-    found = []
+    errors = []
     for number, cell in enumerate(code_cells(notebook), 1):
         for output in cell.outputs:
             if output.output_type != "error":
@@ -83,8 +83,8 @@ def _cell_errors(notebook: Any) -> list[tuple[str, str, str]]:
                 text = f"{where}: a shell command failed. {output.evalue}"
             else:
                 text = f"{where} raised {error_text(output.ename, output.evalue)}"
-            found.append((output.ename, output.evalue, text))
-    return found
+            errors.append((output.ename, output.evalue, text))
+    return errors
 
 
 def _widget_errors(notebook: Any, findings: dict[str, Any] | None, known: set[tuple[str, str]]) -> list[str]:

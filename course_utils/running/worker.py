@@ -32,13 +32,13 @@ def main(job_file: str) -> None:
     watch = Watch(events)
     sys.modules["rfc3987_syntax"] = None  # type: ignore  # jsonschema does without it; its parser costs 0.9 s
     try:
-        result = run(job, watch)
+        result = run_job(job, watch)
     except CourseError as error:
         result = {"reasons": [str(error)]}
     watch.send(event="end", **result)
 
 
-def run(job: Job, watch: Watch) -> dict[str, Any]:
+def run_job(job: Job, watch: Watch) -> dict[str, Any]:
     """Prepare, execute, judge, clean and save one notebook; returns the fields of the last event."""
     notebook = ipynb.read(Path(job.source))
     if job.solved:

@@ -15,13 +15,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner, Result
 
-from course_utils.command import doctor
+from course_utils.command import doctor, tables
 from course_utils.command.cli import app
 from course_utils.data import download
 from course_utils.notebooks import find, ipynb, normalise
 from course_utils.notebooks.find import Lesson
 from course_utils.running import runner
-from course_utils.running.runner import Run
+from course_utils.running.runs import Options, Run
 
 PROJECT = '[project]\nname = "generative-networks-course"\nrequires-python = ">=3.11"\ndependencies = ["rich>=13"]\n'
 PROJECT += '[project.urls]\nrepository = "https://github.com/OWNER/NAME"\n'
@@ -65,7 +65,7 @@ def outcome_of_runs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """`outcome_of_runs(reasons=…, met=…, real=…)` makes every run end like that, without running anything."""
 
     def arrange(reasons: list[str] | None = None, met: bool | None = True, real: bool = True) -> None:
-        def run_lessons(lessons: list[Lesson], options: runner.Options, console: object) -> list[Run]:
+        def run_lessons(lessons: list[Lesson], options: Options, console: object) -> list[Run]:
             data = [{"name": "MNIST", "source": "MNIST" if real else "stand-in: glyphs", "real": real}]
             report = {
                 "name": "loss",
@@ -404,17 +404,23 @@ def test_colab_needs_an_owner_and_a_name(root: Path) -> None:
     assert course("colab", "--repository", "jane").exit_code == 2
 
 
-def test_results_writes_the_table_or_says_what_is_missing(root: Path, outcome_of_runs: Callable[..., None]) -> None:
-    (root / "README.md").write_text("# A\n")
-    assert "put these two lines" in course("results").output
-    (root / "README.md").write_text("<!-- results -->\n<!-- /results -->\n")
+def test_results_writes_the_tables_or_says_what_is_missing(
+    root: Path, outcome_of_runs: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "HEADLINES", (("00", "loss"),))
+    (root / "README.md").write_text("# A\n<!-- results -->\n<!-- /results -->\n")
+    result = course("results")
+    assert (result.exit_code, "'loss' of lesson 00 is not among the results" in result.output) == (2, True)
     outcome_of_runs(met=False)
     course("run", "0", "--record")
-    assert course("results").exit_code == 0
-    table = (root / "README.md").read_text()
-    assert "| 00 | cpu-cpu | loss | 2 | ✘ <= 1 missed |" in table
-    assert "cpu-cpu: " in table and "torch" in table
+    result = course("results")
+    assert result.exit_code == 0
+    assert "README.md has a new table" in result.output and "results/README.md has a new table" in result.output
+    assert "| loss | cpu-cpu | 2 | ✘ <= 1 missed |" in (root / "README.md").read_text()
+    assert "| cpu-cpu | loss | 2 | ✘ <= 1 missed |" in (root / "results" / "README.md").read_text()
     assert "up to date" in course("results").output
+    (root / "README.md").write_text("# A\n")
+    assert "put these two lines" in course("results").output
 
 
 # --- doctor and data --------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ The notebooks are made here, none of them imports torch, and all of them run in 
 """
 
 import io
-import json
 from pathlib import Path
 
 import nbformat
@@ -12,11 +11,10 @@ import pytest
 from rich.console import Console
 
 from course_utils import errors
-from course_utils.command import results
 from course_utils.notebooks import find, ipynb
 from course_utils.notebooks.find import Lesson
 from course_utils.running import failures, runner, worker
-from course_utils.running.runner import Options, Run
+from course_utils.running.runs import Options, Run
 from course_utils.running.worker import Job, Watch
 
 PARAMETERS = 'PROFILE = "auto"'
@@ -136,7 +134,7 @@ def refused(path: Path) -> str:
     """Why the worker does not even start a kernel for the notebook in `path`."""
     job = Job(str(path), str(path.with_suffix(".out")), str(path.parent), "smoke", TIMEOUT)
     try:
-        (reason,) = worker.run(job, Watch(io.StringIO()))["reasons"]
+        (reason,) = worker.run_job(job, Watch(io.StringIO()))["reasons"]
     except errors.CourseError as error:
         return str(error)
     assert not path.with_suffix(".out").exists()
@@ -252,12 +250,6 @@ def test_a_notebook_is_never_replaced_by_its_own_output(tmp_path: Path) -> None:
     assert path.read_text() == "{}"
 
 
-def test_the_index_links_a_name_with_special_characters(tmp_path: Path) -> None:
-    path = make(tmp_path / "50% #1 <a>.ipynb", ["1"])
-    page = runner.write_index([Run(Lesson("x", path), "passed", executed=path)], Options(out=tmp_path)).read_text()
-    assert 'href="50%25%20%231%20%3Ca%3E.ipynb"' in page
-
-
 def test_a_worker_that_dies_is_a_failure_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lesson = Lesson("x", make(tmp_path / "x.ipynb", ["1"]))
     monkeypatch.setattr(runner.sys, "executable", "/bin/false")
@@ -296,117 +288,3 @@ def test_unsolved_exercises_are_named() -> None:
     ]
     said["data"]["text/plain"] = "✔ f: right on 25 random cases."
     assert failures.unsolved_exercises(notebook) == []
-
-
-# --- recording --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with the lessons 00 and 01, and the working directory in it."""
-    for number in ("00", "01"):
-        make(tmp_path / "notebooks" / f"{number}_x.ipynb", ["1"])
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def its_lesson(number: str) -> Lesson:
-    return Lesson(number, Path(f"notebooks/{number}_x.ipynb"))
-
-
-def finished(number: str, value: float, profile: str = "cpu", real: bool = True, seconds: float = 2.0) -> Run:
-    """A lesson's run as it is after passing, with one report."""
-    data = [{"name": "MNIST", "source": "MNIST" if real else "stand-in: glyphs", "real": real}]
-    report = {
-        "name": "loss",
-        "value": value,
-        "unit": "nats",
-        "goal": "<= 1",
-        "met": value <= 1,
-        "seed": 3,
-        "data": data,
-    }
-    session = {"profile": profile, "device": "cpu"}
-    return Run(its_lesson(number), "passed", seconds=seconds, reports=[report], session=session)
-
-
-def test_results_are_merged_by_lesson_and_keep_seed_data_and_commit(root: Path) -> None:
-    results.record([finished("00", 0.5), finished("01", 0.7)], root)
-    written, refused = results.record([finished("01", 0.6)], root)
-    assert (written, refused) == ([root / "results" / "cpu-cpu.json"], [])
-    content = json.loads(written[0].read_text())
-    assert [(r["lesson"], r["value"]) for r in content["results"]] == [("00", 0.5), ("01", 0.6)]
-    expected = {"lesson": "01", "name": "loss", "value": 0.6, "unit": "nats", "goal": "<= 1", "met": True}
-    expected |= {"seconds": 2.0, "peak_gb": 0.0, "seed": 3, "data": ["MNIST"], "commit": None}
-    assert content["results"][1] == expected
-    assert content["versions"]["python"] and content["machine"]["cores"] >= 1
-    import platform
-
-    assert platform.node() not in written[0].read_text()
-
-
-def test_a_result_from_another_machine_says_so() -> None:
-    old = {"machine": {"cpu": "old"}, "versions": {"torch": "2"}, "results": [{"lesson": "00"}, {"lesson": "01"}]}
-    here = {"machine": {"cpu": "new"}, "versions": {"torch": "2"}}
-    merged = results.merge(old, here, [{"lesson": "01"}], ["01"])
-    assert merged["results"] == [{"lesson": "00", "machine": {"cpu": "old"}}, {"lesson": "01"}]
-    assert results.merge(merged, here, [{"lesson": "01"}], ["01"]) == merged
-
-
-@pytest.mark.parametrize(
-    "run, why",
-    [
-        (finished("00", 0.5, profile="smoke"), "smoke measures nothing"),
-        (finished("00", 0.5, real=False), "stand-in: glyphs"),
-        (Run(its_lesson("00"), "failed"), "failed"),
-        (Run(its_lesson("00"), "passed"), "no session"),
-        (Run(Lesson("00", Path("work/00_x.ipynb")), "passed"), "not a lesson of the course"),
-    ],
-)
-def test_what_is_no_measurement_is_not_recorded(run: Run, why: str, root: Path) -> None:
-    written, refused = results.record([run], root)
-    assert written == [] and not (root / "results").exists()
-    assert "lesson 00 is not recorded" in refused[0] and why in refused[0]
-
-
-@pytest.mark.parametrize("change", [{"results": [1]}, {"results": [{"lesson": 1}]}, {"machine": {}}, {"versions": []}])
-def test_a_results_file_of_another_structure_is_a_clear_error(change: dict, root: Path) -> None:
-    ((path,), _) = results.record([finished("00", 0.5)], root)
-    content = results.load(path)
-    for wrong in ([content], content | change):
-        path.write_text(json.dumps(wrong))
-        with pytest.raises(errors.CourseError, match=r"cpu-cpu.json does not hold what"):
-            results.load(path)
-    path.write_bytes(b"\xff")
-    with pytest.raises(errors.CourseError, match="not valid JSON"):
-        results.load(path)
-
-
-def test_readme_shows_missed_goals_as_missed(root: Path) -> None:
-    results.record([finished("00", 1.5), finished("01", 0.25)], root)
-    (root / "README.md").write_text("# Course\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    assert results.write_readme(root)
-    text = (root / "README.md").read_text()
-    assert "| 00 | cpu-cpu | loss | 1.5 nats | ✘ <= 1 missed |" in text
-    assert "| 01 | cpu-cpu | loss | 0.25 nats | ✔ <= 1 |" in text
-    assert "old" not in text and text.endswith("<!-- /results -->\nafter\n")
-    assert not results.write_readme(root)
-
-
-def test_readme_without_markers_is_left_alone_with_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("# Course\n")
-    with pytest.raises(errors.CourseError, match="put these two lines"):
-        results.write_readme(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "report, words",
-    [
-        ({"goal": None, "met": None}, "no goal"),
-        ({"goal": "<= 1", "met": True}, "✔ met"),
-        ({"goal": "<= 1", "met": False}, "✘ missed"),
-        ({"goal": "<= 1", "met": None, "why": "profile smoke"}, "not judged (profile smoke)"),
-    ],
-)
-def test_outcomes_say_met_missed_or_why_not_judged(report: dict, words: str) -> None:
-    assert runner.outcome(report) == words

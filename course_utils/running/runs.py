@@ -1,0 +1,60 @@
+"""What is asked of a run of lessons, and what is known of each lesson's run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from course_utils.notebooks.find import Lesson
+
+TIMEOUTS = {"smoke": 300, "cpu": 1200, "gpu": 3600}  # seconds a cell may take, for each profile
+
+
+@dataclass
+class Run:
+    """One lesson's run. `state` goes from "waiting" over "running" to "passed" or "failed"."""
+
+    lesson: Lesson
+    state: str = "waiting"
+    cell: int = 0
+    cells: int = 0
+    label: str = ""
+    seconds: float = 0.0
+    peak_gb: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    session: dict[str, Any] = field(default_factory=dict)
+    executed: Path | None = None
+    page: Path | None = None
+    began: float = 0.0
+
+    @property
+    def message(self) -> str:
+        """What to show beside the state: the cell at hand, or the first reason for a failure."""
+        if self.state == "running":
+            return self.label
+        more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
+        return self.reasons[0] + more if self.reasons else ""
+
+    @property
+    def missed(self) -> list[dict[str, Any]]:
+        """The reports whose goal was judged and not met."""
+        return [report for report in self.reports if report.get("met") is False]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run. `timeout` is in seconds a cell; None means the profile's own."""
+
+    profile: str = "cpu"
+    jobs: int = 1
+    out: Path = Path("out")
+    timeout: int | None = None
+    solved: bool = False
+    html: bool = True
+
+    @property
+    def cell_seconds(self) -> int:
+        """The seconds that one cell may take."""
+        return self.timeout or TIMEOUTS[self.profile]
