@@ -76,6 +76,7 @@ def move_repository(repository: str, ref: str, root: Path) -> list[Path]:
         raise CourseError(f"--ref is a branch or tag without a slash, not {ref!r}")
     old, changed = slug(address(root)[0]), []
     documents = [root / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")]
+    documents += sorted((root / "docs").glob("*.md"))
     project = root / "pyproject.toml"
     rewritten = {project: _move_project(project.read_text(encoding="utf-8"), repository, ref)}
     for path in (path for path in documents if path.exists()):

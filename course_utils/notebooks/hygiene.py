@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from course_utils.conventions import lesson_number
 from course_utils.notebooks.colab import badge, first_cells
 from course_utils.notebooks.ipynb import code_cells, exercise_name, read, tags
 from course_utils.notebooks.normalise import is_normalised
 
 MAXIMUM_BYTES = 1_000_000
-CARD = re.compile(r"^### Exercise \d+\.\d+ · \S.*$", re.MULTILINE)
+CARD = re.compile(r"^### Exercise (\d+[a-z]?)\.\d+ · \S.*$", re.MULTILINE)
 CARD_EFFORT = re.compile(r"\*\d+([–-]\d+)? minutes · \d+ points?\*")
 SESSION_CALL = "session = runtime.start(PROFILE, seed=0)"
 
@@ -23,9 +24,8 @@ def hygiene_problems(path: Path, root: Path) -> list[str]:
     size = path.stat().st_size
     if size > MAXIMUM_BYTES:
         problems.append(f"it has {size / 1e6:.2f} MB; a notebook stays under {MAXIMUM_BYTES / 1e6:.0f} MB")
-    return (
-        problems + first_cell_problems(notebook, path.name, root) + figure_problems(notebook) + card_problems(notebook)
-    )
+    problems += first_cell_problems(notebook, path.name, root) + figure_problems(notebook)
+    return problems + card_problems(notebook, path.name.partition("_")[0])
 
 
 def figure_problems(notebook: Any) -> list[str]:
@@ -48,16 +48,22 @@ def _alt_text(output: Any, kind: str) -> str:
     return str((own.get("alt") if isinstance(own, dict) else "") or metadata.get("alt", "")).strip()
 
 
-def card_problems(notebook: Any) -> list[str]:
-    """Exercises whose cell has no card (`### Exercise 2.2 · Title`, *10 minutes · 2 points*) right above it."""
+def card_problems(notebook: Any, lesson: str) -> list[str]:
+    """Exercises whose cell has no card (`### Exercise 2.2 · Title`, *10 minutes · 2 points*) right above it.
+
+    In a detour, whose `lesson` is "02a", say, the card's number begins with that of the detour: `Exercise 2a.1`.
+    """
     problems = []
     for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
         name = exercise_name(cell)
         if name is None:
             continue
         card = before.source if before is not None and before.cell_type == "markdown" else ""
-        if not CARD.search(card):
+        title = CARD.search(card)
+        if title is None:
             problems.append(f"exercise {name} has no card above it (### Exercise N.M · Title)")
+        elif lesson_number(title[1]) != lesson:
+            problems.append(f"the card of exercise {name} has a number of lesson {title[1]}; this is lesson {lesson}")
         elif not CARD_EFFORT.search(card):
             problems.append(f"the card of exercise {name} does not say *N minutes · N points*")
     return problems

@@ -48,7 +48,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_lesson(root: Path, name: str, cells: list[str]) -> Path:
-    notebook = new_notebook(cells=[new_markdown_cell(f"# Lesson {name[:2]}"), new_code_cell('PROFILE = "auto"')])
+    notebook = new_notebook(
+        cells=[new_markdown_cell(f"# Lesson {name.partition('_')[0]}"), new_code_cell('PROFILE = "auto"')]
+    )
     notebook.cells[1].metadata["tags"] = ["parameters"]
     notebook.cells += [new_code_cell(source) for source in cells]
     ipynb.write(notebook, root / "notebooks" / name)
@@ -58,6 +60,15 @@ def write_lesson(root: Path, name: str, cells: list[str]) -> Path:
 def course(*arguments: str) -> Result:
     """Run the command line as a user would, with lines that are not wrapped."""
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference for every exercise, which doubles, without importing the engine (and torch)."""
+    define = types.ModuleType("course_utils.exercises.catalogue")
+    define.definition = lambda name: types.SimpleNamespace(source=lambda: f"def {name}(x):\n    return 2 * x\n")  # type: ignore
+    monkeypatch.setitem(sys.modules, "course_utils.exercises", types.ModuleType("course_utils.exercises"))
+    monkeypatch.setitem(sys.modules, "course_utils.exercises.catalogue", define)
 
 
 @pytest.fixture
@@ -312,7 +323,7 @@ def refreshed_badly(root: Path, name: str) -> str:
     """What `course refresh` says about a notebook that it must not write; checks that it did not, nor recorded."""
     path = root / "notebooks" / name
     before = path.read_bytes()
-    result = course("refresh", name[:2], "--record")
+    result = course("refresh", name.partition("_")[0], "--record")
     assert result.exit_code == 1
     assert not (root / "results").exists()
     assert "is left as it was" in result.output
@@ -359,16 +370,42 @@ def test_refresh_does_not_overwrite_what_was_edited_meanwhile(
     assert "edited" in path.read_text()
 
 
+# --- detours ----------------------------------------------------------------------------------------------------
+
+
+def test_a_detour_is_run_recorded_and_refreshed_like_a_lesson(root: Path) -> None:
+    path = write_lesson(root, "00a_detour.ipynb", [SESSION, REPORT])
+    result = course("refresh", "0a", "--record")
+    assert result.exit_code == 0, result.output
+    assert "✔ 00a_detour.ipynb refreshed" in result.output
+    assert normalise.is_normalised(ipynb.read(path)) == []
+    result = course("run", "00a", "0", "--record", "--no-html")
+    assert result.exit_code == 0, result.output
+    assert "00a  passed  3/3 cells" in result.output and "00  passed  4/4 cells" in result.output
+    assert 'href="00a_detour.ipynb">00a · Lesson 00a' in (root / "out" / "index.html").read_text()
+    recorded = json.loads((root / "results" / "cpu-cpu.json").read_text())["results"]
+    assert [entry["lesson"] for entry in recorded] == ["00", "00a"]
+
+
+def test_all_lessons_are_run_each_with_its_detours_behind_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lesson(root, "00a_detour.ipynb", ["1"])
+    numbers: list[str] = []
+    monkeypatch.setattr(runner, "run_lessons", lambda lessons, *_: numbers.extend(x.number for x in lessons) or [])
+    course("run")
+    assert numbers == ["00", "00a", "01"]
+
+
+def test_a_detour_is_solved_and_copied_under_its_own_name(root: Path, reference: None) -> None:
+    write_lesson(root, "00a_detour.ipynb", ["@exercise\ndef step(x):\n    raise NotImplementedError"])
+    assert "step solved in work/00a_detour.solved.ipynb" in course("solve", "0a").output
+    assert "return 2 * x" in (root / "work" / "00a_detour.solved.ipynb").read_text()
+    assert "Your copy is work/00a_detour.ipynb" in course("copy", "00a").output
+
+
 # --- solve, copy, colab, results --------------------------------------------------------------------------------
 
 
-def test_solve_writes_a_notebook_and_does_not_overwrite_somebodys_own(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    define = types.ModuleType("course_utils.exercises.catalogue")
-    define.definition = lambda name: types.SimpleNamespace(source=lambda: f"def {name}(x):\n    return 2 * x\n")  # type: ignore
-    monkeypatch.setitem(sys.modules, "course_utils.exercises", types.ModuleType("course_utils.exercises"))
-    monkeypatch.setitem(sys.modules, "course_utils.exercises.catalogue", define)
+def test_solve_writes_a_notebook_and_does_not_overwrite_somebodys_own(root: Path, reference: None) -> None:
     write_lesson(root, "02_two.ipynb", ["@exercise\ndef step(x):\n    raise NotImplementedError"])
     assert course("solve", "2").exit_code == 0
     result = course("solve", "2")  # its own work may be written again

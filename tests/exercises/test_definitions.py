@@ -14,8 +14,9 @@ import torch
 
 from course_utils.exercises import check, names
 from course_utils.exercises.catalogue import definition, lesson_numbers
+from course_utils.notebooks import find
 
-NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = [lesson.path for lesson in find.lessons(Path(__file__).parents[2])]
 SECONDS = 0.5  # a check answers at once
 
 every_exercise = pytest.mark.parametrize("name", names())
@@ -187,7 +188,7 @@ def stub_in(source: str) -> ast.FunctionDef:
 
 @every_notebook
 def test_a_lesson_holds_all_its_exercises_in_order(notebook: Path) -> None:
-    assert list(exercise_cells(notebook)) == names(notebook.name[:2])
+    assert list(exercise_cells(notebook)) == names(notebook.name.partition("_")[0])
 
 
 @every_notebook

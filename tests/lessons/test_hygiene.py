@@ -24,10 +24,15 @@ def outputs(path: Path) -> list[tuple[int, Any]]:
 
 def test_the_readme_lists_every_lesson_once_in_order() -> None:
     listed = re.findall(
-        r"^\| \d\d \| \[.*?\]\((notebooks/.*?)\)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
+        r"^\| \d\d[a-z]? \| \[.*?\]\((notebooks/.*?)\)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
     )
     assert listed == sorted(str(path.relative_to(ROOT)) for path in LESSONS) != []
-    assert len({path.name[:2] for path in LESSONS}) == len(LESSONS)
+    assert len({path.name.partition("_")[0] for path in LESSONS}) == len(LESSONS)
+
+
+def test_every_detour_belongs_to_a_lesson_of_the_main_line() -> None:
+    numbers = {lesson.number for lesson in find.lessons(ROOT)}
+    assert {number for number in numbers if number[:2] not in numbers} == set()
 
 
 @every_lesson

@@ -103,6 +103,16 @@ def test_all_lessons_are_meant_when_none_is_named_and_none_is_taken_twice(root: 
     assert len(find.find_lessons(["1", "01"], root)) == 1
 
 
+def test_a_detour_follows_its_lesson_and_is_found_by_its_number(root: Path) -> None:
+    for name in ("02_two.ipynb", "01b_far.ipynb", "01a_near.ipynb", "10_ten.ipynb", "1c_no.ipynb", "01ab_no.ipynb"):
+        (root / "notebooks" / name).write_text("{}")
+    assert [found.number for found in find.lessons(root)] == ["01", "01a", "01b", "02", "10"]
+    wanted = find.find_lessons(["1b", "01a", "01a_near", "1"], root)
+    assert [found.path.name for found in wanted] == ["01b_far.ipynb", "01a_near.ipynb", "01_one.ipynb"]
+    with pytest.raises(CourseError, match=r"no lesson '2a'. There are: 01 one; 01a near; 01b far; 02 two"):
+        find.find_lessons(["2a"], root)
+
+
 def test_the_repository_is_found_from_inside(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root / "notebooks")
     assert find.find_root() == root
@@ -261,6 +271,16 @@ def test_an_exercise_without_a_card_is_named(root: Path) -> None:
     assert "exercise step has no card" in problems(root, lambda n: n.cells.pop(5))
 
 
+@pytest.mark.parametrize("number, fits", [("1a.1", True), ("1a.12", True), ("1.1", False), ("1b.1", False)])
+def test_the_card_of_a_detour_bears_the_number_of_the_detour(number: str, fits: bool, root: Path) -> None:
+    notebook = lesson(root, "01a_detour.ipynb")
+    notebook.cells[5].source = CARD.replace("1.1", number)
+    path = root / "notebooks" / "01a_detour.ipynb"
+    ipynb.write(fresh(notebook), path)
+    complaint = f"the card of exercise step has a number of lesson {number[:-2]}; this is lesson 01a"
+    assert hygiene.hygiene_problems(path, root) == ([] if fits else [complaint])
+
+
 @pytest.mark.parametrize(
     "place, words", [(0, "Colab badge"), (1, "`colab` cell"), (2, "`parameters` cell"), (3, "start the session")]
 )
@@ -326,8 +346,14 @@ def test_moving_to_a_fork_rewrites_everything_and_keeps_the_notebook_committable
     (root / "CONTRIBUTING.md").write_text(
         "See https://github.com/OWNER/NAME/issues and https://github.com/OWNER/NAMES\n"
     )
+    ipynb.write(fresh(lesson(root, "01a_detour.ipynb")), root / "notebooks" / "01a_detour.ipynb")
+    (root / "docs").mkdir()
+    (root / "docs" / "hub.md").write_text("pip install git+https://github.com/OWNER/NAME\n")
     changed = colab.move_repository("jane/gans", "v1.2", root)
-    assert {path.name for path in changed} == {"pyproject.toml", "README.md", "CONTRIBUTING.md", "01_one.ipynb"}
+    moved = {"pyproject.toml", "README.md", "CONTRIBUTING.md", "01_one.ipynb", "01a_detour.ipynb", "hub.md"}
+    assert {path.name for path in changed} == moved
+    assert (root / "docs" / "hub.md").read_text() == "pip install git+https://github.com/jane/gans\n"
+    assert "blob/v1.2/notebooks/01a_detour.ipynb" in (root / "notebooks" / "01a_detour.ipynb").read_text()
     assert colab.address(root) == ("https://github.com/jane/gans", "v1.2")
     assert 'ref = "untouched"' in (root / "pyproject.toml").read_text()
     text = (root / "notebooks" / "01_one.ipynb").read_text()
