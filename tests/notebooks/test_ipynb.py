@@ -1,0 +1,26 @@
+"""Notebooks are read and written without loss."""
+
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell
+
+from course_utils.notebooks import ipynb
+
+
+def test_writing_and_reading_keep_a_normalised_notebook_byte_for_byte(root: Path) -> None:
+    path = root / "notebooks" / "01_one.ipynb"
+    before = path.read_bytes()
+    ipynb.write(ipynb.read(path), path)
+    assert path.read_bytes() == before
+
+
+def test_an_old_notebook_without_ids_is_read(root: Path) -> None:
+    path = root / "notebooks" / "02_two.ipynb"
+    notebook = nbformat.v4.new_notebook(cells=[new_code_cell("1"), new_code_cell("1")])
+    for cell in notebook.cells:
+        del cell["id"]
+    notebook["nbformat_minor"] = 4
+    path.write_text(nbformat.writes(notebook, version=nbformat.NO_CONVERT))
+    ids = [[cell.id for cell in ipynb.read(path).cells] for _ in range(2)]
+    assert ids[0] == ids[1] and ids[0][0] != ids[0][1]
