@@ -40,7 +40,7 @@ A goal is judged as it was set: ✔ met, ✘ missed, — none.
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Measurements:
     """The results of one profile on one device, as its JSON file holds them; `name` is "cpu-cpu", say."""
 
     name: str
@@ -79,13 +79,13 @@ def write_tables(root: Path) -> list[Path]:
     return changed
 
 
-def all_recorded(root: Path) -> list[Recorded]:
+def all_recorded(root: Path) -> list[Measurements]:
     """What `results/*.json` hold, by name; a file without results is passed over."""
-    found = [Recorded(path.stem, load(path)) for path in sorted((root / "results").glob("*.json"))]
-    return [recorded for recorded in found if recorded.content["results"]]
+    files = [Measurements(path.stem, load(path)) for path in sorted((root / "results").glob("*.json"))]
+    return [file for file in files if file.content["results"]]
 
 
-def headlines(recorded: list[Recorded]) -> str:
+def headlines(recorded: list[Measurements]) -> str:
     """The results of HEADLINES as a Markdown table, and under it how many goals were met, which were missed, and where.
 
     Raises CourseError for a headline whose lesson is recorded without it, or is not recorded at all.
@@ -101,7 +101,7 @@ def headlines(recorded: list[Recorded]) -> str:
                 raise CourseError(_lost(lesson, name, f"results/{file.name}.json"))
             rows.append((f"[{lesson}]({ALL}#lesson-{lesson})", name, file.name, _value(entry), _goal(entry)))
     table = _table(("lesson", "result", "profile-device", "value", "goal"), rows)
-    return "\n".join([*table, "", *(_balance(file) for file in recorded)])
+    return "\n".join([*table, "", "\n\n".join(map(_balance, recorded))])
 
 
 def _lost(lesson: str, name: str, place: str) -> str:
@@ -111,7 +111,7 @@ def _lost(lesson: str, name: str, place: str) -> str:
     )
 
 
-def _balance(file: Recorded) -> str:
+def _balance(file: Measurements) -> str:
     entries = file.content["results"]
     met = sum(entry["met"] is True for entry in entries)
     missed = [f"[{_cell(entry['name'])}]({ALL}#lesson-{entry['lesson']})" for entry in entries if entry["met"] is False]
@@ -122,7 +122,7 @@ def _balance(file: Recorded) -> str:
     )
 
 
-def all_results(recorded: list[Recorded], root: Path) -> str:
+def all_results(recorded: list[Measurements], root: Path) -> str:
     """The page of all results: a section for each lesson (`#lesson-02`), then the machines."""
     notebooks = {lesson.number: lesson for lesson in lessons(root)}
     numbers = sorted({entry["lesson"] for file in recorded for entry in file.content["results"]})
@@ -139,7 +139,7 @@ def all_results(recorded: list[Recorded], root: Path) -> str:
     return "\n".join([*lines, ""])
 
 
-def _rows(file: Recorded, lesson: str) -> Iterator[tuple[str, ...]]:
+def _rows(file: Measurements, lesson: str) -> Iterator[tuple[str, ...]]:
     entries = file.of(lesson)
     if entries:
         cost = f"{entries[0]['seconds']:.0f} s, {entries[0]['peak_gb']:.1f} GB"

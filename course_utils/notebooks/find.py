@@ -52,9 +52,9 @@ class Lesson:
 
 def lessons(root: Path) -> list[Lesson]:
     """All lessons of the course, in order: each main lesson (`NN_topic.ipynb`), then its detours (`NNa_topic.ipynb`)."""
-    found = [(NUMBERED.match(path.name), path) for path in (root / "notebooks").glob("*.ipynb")]
+    candidates = [(NUMBERED.match(path.name), path) for path in (root / "notebooks").glob("*.ipynb")]
     return sorted(
-        (Lesson(match[1], path) for match, path in found if match), key=lambda lesson: (lesson.number, lesson.path)
+        (Lesson(match[1], path) for match, path in candidates if match), key=lambda lesson: (lesson.number, lesson.path)
     )
 
 
@@ -66,8 +66,8 @@ def find_lessons(wanted: list[str], root: Path | None) -> list[Lesson]:
     existing = lessons(root) if root else []
     if not wanted and not existing:
         raise CourseError(f"there are no lessons (NN_topic.ipynb) in {root / 'notebooks' if root else 'reach'}")
-    found = [_find(name, existing) for name in wanted] if wanted else existing
-    return list(dict.fromkeys(found))
+    chosen = [_find(name, existing) for name in wanted] if wanted else existing
+    return list(dict.fromkeys(chosen))
 
 
 def _find(name: str, existing: list[Lesson]) -> Lesson:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from course_utils.notebooks import ipynb
 from course_utils.notebooks.find import Lesson
 from course_utils.running import index, outcomes
 from course_utils.running.runs import Options, Run
@@ -49,6 +51,13 @@ def test_the_index_writes_numbers_as_the_course_does_and_marks_misses(tmp_path: 
     assert "<td>02a</td>" in told and '<td class="number">12,346 nats</td>' in told
     assert '<td class="missed">✘ missed</td>' in told and '<td class="number">2.0</td>' in told
     assert "Profile cpu. 1 run, 0 failed, 2 s." in told
+
+
+def test_the_index_says_a_lessons_number_once(tmp_path: Path) -> None:
+    path = tmp_path / "02a_x.ipynb"
+    for title, told in {"Gates": "02a · Gates", "02a · Gates": "02a · Gates"}.items():
+        ipynb.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {title}")]), path)
+        assert f'<a href="02a_x.ipynb">{told}</a>' in page(Run(Lesson("02a", path), executed=path), tmp_path)
 
 
 def test_the_index_has_a_dark_variant(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_the_profile_reaches_the_notebook_and_no_scaffolding_stays(planted: dict
     assert [cell.source for cell in notebook.cells[1:2]] == [PARAMETERS]
     assert len(notebook.cells) == 6
     assert [c.execution_count for c in ipynb.code_cells(notebook)] == [1, 2, 3, 4, 5]
-    assert "probe" not in executed.read_text() and "injected" not in executed.read_text()
+    assert "in_kernel" not in executed.read_text() and "injected" not in executed.read_text()
 
 
 def test_a_failed_notebook_is_kept_as_far_as_it_came(planted: dict[str, Run]) -> None:
