@@ -40,7 +40,7 @@ lab: $(LAB)
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 grade-demo: $(TEST)
-	@$(BIN)/python -m course_utils.grading.demo out/grade-demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--open) $(ARGS)
+	@$(BIN)/python tests/grading/demo.py out/grade-demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--open) $(ARGS)
 
 test: test-lint test-unit test-nbval test-smoke
 	@echo; echo "All tests passed."

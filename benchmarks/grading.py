@@ -31,8 +31,12 @@ import psutil
 from nbformat import v4
 
 from course_utils.exercises.catalogue import definition
-from course_utils.grading import demo, grader, pages, reports
+from course_utils.grading import grader, store
+from course_utils.grading.progress import Progress
 from course_utils.grading.sandbox.box import Box
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "grading"))
+import demo
 
 EXERCISES = ("lstm_gates", "lstm_update", "open_forget_gate")
 MISTAKES = {
@@ -183,8 +187,8 @@ def forged(other: Nbgrader, place: Path) -> tuple[float, int]:
     other.run("autograde", "lesson", "--student=forger")
     (place / "forged").mkdir()
     shutil.copy2(path, place / "forged")
-    (result,) = reports.load(grader.run(place / "forged", place / "out-forged", EXERCISES).folder)
-    return other.scores()["forger"], pages.total(result)[0]
+    (result,) = store.load(grader.run(place / "forged", place / "out-forged", EXERCISES).folder)
+    return other.scores()["forger"], result.points
 
 
 def compare(count: int) -> None:
@@ -200,9 +204,9 @@ def compare(count: int) -> None:
             start = time.perf_counter()
             summary = grader.run(source, place / f"out-{workers}", EXERCISES, workers=workers)
             minutes[name] = (time.perf_counter() - start) / 60
-            results = reports.load(summary.folder)
-            assert {result["student"]: pages.total(result)[0] for result in results} == wanted
-            memory = max(result["peak_memory"] for result in results)
+            results = store.load(summary.folder)
+            assert {result.student: result.points for result in results} == wanted
+            memory = max(result.peak_memory for result in results)
         start = time.perf_counter()
         other.run("autograde", "lesson")
         minutes[f"nbgrader {other.version()} autograde"] = (time.perf_counter() - start) / 60
@@ -259,7 +263,7 @@ def many(count: int) -> None:
     """Grade `count` submissions, a tenth of them hostile, and hold every point against what it must be."""
     memory: dict[int, float] = {}
 
-    def watch(progress: grader.Progress) -> None:
+    def watch(progress: Progress) -> None:
         step = progress.done // 50 * 50
         if step and step not in memory:
             memory[step] = resident()
@@ -273,8 +277,8 @@ def many(count: int) -> None:
             start = time.perf_counter()
             summary = grader.run(source, place / "out", EXERCISES, report=watch)
             seconds = time.perf_counter() - start
-        results = reports.load(summary.folder)
-    got = {result["student"]: {e["name"]: e["points"] for e in result["exercises"]} for result in results}
+        results = store.load(summary.folder)
+    got = {result.student: {mark.name: mark.points for mark in result.marks} for result in results}
     wrong = sorted(student for student in points if got.get(student) != points[student])
     print(
         f"{count} submissions, {sum(kind in HOSTILE for kind in kinds.values())} of them hostile: {seconds / 60:.1f} minutes, "
@@ -283,11 +287,11 @@ def many(count: int) -> None:
     print(f"wrong points: {[(student, kinds[student], got.get(student)) for student in wrong] or 'none'}")
     print(f"processes left behind: {', '.join(left) or 'none'}")
     print(f"memory of the grader: {', '.join(f'{size:.0f} MB after {done}' for done, size in memory.items())}")
-    print(f"memory of a box: {max(result['peak_memory'] for result in results) / 1e6:.0f} MB at most")
+    print(f"memory of a box: {max(result.peak_memory for result in results) / 1e6:.0f} MB at most")
     print(f"{'kind':24}{'seconds, median':>16}{'longest':>10}  statuses")
     for kind in dict.fromkeys(kinds.values()):
-        group = [result for result in results if kinds[result["student"]] == kind]
-        took, statuses = [result["seconds"] for result in group], Counter(result["status"] for result in group)
+        group = [result for result in results if kinds[result.student] == kind]
+        took, statuses = [result.seconds for result in group], Counter(result.status for result in group)
         print(f"{kind:24}{statistics.median(took):16.1f}{max(took):10.1f}  {dict(statuses)}")
 
 

@@ -20,6 +20,7 @@ from rich.markup import escape
 from course_utils.conventions import Profile, lesson_number
 
 if TYPE_CHECKING:
+    from course_utils.grading.result import Result
     from course_utils.running.runs import Options, Run
 
 app = typer.Typer(
@@ -204,10 +205,10 @@ def refresh(
     failed = False
     with user_errors(), tempfile.TemporaryDirectory() as directory:
         root = find_root()
-        found, refreshed = find_lessons(lessons, root), []
-        before = {lesson: lesson.path.read_bytes() for lesson in found}
+        chosen, refreshed = find_lessons(lessons, root), []
+        before = {lesson: lesson.path.read_bytes() for lesson in chosen}
         options = Options("cpu", out=Path(directory), timeout=timeout, html=False)
-        for result in run_lessons(found, options, console):
+        for result in run_lessons(chosen, options, console):
             reasons = result.reasons or _write_back(result, before[result.lesson], stand_in)
             failed |= bool(reasons)
             name = result.lesson.path.name
@@ -255,11 +256,11 @@ def solve(
 
     with user_errors():
         root = find.find_root()
-        found = find.find_lessons([lesson], root)[0]
-        target = out or root / "work" / f"{found.path.stem}.solved.ipynb"
+        chosen = find.find_lessons([lesson], root)[0]
+        target = out or root / "work" / f"{chosen.path.stem}.solved.ipynb"
         if target.exists() and "solved" not in ipynb.read(target).metadata.get("course", {}):
             raise errors.CourseError(f"{target} exists and was not made by `course solve`: choose another --out")
-        solved = solve.solve(ipynb.read(found.path))
+        solved = solve.solve(ipynb.read(chosen.path))
         ipynb.write(solved, target)
         say(f"{', '.join(solved.metadata['course']['solved'])} solved in {shown(target)}")
 
@@ -271,10 +272,10 @@ def copy(lesson: OneLesson) -> None:
 
     with user_errors():
         root = find.find_root()
-        found = find.find_lessons([lesson], root)[0]
-        target = find.working_copy(found, root)
-        if target.name != found.path.name:
-            say(f"{shown(target.with_name(found.path.name))} exists and stays as it is.")
+        chosen = find.find_lessons([lesson], root)[0]
+        target = find.working_copy(chosen, root)
+        if target.name != chosen.path.name:
+            say(f"{shown(target.with_name(chosen.path.name))} exists and stays as it is.")
         say(f"Your copy is {shown(target)}")
 
 
@@ -342,6 +343,7 @@ def grade(
     with user_errors():
         names = _exercises(lesson or [], exercise or [])
         from course_utils.grading import grader
+        from course_utils.grading.progress import table
 
         options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
         title = f"Lesson {', '.join(map(lesson_number, lesson))}" if lesson else "Exercises"
@@ -350,20 +352,21 @@ def grade(
         except KeyboardInterrupt:
             errors.print("What has been graded is kept: the same command goes on from there.")
             raise
-    console.print(grader.table(summary.progress))
+    console.print(table(summary.progress))
     say(f"Look: {shown(page)}")
     if summary.ignored:
         say(f"Not graded, because they are no notebooks: {len(summary.ignored)}. The page names them.")
     raise typer.Exit(1 if _say_what_waits(results, page) else 0)
 
 
-def _say_what_waits(results: list[dict[str, Any]], page: Path) -> bool:
+def _say_what_waits(results: list[Result], page: Path) -> bool:
     """Say how many submissions have no grade yet, and what to do about each kind; returns whether there are any."""
-    from course_utils.grading import decisions, pages, reports
+    from course_utils.grading import cohort, decisions
+    from course_utils.grading.result import NOT_FINAL
 
-    waiting = Counter(result["status"] for result in results if result["status"] in pages.NOT_FINAL)
-    cohort = reports.students(results)
-    several = [row for row in cohort if row.why and row.why not in pages.NOT_FINAL]
+    waiting = Counter(result.status for result in results if not result.is_final)
+    students = cohort.students(results)
+    several = [student for student in students if student.why and student.why not in NOT_FINAL]
     if waiting["needs_review"]:
         say(
             f"{waiting['needs_review']} of {len(results)} wait for a person: write points into "
@@ -373,7 +376,7 @@ def _say_what_waits(results: list[dict[str, Any]], page: Path) -> bool:
         say(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
     if several:
         say(
-            f"{len(several)} of {len(cohort)} students handed in several files with different points: take away those "
+            f"{len(several)} of {len(students)} students handed in several files with different points: take away those "
             "that do not count, and run the same command again."
         )
     return bool(waiting or several)

@@ -149,16 +149,16 @@ def check_notebooks(root: Path) -> Iterator[Finding]:
     from course_utils.notebooks.find import lessons
     from course_utils.notebooks.ipynb import read
 
-    found = lessons(root)
-    if not found:
+    there = lessons(root)
+    if not there:
         yield Finding("notebooks", BROKEN, f"no lessons in {root / 'notebooks'}", "clone the repository again")
-    for lesson in found:
+    for lesson in there:
         try:
             read(lesson.path)
         except CourseError as error:
             yield Finding("notebooks", BROKEN, str(error), f"get it back: git checkout -- notebooks/{lesson.path.name}")
-    if found:
-        yield Finding("notebooks", OK, f"{len(found)} lessons: {', '.join(lesson.number for lesson in found)}")
+    if there:
+        yield Finding("notebooks", OK, f"{len(there)} lessons: {', '.join(lesson.number for lesson in there)}")
 
 
 def check_data(root: Path) -> Iterator[Finding]:
@@ -199,9 +199,9 @@ def check_grading(root: Path) -> Iterator[Finding]:
     from course_utils.grading.sandbox.mounts import NoBox
 
     try:
-        for found in tightness.probe():
-            remedy = "" if found.ok else "grade on another machine; `docs/grading.md` says what it needs"
-            yield Finding(f"box, {found.name}", OK if found.ok else WARNING, found.text, remedy)
+        for tried in tightness.examine():
+            remedy = "" if tried.holds else "grade on another machine; `docs/grading.md` says what it needs"
+            yield Finding(f"box, {tried.name}", OK if tried.holds else WARNING, tried.text, remedy)
     except NoBox as error:
         yield Finding(
             "grading", WARNING, f"no box can be made here, so nothing can be graded: {error}", "see docs/grading.md"

@@ -19,13 +19,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import msgspec
+
 from course_utils.boxed import wire
 from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial
 from course_utils.exercises import forbidden
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import Definition
 from course_utils.exercises.judge import ADVICE, TOTAL_LIMIT, Outcome, judge
-from course_utils.grading.submissions import printable
+from course_utils.grading.result import Graded, Mark
+from course_utils.grading.text import printable
 
 START_LIMIT = 40.0  # seconds until a box has run a notebook's definitions
 SLOW_START = 20.0  # seconds after which an empty box is up: slower, and the machine is too busy to blame anybody
@@ -68,20 +71,6 @@ class Unavailable(Exception):  # noqa: N818
 
 
 @dataclass
-class Mark:
-    """The result of one exercise, as it stands in the result file; `seconds` is wall time."""
-
-    name: str
-    lesson: str
-    points: int
-    max_points: int
-    status: str
-    mistake: str | None
-    message: str
-    seconds: float
-
-
-@dataclass
 class _Answers:
     """The observations of one exercise so far, and why there are no more of them."""
 
@@ -103,13 +92,10 @@ def hidden_trials(exercise: Definition, secret: bytes, student: str) -> list[Tri
     return [replace(trial, seed=seed(secret, student, exercise.name, n)) for n, trial in enumerate(made)]
 
 
-def grade(
-    cells: Sequence[str], names: Sequence[str], student: str, secret: bytes, box_factory: BoxFactory
-) -> dict[str, Any]:
+def grade(cells: Sequence[str], names: Sequence[str], student: str, secret: bytes, box_factory: BoxFactory) -> Graded:
     """Grade the exercises `names` of a notebook with these code cells.
 
-    Returns the fields status, reason, seconds, peak_memory (bytes), notes and exercises of a result file. Raises
-    KeyError for an unknown exercise; nothing for anything that the notebook does or that befalls the machine.
+    Raises KeyError for an unknown exercise; nothing for anything that the notebook does or that befalls the machine.
     """
     start = time.perf_counter()
     exercises = [definition(name) for name in names]
@@ -119,30 +105,35 @@ def grade(
         return blank("unreadable", f"the notebook's code cannot be sent to a box: {error}", names)
     with _Session(cells, [exercise.name for exercise in exercises], box_factory) as session:
         marks = [_grade_one(exercise, student, secret, session) for exercise in exercises]
-    _review_dependent(marks, cells)
+    marks = _review_dependent(marks, cells)
     statuses = {mark.status for mark in marks}
     notes = [NOTHING_FOUND] if statuses == {"missing"} else []
     status = next((s for s in ("infra_error", "needs_review") if s in statuses), "")
     status = status or ("student_error" if session.deaths else "graded")
-    return {
-        "status": status,
-        "reason": "; ".join(dict.fromkeys(session.faults or session.deaths)),
-        "seconds": round(time.perf_counter() - start, 3),
-        "peak_memory": session.peak_memory,
-        "notes": notes + session.notes,
-        "exercises": [vars(mark) for mark in marks],
-    }
+    return Graded(
+        status=status,
+        reason="; ".join(dict.fromkeys(session.faults or session.deaths)),
+        seconds=round(time.perf_counter() - start, 3),
+        peak_memory=session.peak_memory,
+        notes=(*notes, *session.notes),
+        marks=tuple(marks),
+    )
 
 
-def blank(status: str, reason: str, names: Sequence[str]) -> dict[str, Any]:
-    """The fields that `grade` returns, for a submission of which nothing could be run: no points, and the reason."""
-    infra = status == "infra_error"
-    marks = [
-        Mark(d.name, d.lesson, 0, d.points, status if infra else "missing", None, f"not graded: {reason}", 0.0)
-        for d in map(definition, names)
-    ]
-    fields = {"status": status, "reason": reason, "seconds": 0.0, "peak_memory": 0, "notes": []}
-    return {**fields, "exercises": [vars(mark) for mark in marks]}
+def blank(status: str, reason: str, names: Sequence[str]) -> Graded:
+    """What `grade` returns, for a submission of which nothing could be run: no points, and the reason."""
+    marks = tuple(
+        Mark(
+            name=exercise.name,
+            lesson=exercise.lesson,
+            points=0,
+            max_points=exercise.points,
+            status=status if status == "infra_error" else "missing",
+            message=f"not graded: {reason}",
+        )
+        for exercise in map(definition, names)
+    )
+    return Graded(status=status, reason=reason, seconds=0.0, notes=(), marks=marks)
 
 
 def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Session) -> Mark:
@@ -156,30 +147,33 @@ def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Sess
     points = exercise.points if outcome.status == "right" else 0
     seconds = round(time.perf_counter() - start, 3)
     return Mark(
-        exercise.name,
-        exercise.lesson,
-        points,
-        exercise.points,
-        outcome.status,
-        outcome.mistake,
-        outcome.message,
-        seconds,
+        name=exercise.name,
+        lesson=exercise.lesson,
+        points=points,
+        max_points=exercise.points,
+        status=outcome.status,
+        mistake=outcome.mistake,
+        message=outcome.message,
+        seconds=seconds,
     )
 
 
-def _review_dependent(marks: list[Mark], cells: Sequence[str]) -> None:
+def _review_dependent(marks: Sequence[Mark], cells: Sequence[str]) -> list[Mark]:
     """Set aside what failed and calls another exercise that failed: in the notebook, that one's name means the reference,
     so that the caller may have been right there; in a box, it means the student's own."""
     failed = {mark.name for mark in marks if mark.status not in ("right", "infra_error")}
+    reviewed = []
     for mark in marks:
         if mark.status in ("wrong", "diagnosed", "error", "not attempted"):
             called = sorted(forbidden.called(mark.name, cells) & failed)
             if called:
-                mark.status, mark.mistake = "needs_review", None
-                mark.message = (
+                message = (
                     f"it calls {', '.join(f'`{name}`' for name in called)}, which is not right yet: with that, it cannot be "
                     "judged. A person will decide."
                 )
+                mark = msgspec.structs.replace(mark, status="needs_review", mistake=None, message=message)
+        reviewed.append(mark)
+    return reviewed
 
 
 def _outcome(exercise: Definition, trials: list[Trial], session: _Session) -> Outcome:

@@ -7,7 +7,6 @@ exercises may be given lines too. A decision is about one version of a file: a n
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from course_utils.errors import CourseError
 from course_utils.files import write_text
-from course_utils.grading.reports import EXCEL, csv_text, safe_cell
-from course_utils.grading.submissions import printable
+from course_utils.grading.books import EXCEL, csv_text, safe_cell
+from course_utils.grading.result import Mark, Result, points_text
+from course_utils.grading.text import printable
 
 NAME = "decisions.csv"  # in the folder of the reports
 COLUMNS = ("student", "file", "key", "exercise", "maximum", "points", "reason")
@@ -61,53 +63,58 @@ def _decision(row: Mapping[str, Any], where: str) -> Decision:
     return Decision(line["key"].strip(), line["exercise"].strip(), points, line["reason"].strip(), line)
 
 
-def apply(results: Sequence[dict[str, Any]], decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Copies of the results with these points. A submission of which nothing waits any more has the status that it would
-    have had without.
+def apply(results: Sequence[Result], decisions: Sequence[Decision]) -> list[Result]:
+    """The results with these points. A submission of which nothing waits any more has the status that it would have had
+    without.
 
     Raises CourseError for points that an exercise cannot have and for exercises that a submission does not have.
     """
     decided = {(decision.key, decision.exercise): decision for decision in decisions if decision.points is not None}
-    return [_decided(copy.deepcopy(result), decided) for result in results]
+    return [_decided(result, decided) for result in results]
 
 
-def _decided(result: dict[str, Any], decided: Mapping[tuple[str, str], Decision]) -> dict[str, Any]:
-    mine = {exercise: decision for (key, exercise), decision in decided.items() if key == result["key"]}
-    for mark in result["exercises"]:
-        decision = mine.pop(mark["name"], None)
-        if decision is not None:
-            points = decision.points
-            if points is None or not 0 <= points <= mark["max_points"]:
-                raise CourseError(
-                    f"{NAME}: {printable(result['file'])}: {mark['name']} gives 0 to {mark['max_points']} points, "
-                    f"not {points}."
-                )
-            status = "accepted" if points else "declined"
-            message = decision.reason or "a person has looked at it."
-            mark |= {"status": status, "points": points, "mistake": None, "message": message}
+def _decided(result: Result, decided: Mapping[tuple[str, str], Decision]) -> Result:
+    mine = {exercise: decision for (key, exercise), decision in decided.items() if key == result.key}
+    file = printable(result.file)
+    marks = tuple(_overruled(mark, mine.pop(mark.name, None), file) for mark in result.marks)
     if mine:
-        raise CourseError(f"{NAME}: {printable(result['file'])} has no exercise {printable(next(iter(mine)))!r}.")
-    if result["status"] == "needs_review" and all(mark["status"] != "needs_review" for mark in result["exercises"]):
-        result["status"] = "student_error" if result["reason"] else "graded"
-    return result
+        raise CourseError(f"{NAME}: {file} has no exercise {printable(next(iter(mine)))!r}.")
+    status = result.status
+    if status == "needs_review" and all(mark.status != "needs_review" for mark in marks):
+        status = "student_error" if result.reason else "graded"
+    return msgspec.structs.replace(result, marks=marks, status=status)
 
 
-def ask(results: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], path: Path) -> int:
+def _overruled(mark: Mark, decision: Decision | None, file: str) -> Mark:
+    """The mark with the points of the decision, if there is one. Raises CourseError for points that it cannot have."""
+    if decision is None or decision.points is None:
+        return mark
+    points = decision.points
+    if not 0 <= points <= mark.max_points:
+        raise CourseError(
+            f"{NAME}: {file}: {mark.name} gives 0 to {points_text(mark.max_points)} points, not {points}."
+        )
+    status = "accepted" if points else "declined"
+    message = decision.reason or "a person has looked at it."
+    return msgspec.structs.replace(mark, status=status, points=points, mistake=None, message=message)
+
+
+def ask(results: Sequence[Result], decisions: Sequence[Decision], path: Path) -> int:
     """Write the file with a line for each exercise that waits; what is filled in stays. Returns how many wait."""
     kept = [decision.line for decision in decisions if decision.points is not None]
     lines = {(decision.key, decision.exercise): decision.line for decision in decisions}
     waiting = [
-        lines.get((result["key"], mark["name"]))
+        lines.get((result.key, mark.name))
         or {
-            "student": safe_cell(result["student"]),
-            "file": safe_cell(result["file"]),
-            "key": result["key"],
-            "exercise": mark["name"],
-            "maximum": str(mark["max_points"]),
+            "student": safe_cell(result.student),
+            "file": safe_cell(result.file),
+            "key": result.key,
+            "exercise": mark.name,
+            "maximum": points_text(mark.max_points),
         }
         for result in results
-        for mark in result["exercises"]
-        if mark["status"] == "needs_review"
+        for mark in result.marks
+        if mark.status == "needs_review"
     ]
     if kept or waiting or path.exists():
         rows = ([line.get(name, "") for name in COLUMNS] for line in (*waiting, *kept))

@@ -1,7 +1,7 @@
-"""Read what students handed in: a folder or an LMS zip of notebooks, hostile files included.
+"""What students handed in: the notebooks in a folder or an LMS zip, hostile files included, and whose they are.
 
-Nothing is unpacked or executed here, and no link is followed: a file is opened, found to be a regular one, read up to
-a cap, and parsed as JSON. Whatever goes wrong concerns one submission, which is then unreadable, with the reason.
+Nothing is executed here: `untrusted.py` reads a file, and it is parsed as JSON. Whatever goes wrong concerns one
+submission, which is then unreadable, with the reason.
 
 Who a file belongs to is told by a manifest, or by the names that Canvas and Moodle give to downloads.
 """
@@ -14,45 +14,28 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import re
-import stat
-import struct
 import unicodedata
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
-from course_utils.errors import CourseError
+from course_utils.grading import untrusted
+from course_utils.grading.text import NAME_LIMIT, printable, spoken
+from course_utils.grading.untrusted import Refused, SubmissionError
 
-FILE_LIMIT = 30_000_000  # bytes of one notebook; figures among its outputs included
-VALUE_LIMIT = 2_000_000  # values in its JSON, counted by its punctuation: parsed, each takes some hundred bytes
+VALUE_LIMIT = 2_000_000  # values in a notebook, counted by its punctuation: parsed, each takes some hundred bytes
 CELL_LIMIT = 100_000  # characters of one code cell; a longer one is left out
 CODE_LIMIT = 300_000  # characters of all code cells together
 CELLS = 3_000  # code cells
-ENTRIES = 20_000  # files in a folder or zip
-DIRECTORY_LIMIT = 16_000_000  # bytes of a zip's table of contents
 MANIFEST_LIMIT = 5_000_000  # bytes
-DEPTH = 8  # nested folders
-NAME_LIMIT = 150  # characters of a student's or a file's name
 
 CANVAS = re.compile(r"(?P<name>.+?)_(?P<late>LATE_)?(?P<id>[0-9]{1,18})_[0-9]+_(?P<file>.+)", re.DOTALL | re.IGNORECASE)
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>[0-9]{1,18})_assignsubmission_file(_.*)?", re.DOTALL)
 MOODLE_FOLDER = re.compile(MOODLE.pattern.replace(".+?", ".+"), re.DOTALL)  # the last number is Moodle's own
-SKIPPED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 HASH = 16  # hexadecimal digits of a key's parts
-
-
-class SubmissionError(CourseError):
-    """The folder, zip or manifest as a whole cannot be used; the text says why."""
-
-
-class _Refused(Exception):  # noqa: N818
-    """One submission cannot be read; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +59,12 @@ class Submission:
 
 @dataclass(frozen=True)
 class Entry:
-    """A notebook that was found but not yet read: `read()` gives the `Submission`. `time` is in seconds (POSIX)."""
+    """A notebook that is listed but not yet read: `read()` gives the `Submission`. `time` is in seconds (POSIX)."""
 
     student: str
     file: str
     raw: str  # the path as it stands in the folder or zip
-    load: Callable[[], bytes]  # raises _Refused, OSError, or what zipfile raises
+    load: Callable[[], bytes]  # raises what `untrusted.refusals` catches
     time: float | None = None
     late: bool = False
     deadline: str = ""
@@ -91,16 +74,13 @@ class Entry:
         """The submission; unreadable rather than an exception for anything that is wrong with the file."""
         digest, cells, reason, notes = hashlib.sha256(b"unread"), None, "", list(self.notes)
         try:
-            data = self.load()
-            digest = hashlib.sha256(data)
-            cells, found = code_cells(data)
-            notes += found
-        except _Refused as refused:
+            with untrusted.refusals():
+                data = self.load()
+                digest = hashlib.sha256(data)
+                cells, remarks = code_cells(data)
+                notes += remarks
+        except Refused as refused:
             reason = str(refused)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            reason = f"this part of the zip is damaged: {printable(str(error))}"
-        except OSError as error:
-            reason = f"it cannot be opened: {error.strerror or printable(str(error))}"
         who = hashlib.sha256("\0".join((self.student, self.raw)).encode("utf-8", "surrogatepass"))
         key = f"{who.hexdigest()[:HASH]}-{digest.hexdigest()[:HASH]}"
         return Submission(key, self.student, self.file, cells, reason, self.late, self.deadline, tuple(notes))
@@ -108,7 +88,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Collection:
-    """What was found: notebooks in a fixed order, other files by name, and students of the manifest without any."""
+    """What was handed in: notebooks in a fixed order, other files by name, and students of the manifest without any."""
 
     entries: tuple[Entry, ...]
     ignored: tuple[str, ...] = ()
@@ -124,28 +104,6 @@ class _Row:
     submitted: float | None = None
 
 
-_Found = tuple[str, Callable[[], bytes], float | None]  # a notebook's path, what loads it, and its time
-
-
-@dataclass
-class _Files:
-    """The files of a folder or zip: those that may be notebooks, with how to load them and their time, and others."""
-
-    notebooks: list[_Found] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-
-    def add(self, path: str, load: Callable[[], bytes], time: float | None) -> None:
-        parts = PurePosixPath(path).parts
-        if any(part in SKIPPED for part in parts) or (parts and parts[-1].startswith("._")):
-            return
-        if len(self.notebooks) + len(self.others) >= ENTRIES:
-            raise SubmissionError(f"there are more than {ENTRIES} files; hand over the submissions of one course only")
-        if path.lower().endswith(".ipynb"):
-            self.notebooks.append((path, load, time))
-        else:
-            self.others.append(path)
-
-
 def collect(source: Path | str, manifest: Path | str | None = None) -> Collection:
     """Find the notebooks in a folder or zip. `manifest` defaults to a `manifest.csv` in or beside it, if there is one.
 
@@ -154,35 +112,20 @@ def collect(source: Path | str, manifest: Path | str | None = None) -> Collectio
     source = Path(source)
     path = Path(manifest) if manifest else default_manifest(source)
     rows = read_manifest(path) if path else {}
-    files = _Files()
-    if source.is_dir():
-        _walk(source, files)
-    elif source.is_file():
-        _list_zip(source, files)
-    else:
-        problem = "neither a folder nor a zip file" if source.exists() else "there is no such folder or zip file"
-        raise SubmissionError(f"{source}: {problem}. Give the path of the downloaded submissions.")
-    known = {"manifest.csv"} if path and path.parent == source else set()
-    top = _top([path for path, _, _ in files.notebooks])
-    entries = [_entry(file, top, rows) for file in sorted(files.notebooks, key=lambda file: file[0])]
+    files = untrusted.list_files(source)
+    own = {"manifest.csv"} if path and path.parent == source else set()
+    top = _top([notebook.path for notebook in files.notebooks])
+    entries = [_entry(notebook, top, rows) for notebook in sorted(files.notebooks, key=lambda notebook: notebook.path)]
     absent = {row.student for row in rows.values()} - {entry.student for entry in entries}
-    others = tuple(printable(name) for name in sorted(files.others) if name not in known)
+    others = tuple(printable(name) for name in sorted(files.others) if name not in own)
     return Collection(tuple(_mark_duplicates(entries)), others, tuple(sorted(absent)))
-
-
-def printable(text: str, limit: int = NAME_LIMIT) -> str:
-    """One line of normal form that can be shown anywhere: no control, formatting or half characters, not too long."""
-    text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
-    text = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 # -- the JSON of a notebook --------------------------------------------------------------------------------------
 
 
 def code_cells(data: bytes) -> tuple[tuple[str, ...], list[str]]:
-    """The sources of a notebook's code cells, and notes on what was left out. Raises _Refused with the reason."""
+    """The sources of a notebook's code cells, and notes on what was left out. Raises Refused with the reason."""
     cells, notes, total = [], [], 0
     for number, cell in enumerate(_cells(_parse(data)), 1):
         source = _source(cell)
@@ -194,27 +137,27 @@ def code_cells(data: bytes) -> tuple[tuple[str, ...], list[str]]:
             cells.append(source.encode("utf-8", "replace").decode())
             total += len(source)
     if total > CODE_LIMIT or len(cells) > CELLS:
-        raise _Refused(
+        raise Refused(
             f"{len(cells)} code cells with {total} characters; at most {CELLS} cells and {CODE_LIMIT} characters are read"
         )
     return tuple(cells), notes[:20]
 
 
 def _parse(data: bytes) -> Any:
-    if len(data) > FILE_LIMIT:
-        raise _Refused(f"it has more than {FILE_LIMIT} bytes. Clear the outputs and hand it in again.")
+    if len(data) > untrusted.FILE_LIMIT:
+        raise Refused(f"it has more than {untrusted.FILE_LIMIT} bytes. Clear the outputs and hand it in again.")
     if not data.strip():
-        raise _Refused("the file is empty")
+        raise Refused("the file is empty")
     if sum(data.count(mark) for mark in (b",", b"[", b"{", b":")) > VALUE_LIMIT:
-        raise _Refused(f"it has more than {VALUE_LIMIT} values. Clear the outputs and hand it in again.")
+        raise Refused(f"it has more than {VALUE_LIMIT} values. Clear the outputs and hand it in again.")
     try:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise _Refused("no notebook: it is not UTF-8 text") from None
+        raise Refused("no notebook: it is not UTF-8 text") from None
     except RecursionError:
-        raise _Refused("no notebook: its JSON is nested too deeply") from None
+        raise Refused("no notebook: its JSON is nested too deeply") from None
     except ValueError as error:
-        raise _Refused(f"no notebook: its JSON is damaged ({printable(str(error))})") from None
+        raise Refused(f"no notebook: its JSON is damaged ({printable(str(error))})") from None
 
 
 def _cells(notebook: Any) -> list[Any]:
@@ -226,7 +169,7 @@ def _cells(notebook: Any) -> list[Any]:
         if lists:
             everything = [cell for cells in lists for cell in cells]
             return [cell for cell in everything if not isinstance(cell, dict) or cell.get("cell_type") == "code"]
-    raise _Refused("no notebook: the JSON has no list of cells")
+    raise Refused("no notebook: the JSON has no list of cells")
 
 
 def _source(cell: Any) -> str | None:
@@ -234,148 +177,6 @@ def _source(cell: Any) -> str | None:
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
         return "".join(source)
     return source if isinstance(source, str) else None
-
-
-# -- folders -----------------------------------------------------------------------------------------------------
-
-
-def _walk(root: Path, files: _Files) -> None:
-    """List a folder without following links; what is in a linked folder is not looked at."""
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        descriptor = _open_folder(root, folder)
-        try:
-            with os.scandir(descriptor) as found:
-                for item in found:
-                    path = f"{folder}/{item.name}".lstrip("/")
-                    if item.is_dir(follow_symlinks=False) and not item.name.lower().endswith(".ipynb"):
-                        if path.count("/") >= DEPTH:
-                            raise SubmissionError(f"{printable(path)}: folders nested more than {DEPTH} deep")
-                        pending += [path] if item.name not in SKIPPED else []
-                    else:
-                        time = item.stat(follow_symlinks=False).st_mtime
-                        files.add(path, lambda path=path: _load_file(root, path), time)
-        finally:
-            os.close(descriptor)
-
-
-def _open_folder(root: Path, folder: str) -> int:
-    """A descriptor of a folder below `root`, none of whose parts below it may be a link."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    descriptor = os.open(root, flags)
-    for part in PurePosixPath(folder).parts:
-        try:
-            inner = os.open(part, flags | os.O_NOFOLLOW, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = inner
-    return descriptor
-
-
-def _load_file(root: Path, path: str) -> bytes:
-    """The bytes of a regular file below `root`. Raises _Refused for anything else, without waiting for it."""
-    folder, _, name = path.rpartition("/")
-    parent = _open_folder(root, folder)
-    try:
-        _check_regular(os.stat(name, dir_fd=parent, follow_symlinks=False))
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(name, flags, dir_fd=parent)
-    finally:
-        os.close(parent)
-    with os.fdopen(descriptor, "rb") as file:
-        _check_regular(os.fstat(descriptor))
-        return _read_capped(file)
-
-
-def _check_regular(state: os.stat_result) -> None:
-    kinds = {
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    if not stat.S_ISREG(state.st_mode):
-        raise _Refused(f"it is {kinds.get(stat.S_IFMT(state.st_mode), 'no file')}, not a file")
-    if state.st_nlink > 1:
-        raise _Refused("it is a hard link: the file has other names too. Copy it, and grade the copy.")
-    if state.st_size > FILE_LIMIT:
-        raise _Refused(f"it has {state.st_size} bytes; at most {FILE_LIMIT} are read. Clear the outputs.")
-
-
-def _read_capped(file: Any) -> bytes:
-    """All bytes, but at most one more than `FILE_LIMIT`."""
-    data = bytearray()
-    while len(data) <= FILE_LIMIT and (part := file.read(min(1 << 20, FILE_LIMIT + 1 - len(data)))):
-        data += part
-    return bytes(data)
-
-
-# -- zip files ---------------------------------------------------------------------------------------------------
-
-
-def _list_zip(path: Path, files: _Files) -> None:
-    """List a zip's members. Nothing is ever written to disk, so a member's name is only a name."""
-    try:
-        with path.open("rb") as file:
-            _check_directory(file)
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OSError) as error:
-        raise SubmissionError(f"{path}: neither a folder nor a zip that can be read ({error}).") from None
-    for member in members:
-        if not member.is_dir():
-            time = _zip_time(member)
-            files.add(member.filename, lambda member=member: _load_member(path, member), time)
-
-
-def _check_directory(file: BinaryIO) -> None:
-    """Refuse a zip whose table of contents would fill the memory: zipfile reads it whole."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(size - 66_000, 0))
-    tail = file.read()
-    end = tail.rfind(b"PK\5\6")
-    if end < 0:
-        raise ValueError("it has no table of contents; was the download cut off?")
-    count, length = struct.unpack_from("<HL", tail, end + 10)
-    if end >= 20 and tail[end - 20 : end - 16] == b"PK\6\7":  # the larger numbers of a zip64
-        place = struct.unpack_from("<Q", tail, end - 12)[0]
-        file.seek(min(place, size))
-        record = file.read(56).ljust(56, b"\0")
-        count, length = struct.unpack_from("<QQ", record, 32)
-    file.seek(0)
-    if length > DIRECTORY_LIMIT or count > 2 * ENTRIES:
-        raise ValueError(
-            f"{count} files in a table of contents of {length} bytes; at most {2 * ENTRIES} files are read"
-        )
-
-
-def _load_member(path: Path, member: zipfile.ZipInfo) -> bytes:
-    """The bytes of a member. Raises _Refused for what is no plain file with a plain name."""
-    parts = re.split(r"[/\\]", member.filename)
-    if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", member.filename):
-        raise _Refused("its name points out of the zip")
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG):
-        raise _Refused("it is a link or a device, not a file")
-    if member.flag_bits & 1:
-        raise _Refused("it is encrypted")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _Refused(f"it is compressed by method {member.compress_type}; use an ordinary zip")
-    if member.file_size > FILE_LIMIT:
-        raise _Refused(f"it has {member.file_size} bytes; at most {FILE_LIMIT} are read. Clear the outputs.")
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        return _read_capped(file)
-
-
-def _zip_time(member: zipfile.ZipInfo) -> float | None:
-    """When a member was last changed, in seconds (POSIX); a zip tells local time, and may tell nonsense."""
-    try:
-        return datetime.datetime(*member.date_time).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------
@@ -410,16 +211,16 @@ def read_manifest(path: Path) -> dict[str, _Row]:
         raise SubmissionError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not rows:
         raise SubmissionError(f"{path} names no file. Complete it, or take it away: then names of files decide.")
-    found: dict[str, _Row] = {}
+    row_of: dict[str, _Row] = {}
     for number, row in enumerate(rows, 2):
         name, student = _normal((row.get("file") or "").strip()), printable(row.get("student") or "")
         if not name or not student:
             raise SubmissionError(f"{path}, row {number}: both file and student must be given")
-        if name in found:
+        if name in row_of:
             raise SubmissionError(f"{path}, row {number}: {printable(name)} stands there twice")
         times = [_time(row.get(column) or "", f"{path}, row {number}") for column in ("deadline", "submitted")]
-        found[name] = _Row(student, *times)
-    return found
+        row_of[name] = _Row(student, *times)
+    return row_of
 
 
 def _normal(path: str) -> str:
@@ -440,11 +241,6 @@ def _time(text: str, where: str) -> float | None:
 
 def _iso(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
-
-
-def spoken(time: str) -> str:
-    """An ISO 8601 time in UTC as people write it."""
-    return time.replace("T", " ").replace("+00:00", " UTC")
 
 
 def identify(path: str, top: str = "") -> tuple[str, bool]:
@@ -485,9 +281,9 @@ def _parts(path: str) -> tuple[str, ...]:
     return PurePosixPath(path.lstrip("/")).parts
 
 
-def _entry(file: _Found, top: str, rows: dict[str, _Row]) -> Entry:
+def _entry(notebook: untrusted.Notebook, top: str, rows: dict[str, _Row]) -> Entry:
     """The entry of a file; the manifest, if there is one, is believed rather than the file's name."""
-    path, load, time = file
+    path, load, time = notebook
     student, late = identify(path, top)
     row = rows.get(_normal(path)) or rows.get(_normal("/".join(_parts(path)[len(_parts(top)) :])))
     if row is None:

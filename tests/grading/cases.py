@@ -8,7 +8,7 @@ TRAPS = {
     "1 root outside the box": (
         "the uid is dropped before bubblewrap starts; only what the runner needs is mounted",
         "box::test_1_root_is_given_up_outside_too",
-        "box::test_the_attempts_find_what_is_missing_in_a_weakened_box",
+        "box::test_the_escapes_find_what_is_missing_in_a_weakened_box",
     ),
     "2 the grader's environment in process 1": (
         "bubblewrap starts with an empty environment",
@@ -93,7 +93,7 @@ FILES = {
     "odd and unicode names": (
         "graded, and shown safely",
         "submissions::test_odd_names_are_graded_and_shown_safely",
-        "reports::test_feedback_files_are_never_the_same_and_have_plain_names",
+        "cohort::test_feedback_files_are_never_the_same_and_have_plain_names",
     ),
     "../ names": (
         "refused in a zip; nothing is ever written outside of OUT",
@@ -320,18 +320,19 @@ FORGING = {
     ),
     "HTML in names or messages": (
         "escaped",
-        "reports::test_no_text_becomes_markup_on_a_page",
+        "pages::test_no_text_becomes_markup_on_a_page",
+        "pages::test_no_field_of_a_result_reaches_a_page_as_it_is",
     ),
     "CSV formula": (
         "no cell begins like one",
-        "reports::test_no_cell_is_a_formula_whatever_separates_the_columns",
+        "books::test_no_cell_is_a_formula_whatever_separates_the_columns",
     ),
     "ANSI and other control characters": (
         "replaced",
-        "reports::test_no_text_becomes_markup_on_a_page",
-        "reports::test_terminal_codes_do_not_reach_gradescope",
+        "pages::test_no_text_becomes_markup_on_a_page",
+        "books::test_terminal_codes_do_not_reach_gradescope",
         "submissions::test_names_that_would_move_a_terminal_or_turn_text_around_are_made_plain",
-        "grader::test_the_table_shows_counts_and_takes_file_names_for_what_they_are",
+        "progress::test_the_table_shows_counts_and_takes_file_names_for_what_they_are",
     ),
 }
 
@@ -351,7 +352,7 @@ ENGINE = {
     "disk full": (
         "results are whole or absent, and the next run goes on",
         "grader::test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later",
-        "grader::test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file",
+        "store::test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file",
     ),
     "slow node": (
         "retried, and never 0",
@@ -359,12 +360,12 @@ ENGINE = {
         "checker::test_a_first_try_that_the_machine_slowed_down_costs_nothing",
         "checker::test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point",
         "grader::test_the_machines_fault_is_tried_again_and_never_a_result",
-        "reports::test_an_open_submission_has_no_grade_rather_than_zero",
+        "books::test_an_open_submission_has_no_grade_rather_than_zero",
     ),
     "same submission twice": (
         "each file is graded and noted; the grade stays open if their points differ",
         "submissions::test_several_files_of_one_student_are_each_graded_and_noted",
-        "reports::test_two_files_of_a_student_need_the_same_points",
+        "cohort::test_two_files_of_a_student_need_the_same_points",
     ),
     "late": (
         "as the manifest says, noted",

@@ -10,6 +10,7 @@ import pickle
 import sys
 import types
 
+import demo
 import pytest
 import torch
 from test_box import box_is_possible, children, running  # noqa: F401 - the first is a fixture
@@ -17,7 +18,7 @@ from test_box import box_is_possible, children, running  # noqa: F401 - the firs
 from course_utils.boxed import wire
 from course_utils.boxed.observe import observe
 from course_utils.exercises.catalogue import definition
-from course_utils.grading import checker, demo, submissions
+from course_utils.grading import checker, submissions
 from course_utils.grading.sandbox import mounts
 from course_utils.grading.sandbox.box import Box
 
@@ -28,7 +29,7 @@ STEP = definition("rnn_step").source()
 
 
 def grade(names, *cells, student="ann", boxes=None):
-    """The result file's fields; the boxes that it took go to `boxes`."""
+    """What the checker makes of the cells; the boxes that it took go to `boxes`."""
 
     def factory():
         box = Box()
@@ -40,7 +41,7 @@ def grade(names, *cells, student="ann", boxes=None):
 
 
 def marks(result):
-    return {mark["name"]: (mark["status"], mark["points"]) for mark in result["exercises"]}
+    return {mark.name: (mark.status, mark.points) for mark in result.marks}
 
 
 # -- what ends a process ---------------------------------------------------------------------------------------
@@ -54,8 +55,8 @@ def test_whoever_ends_the_process_loses_that_exercise_only():
     }
     result = grade([*deaths, "rnn_step"], *(demo.answered(name, body) for name, body in deaths.items()), STEP)
     assert marks(result) == {**dict.fromkeys(deaths, ("error", 0)), "rnn_step": ("right", 2)}
-    assert result["status"] == "student_error"
-    assert result["reason"] == "lstm_update: it exited with status 0; truncate: its process was killed"
+    assert result.status == "student_error"
+    assert result.reason == "lstm_update: it exited with status 0; truncate: its process was killed"
 
 
 NEVER_ENDS = """
@@ -77,7 +78,7 @@ def test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process(mon
     boxes, before = [], children()
     result = grade(["truncate", "rnn_step"], demo.answered("truncate", NEVER_ENDS), STEP, boxes=boxes)
     assert marks(result) == {"truncate": ("error", 0), "rnn_step": ("right", 2)}
-    assert result["reason"] == "truncate: it ran longer than the time limit"
+    assert result.reason == "truncate: it ran longer than the time limit"
     assert len(boxes) == 4  # two for the attempts, one for whether the machine is well, one for the next exercise
     assert not any(running(box._pid) for box in boxes) and children() == before
 
@@ -89,7 +90,7 @@ ASKED = ["lstm_gates", "lstm_update"]
 
 def as_handed_in():
     """Lesson 02's notebook with one right and one mistaken answer."""
-    return json.loads(demo._notebook({"lstm_update": demo.mistaken("lstm_update", "squashed_memory")}))
+    return json.loads(demo.notebook({"lstm_update": demo.mistaken("lstm_update", "squashed_memory")}))
 
 
 def stripped(notebook):
@@ -135,17 +136,17 @@ def test_what_was_done_to_the_rest_of_the_notebook_changes_no_point(change):
     cells, _ = submissions.code_cells(json.dumps(notebook).encode())
     result = checker.grade(cells, ASKED, "ann", SECRET, Box)
     assert marks(result) == {"lstm_gates": ("right", 2), "lstm_update": ("diagnosed", 0)}
-    assert [mark["max_points"] for mark in result["exercises"]] == [2, 2]
+    assert [mark.max_points for mark in result.marks] == [2, 2]
 
 
 def test_the_last_definition_counts_with_a_note():
     wrong = demo.answered("truncate", "return state")
     result = grade(["relu_backward", "truncate"], RELU, wrong, TRUNCATE, demo.answered("relu_backward", "return x"))
     assert {name: points for name, (_, points) in marks(result).items()} == {"relu_backward": 0, "truncate": 1}
-    assert result["notes"] == [
+    assert result.notes == (
         "relu_backward is defined 2 times; the last one counts (cell 5)",
         "truncate is defined 2 times; the last one counts (cell 4)",
-    ]
+    )
 
 
 # -- forged results --------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def test_frames_that_the_code_sends_itself_win_nothing(name, monkeypatch):
     )
     assert marks(result) == {"relu_backward": ("error", 0), "truncate": ("right", 1)}
     said = "time limit" if name == "dribbled" else "interfered with the grader"
-    assert said in result["exercises"][0]["message"]
+    assert said in result.marks[0].message
     assert not os.path.exists(UNPICKLED)
 
 
@@ -285,7 +286,7 @@ PLANTED = ["planted = [grad_output * (x > 0)]", "class Outcome: pass\nplanted = 
 def found(planted="pass"):
     """What comes of a function that knows what it looks for, and ends its process as soon as it finds it."""
     result = grade(["relu_backward"], demo.answered("relu_backward", SEARCH.format(planted=planted)))
-    return result["reason"].removeprefix("relu_backward: it exited with ") or result["exercises"][0]["message"]
+    return result.reason.removeprefix("relu_backward: it exited with ") or result.marks[0].message
 
 
 def test_nothing_in_the_process_tells_the_reference_or_the_right_result(monkeypatch):

@@ -1,15 +1,16 @@
 """Points are made outside the box, from inputs that nobody knows, and no word of the box reaches a student."""
 
-import json
+import dataclasses
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 
+import msgspec
 import pytest
 import torch
 from fake_box import FakeBox, Gone
+from msgspec.structs import replace
 
 from course_utils.boxed import wire
 from course_utils.boxed.observe import Observation, observe
@@ -17,6 +18,7 @@ from course_utils.exercises import judge
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.judge import ADVICE, check
 from course_utils.grading import checker
+from course_utils.grading.result import Graded
 
 SECRET = b"a secret of this test"
 RELU = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0)"
@@ -42,26 +44,26 @@ def grade(cells, names, student="ann", secret=SECRET, boxes=None, **options):
 
 
 def only(result):
-    (exercise,) = result["exercises"]
+    (exercise,) = result.marks
     return exercise
 
 
 def test_a_right_answer_gets_all_points_and_a_wrong_one_none():
     result, boxes = grade([source("relu_backward"), "def linear_backward(*a): return 0"], ["relu_backward"])
     mark = only(result)
-    assert (mark["status"], mark["points"], mark["max_points"], mark["lesson"]) == ("right", 1, 1, "00")
-    assert (result["status"], result["reason"], result["peak_memory"], len(boxes)) == ("graded", "", 7, 1)
+    assert (mark.status, mark.points, mark.max_points, mark.lesson) == ("right", 1, 1, "00")
+    assert (result.status, result.reason, result.peak_memory, len(boxes)) == ("graded", "", 7, 1)
     wrong = only(grade(["def relu_backward(x, grad_output):\n    return grad_output"], ["relu_backward"])[0])
-    assert (wrong["status"], wrong["points"]) == ("diagnosed", 0)
-    assert wrong["mistake"] and wrong["message"]
-    json.dumps(result, allow_nan=False)
+    assert (wrong.status, wrong.points) == ("diagnosed", 0)
+    assert wrong.mistake and wrong.message
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Graded) == result
 
 
 def test_what_is_missing_or_not_attempted_is_told_apart():
     stub = "def relu_backward(x, grad_output):\n    raise NotImplementedError"
     result, _ = grade([stub], ["relu_backward", "rnn_step"])
-    assert [mark["status"] for mark in result["exercises"]] == ["not attempted", "missing"]
-    assert "rnn_step" in result["exercises"][1]["message"]
+    assert [mark.status for mark in result.marks] == ["not attempted", "missing"]
+    assert "rnn_step" in result.marks[1].message
 
 
 def test_seeds_differ_by_student_exercise_trial_and_secret_and_fill_63_bits():
@@ -97,10 +99,10 @@ def test_the_same_submission_gets_the_same_result_twice():
         "def rnn_step(*a):\n    return a[0]",
     ]
     results = [grade(cells, ["relu_backward", "rnn_step"])[0] for _ in range(2)]
-    for result in results:
-        for timed in (result, *result["exercises"]):
-            timed.pop("seconds")
-    assert results[0] == results[1]
+    untimed = [
+        replace(result, seconds=0, marks=tuple(replace(mark, seconds=0) for mark in result.marks)) for result in results
+    ]
+    assert untimed[0] == untimed[1]
 
 
 def forge_right_values_of_other_inputs(trial, candidate, count):
@@ -165,7 +167,7 @@ def forge_pickle(trial, candidate, count):
 def test_a_forged_observation_wins_nothing(name, forged):
     result, boxes = grade([f"def {name}(*a): return 0"], [name], answer=forged)
     mark = only(result)
-    assert (mark["points"], mark["status"] in ("diagnosed", "wrong", "error")) == (0, True), mark
+    assert (mark.points, mark.status in ("diagnosed", "wrong", "error")) == (0, True), mark
     assert boxes[0].asked
 
 
@@ -202,13 +204,13 @@ def answered(expression, name="relu_backward", arguments="x, grad_output"):
 
 @pytest.mark.parametrize("expression", RIGHT_FORMS.values(), ids=RIGHT_FORMS.keys())
 def test_the_form_of_a_right_result_may_differ_where_it_does_not_matter(expression):
-    assert answered(expression)["status"] == "right"
+    assert answered(expression).status == "right"
 
 
 @pytest.mark.parametrize("expression", OTHER_KINDS.values(), ids=OTHER_KINDS.keys())
 def test_a_result_of_another_kind_is_wrong_though_its_numbers_are_right(expression):
     mark = answered(expression)
-    assert (mark["points"], mark["status"] in ("wrong", "diagnosed")) == (0, True), mark
+    assert (mark.points, mark.status in ("wrong", "diagnosed")) == (0, True), mark
 
 
 FILTER = "logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1]), -1).values[..., -1:], {})"
@@ -218,10 +220,10 @@ FILTER = "logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1]), -1).
 def test_what_is_not_finite_is_wrong_but_where_the_reference_is_not(value):
     number = f"float('{value}')"
     for expression in (f"{RELU_GRADIENT} * {number}", f"{RELU_GRADIENT}.index_fill(0, torch.tensor([0]), {number})"):
-        assert answered(expression)["points"] == 0
+        assert answered(expression).points == 0
     mark = answered(FILTER.format(number), "top_k_filter", "logits, k")
-    assert (mark["status"] == "right") == (value == "-inf"), mark
-    assert answered(FILTER.format("-1e300"), "top_k_filter", "logits, k")["points"] == 0, "large is not infinite"
+    assert (mark.status == "right") == (value == "-inf"), mark
+    assert answered(FILTER.format("-1e300"), "top_k_filter", "logits, k").points == 0, "large is not infinite"
 
 
 IN_PLACE = {
@@ -234,7 +236,7 @@ IN_PLACE = {
 @pytest.mark.parametrize("body", IN_PLACE.values(), ids=IN_PLACE.keys())
 def test_changing_the_inputs_in_place_wins_nothing(body):
     mark = only(grade([f"def relu_backward(x, grad_output):\n    {body}"], ["relu_backward"])[0])
-    assert mark["points"] == 0 and mark["status"] in ("wrong", "diagnosed"), mark
+    assert mark.points == 0 and mark.status in ("wrong", "diagnosed"), mark
 
 
 def test_two_frames_for_one_trial_win_nothing():
@@ -243,7 +245,7 @@ def test_two_frames_for_one_trial_win_nothing():
         return (len(first).to_bytes(4, "big") + first) * 2
 
     mark = only(grade([RELU], ["relu_backward"], answer=twice)[0])
-    assert mark["points"] == 0
+    assert mark.points == 0
 
 
 def test_right_on_too_few_trials_is_not_right():
@@ -260,22 +262,22 @@ def test_a_judge_that_fails_costs_no_student_and_stops_no_run(monkeypatch):
 
     monkeypatch.setattr(checker, "judge", broken)
     result, _ = grade([RELU], ["relu_backward"])
-    assert (only(result)["status"], result["status"]) == ("needs_review", "needs_review")
-    assert "0.123" not in json.dumps(result)
+    assert (only(result).status, result.status) == ("needs_review", "needs_review")
+    assert "0.123" not in str(result)
 
 
 def test_a_box_that_dies_costs_that_exercise_only():
     cells = [RELU, "def rnn_step(*a):\n    raise Gone", source("truncate")]
     result, boxes = grade(cells, ["relu_backward", "rnn_step", "truncate"])
-    assert [mark["status"] for mark in result["exercises"]] == ["right", "error", "right"]
-    assert "exited with status 1" in result["exercises"][1]["message"]
-    assert (result["status"], result["reason"]) == ("student_error", "rnn_step: it exited with status 1")
+    assert [mark.status for mark in result.marks] == ["right", "error", "right"]
+    assert "exited with status 1" in result.marks[1].message
+    assert (result.status, result.reason) == ("student_error", "rnn_step: it exited with status 1")
     assert len(boxes) == 3  # one for the first two, one to see whether a fresh one dies too, one for the third
 
 
 def test_a_death_that_the_machine_may_have_caused_gets_a_second_try():
     result, boxes = grade([RELU, "def rnn_step(*a):\n    raise Gone"], ["rnn_step", "relu_backward"], reason="killed")
-    assert [mark["status"] for mark in result["exercises"]] == ["error", "right"]
+    assert [mark.status for mark in result.marks] == ["error", "right"]
     assert [len(box.asked) > 0 for box in boxes] == [True, False, True, True]  # the second one: is the machine well?
 
 
@@ -291,7 +293,7 @@ def test_a_death_that_the_machine_may_have_caused_gets_a_second_try():
 )
 def test_a_death_is_told_in_words_of_our_own(reason, text):
     result, _ = grade(["def rnn_step(*a):\n    raise Gone"], ["rnn_step"], reason=reason)
-    assert text in only(result)["message"] and "0.123" not in json.dumps(result)
+    assert text in only(result).message and "0.123" not in str(result)
 
 
 @pytest.mark.parametrize("first", ["raise ValueError", "while True: pass"])
@@ -305,7 +307,7 @@ def test_what_a_failing_exercise_leaves_behind_does_not_cost_the_next_one(first,
         monkeypatch.setattr(torch, "spoilt", vars(torch)["spoilt"] and count > 1)
 
     result, _ = grade(cells, ["relu_backward", "truncate"], answer=clean)
-    assert [mark["status"] for mark in result["exercises"]] == ["error", "right"]
+    assert [mark.status for mark in result.marks] == ["error", "right"]
 
 
 def test_a_death_in_a_used_box_is_believed_only_if_a_fresh_one_dies_too():
@@ -315,14 +317,14 @@ def test_a_death_in_a_used_box_is_believed_only_if_a_fresh_one_dies_too():
 
     cells = [RELU, "def truncate(state):\n    return state.detach()"]
     result, boxes = grade(cells, ["relu_backward", "truncate"], answer=tired)
-    assert [mark["status"] for mark in result["exercises"]] == ["right", "right"]
-    assert (result["status"], len(boxes)) == ("graded", 2)
+    assert [mark.status for mark in result.marks] == ["right", "right"]
+    assert (result.status, len(boxes)) == ("graded", 2)
 
 
 def test_a_notebook_that_kills_every_box_does_so_twice_only():
     result, boxes = grade(["raise Gone"], ["relu_backward", "rnn_step", "truncate"])
-    assert [mark["status"] for mark in result["exercises"]] == ["error"] * 3
-    assert (len(boxes), result["status"]) == (3, "student_error")
+    assert [mark.status for mark in result.marks] == ["error"] * 3
+    assert (len(boxes), result.status) == (3, "student_error")
 
 
 LEAK = 0.123456789
@@ -350,12 +352,12 @@ def test_no_word_and_no_number_of_the_box_reaches_the_student(body):
     cell = f"def secret(): return {LEAK}\n\ndef relu_backward(x, grad_output):\n    print('seen', x)\n    {body}"
     result, _ = grade([cell], ["relu_backward"])
     mark = only(result)
-    assert mark["points"] == 0 and mark["message"]
-    told = mark["message"].replace(body, "")  # the student's own line may stand there, and our own advice
+    assert mark.points == 0 and mark.message
+    told = mark.message.replace(body, "")  # the student's own line may stand there, and our own advice
     for advice in ADVICE.values():
         told = told.replace(advice, "")
     assert not any(sign.isdigit() for sign in told), told
-    assert not any(sign.isdigit() for sign in (mark["mistake"] or "")) and "seen" not in told
+    assert not any(sign.isdigit() for sign in (mark.mistake or "")) and "seen" not in told
 
 
 def test_a_line_is_shown_only_if_it_stands_in_the_notebook():
@@ -364,9 +366,9 @@ def test_a_line_is_shown_only_if_it_stands_in_the_notebook():
         failure = {**message["failure"], "kind": "ValueError", "line": "the value is 0.123", "line_number": 123456}
         return {**message, "failure": failure}, tensors
 
-    assert "0.123" not in only(grade([RELU], ["relu_backward"], answer=other_line)[0])["message"]
+    assert "0.123" not in only(grade([RELU], ["relu_backward"], answer=other_line)[0]).message
     cell = "def relu_backward(x, grad_output):\n    return x.no_such_thing  # here"
-    told = only(grade([cell], ["relu_backward"], answer=own_line)[0])["message"]
+    told = only(grade([cell], ["relu_backward"], answer=own_line)[0]).message
     assert "in the line: return x.no_such_thing  # here" in told and told.startswith("AttributeError.")
 
 
@@ -387,19 +389,19 @@ def test_a_named_mistake_keeps_its_sentence_with_its_numbers():
 def test_the_name_of_an_edge_case_is_told_and_the_values_there_are_not():
     cell = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0) + (x == 0) * 0.25"
     mark = only(grade([cell], ["relu_backward"])[0])
-    assert "some inputs are exactly 0" in mark["message"] and "0.25" not in mark["message"], mark
+    assert "some inputs are exactly 0" in mark.message and "0.25" not in mark.message, mark
 
 
 def test_remarks_of_the_first_box_only_are_kept_and_are_printable():
     result, _ = grade(["raise ValueError", "def rnn_step(*a):\n    raise Gone", RELU], ["rnn_step", "relu_backward"])
-    assert result["notes"] == ["a cell failed: ValueError"]
+    assert result.notes == ("a cell failed: ValueError",)
 
 
 def test_an_endless_loop_gets_a_second_try_and_then_the_time_limit(monkeypatch):
     monkeypatch.setattr(checker, "TIME_LIMIT", 0.3)
     result, boxes = grade(["def relu_backward(*a):\n    while True: pass"], ["relu_backward"])
-    assert (only(result)["status"], len(boxes)) == ("error", 3)
-    assert "stopped after" in only(result)["message"]
+    assert (only(result).status, len(boxes)) == ("error", 3)
+    assert "stopped after" in only(result).message
 
 
 def test_a_first_try_that_the_machine_slowed_down_costs_nothing():
@@ -408,7 +410,7 @@ def test_a_first_try_that_the_machine_slowed_down_costs_nothing():
     def late_once(trial, candidate, count):
         return wire.observation_to_wire(Observation("timed out", seconds=3.0)) if next(slow, False) else None
 
-    assert only(grade([RELU], ["relu_backward"], answer=late_once)[0])["status"] == "right"
+    assert only(grade([RELU], ["relu_backward"], answer=late_once)[0]).status == "right"
 
 
 def test_no_box_or_a_busy_machine_is_nobodys_fault(monkeypatch):
@@ -416,16 +418,16 @@ def test_no_box_or_a_busy_machine_is_nobodys_fault(monkeypatch):
         raise OSError("no bubblewrap")
 
     result = checker.grade([RELU], ["relu_backward"], "ann", SECRET, nowhere)
-    assert (result["status"], only(result)["status"], only(result)["points"]) == ("infra_error", "infra_error", 0)
-    assert "no bubblewrap" in result["reason"]
+    assert (result.status, only(result).status, only(result).points) == ("infra_error", "infra_error", 0)
+    assert "no bubblewrap" in result.reason
     monkeypatch.setattr(checker, "SLOW_START", 0.0)
     result, _ = grade(["def rnn_step(*a):\n    raise Gone"], ["rnn_step"], reason="killed")
-    assert result["status"] == "infra_error" and "too busy" in result["reason"]
+    assert result.status == "infra_error" and "too busy" in result.reason
 
 
 def test_code_that_fits_in_no_frame_is_unreadable():
     result, boxes = grade(["#" * 1_100_000], ["relu_backward"])
-    assert (result["status"], only(result)["status"], boxes) == ("unreadable", "missing", [])
+    assert (result.status, only(result).status, boxes) == ("unreadable", "missing", [])
 
 
 def test_a_right_answer_by_a_forbidden_call_is_left_to_a_person_and_a_wrong_one_is_just_wrong():
@@ -435,14 +437,14 @@ def test_a_right_answer_by_a_forbidden_call_is_left_to_a_person_and_a_wrong_one_
     answer = f"def relu_backward(x, grad_output):\n    x = x.clone()\n    {gradient}"
     result, _ = grade([answer.format("")], ["relu_backward"])
     mark = only(result)
-    assert (result["status"], mark["status"], mark["points"]) == ("needs_review", "needs_review", 0)
-    assert mark["message"].startswith("right, but it uses `torch.autograd`, ")
-    assert only(grade([answer.format("-")], ["relu_backward"])[0])["status"] == "diagnosed"
+    assert (result.status, mark.status, mark.points) == ("needs_review", "needs_review", 0)
+    assert mark.message.startswith("right, but it uses `torch.autograd`, ")
+    assert only(grade([answer.format("-")], ["relu_backward"])[0]).status == "diagnosed"
 
 
 def test_calls_elsewhere_in_the_notebook_are_no_part_of_an_answer():
     lesson = "def by_torch(x):\n    x.sum().backward()\n    return torch.autograd.grad"
-    assert only(grade([lesson, RELU, "by_torch"], ["relu_backward"])[0])["status"] == "right"
+    assert only(grade([lesson, RELU, "by_torch"], ["relu_backward"])[0]).status == "right"
 
 
 def test_the_reference_of_every_exercise_is_right_across_the_wire():
@@ -451,8 +453,8 @@ def test_the_reference_of_every_exercise_is_right_across_the_wire():
 
     every = names()
     result, _ = grade([f"def {name}(): pass" for name in every], every, answer=reference)
-    assert {mark["name"]: mark["status"] for mark in result["exercises"]} == dict.fromkeys(every, "right")
-    assert result["status"] == "graded"
+    assert {mark.name: mark.status for mark in result.marks} == dict.fromkeys(every, "right")
+    assert result.status == "graded"
 
 
 def test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point(monkeypatch):
@@ -466,14 +468,14 @@ def test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_poi
     monkeypatch.setattr(judge, "REFERENCE_LIMIT", 0.1)
     monkeypatch.setattr(definition("relu_backward"), "reference", interrupted)
     result, _ = grade([RELU], ["relu_backward"])
-    assert (result["status"], only(result)["status"]) == ("needs_review", "needs_review")
+    assert (result.status, only(result).status) == ("needs_review", "needs_review")
 
 
 def test_a_result_that_is_far_too_large_is_not_computed_with(monkeypatch):
     """Broadcast against what was asked for, some hundred kilobytes would fill gigabytes outside of the box."""
     asked = []
     claims = {
-        key: replace(claim, holds=lambda *_, key=key: asked.append(key))
+        key: dataclasses.replace(claim, holds=lambda *_, key=key: asked.append(key))
         for key, claim in definition("adding_problem").claims.items()
     }
     monkeypatch.setattr(definition("adding_problem"), "claims", claims)
@@ -481,7 +483,7 @@ def test_a_result_that_is_far_too_large_is_not_computed_with(monkeypatch):
         asked.clear()
         code = f"def adding_problem(batch, length, generator):\n    return torch.ones(batch, length, 2), torch.ones({rows}, 1)"
         mark = only(grade([code], ["adding_problem"])[0])
-        assert (mark["status"], mark["points"], bool(asked)) == ("wrong", 0, looked_at)
+        assert (mark.status, mark.points, bool(asked)) == ("wrong", 0, looked_at)
 
 
 def slow_death(*_):
@@ -500,10 +502,10 @@ def test_a_submission_does_not_hold_the_grader_for_each_of_its_exercises_anew(mo
         False,
         True,
     ]  # the last one only shows that the machine is well
-    assert [mark["status"] for mark in result["exercises"]] == ["error"] * 3
-    assert result["status"] == "student_error" and "all exercises together" in result["reason"]
+    assert [mark.status for mark in result.marks] == ["error"] * 3
+    assert result.status == "student_error" and "all exercises together" in result.reason
     monkeypatch.setattr(checker, "SLOW_START", 0.0)
-    assert grade(cells, names, answer=slow_death)[0]["status"] == "infra_error"
+    assert grade(cells, names, answer=slow_death)[0].status == "infra_error"
 
 
 def test_a_pause_of_the_machine_does_not_use_up_a_submissions_time(monkeypatch):
@@ -516,7 +518,7 @@ def test_a_pause_of_the_machine_does_not_use_up_a_submissions_time(monkeypatch):
     monkeypatch.setattr(checker, "SUBMISSION_LIMIT", 0.5)
     monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.2)
     result, _ = grade([RELU], ["relu_backward"], answer=paused, reason="killed")
-    assert only(result)["status"] == "right" and len(pauses) == 1
+    assert only(result).status == "right" and len(pauses) == 1
 
 
 STEP = "discriminator_step"
@@ -530,14 +532,14 @@ def test_an_exercise_that_calls_one_that_failed_is_for_a_person(loss):
     """In the notebook the name of an exercise that is not right means the reference, so the caller was right there."""
     cells = [f"def {LOSS}(real_logits, fake_logits):\n    {loss}"] if loss else []
     result, _ = grade([*cells, source(STEP)], [LOSS, STEP])
-    first, second = result["exercises"]
-    assert first["status"] in ("not attempted", "wrong", "missing") and first["points"] == 0
-    assert (second["status"], result["status"]) == ("needs_review", "needs_review")
-    assert f"`{LOSS}`" in second["message"]
+    first, second = result.marks
+    assert first.status in ("not attempted", "wrong", "missing") and first.points == 0
+    assert (second.status, result.status) == ("needs_review", "needs_review")
+    assert f"`{LOSS}`" in second.message
 
 
 def test_an_exercise_that_only_mentions_one_that_failed_is_judged():
     stub = f'def {STEP}(discriminator, generator_net, real, noise, optimizer):\n    """One update by `{LOSS}`."""\n'
     code = f"{stub}    # not {LOSS}\n    raise NotImplementedError\n\nprint({LOSS})"
     result, _ = grade([f"def {LOSS}(real_logits, fake_logits):\n    return 0\n\n{code}"], [LOSS, STEP])
-    assert [mark["status"] for mark in result["exercises"]] == ["wrong", "not attempted"]
+    assert [mark.status for mark in result.marks] == ["wrong", "not attempted"]

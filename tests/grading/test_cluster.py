@@ -29,9 +29,10 @@ from rich.console import Console
 from test_grader import LUCKY, NAMES, RIGHT, deadly, hand_in, inline, results, slow, steady
 from test_submissions import notebook
 
-from course_utils.grading import grader
-from course_utils.grading.grader import GradingError, run
+from course_utils.grading import grader, pool
+from course_utils.grading.grader import run
 from course_utils.grading.sandbox.mounts import NoBox
+from course_utils.grading.store import GradingError
 
 ROOT = Path(grader.__file__).parents[2]
 
@@ -122,7 +123,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local():
     """A client of the cluster that is started on this machine by default."""
-    with grader._client(None, 1) as client:
+    with pool.connected(None, 1) as client:
         yield client
 
 
@@ -148,7 +149,7 @@ def test_the_same_secret_gives_the_same_points_elsewhere_and_another_secret_othe
         return {name: result["exercises"][0]["points"] for name, result in results(tmp_path / out).items()}
 
     there = points("there", "a", scheduler=cluster.address)
-    monkeypatch.setattr(grader, "_client", lambda *_: contextlib.nullcontext(local))
+    monkeypatch.setattr(pool, "connected", lambda *_: contextlib.nullcontext(local))
     assert set(there.values()) == {0, 1}
     assert points("here", "a") == there
     assert points("others", "b") != there
@@ -214,7 +215,7 @@ def test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quaran
 
 
 def test_a_run_without_workers_says_what_it_waits_for_and_ends(alone, tmp_path, monkeypatch):
-    monkeypatch.setattr(grader, "WORKERS", 1.0)
+    monkeypatch.setattr(pool, "WORKERS", 1.0)
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
     said = io.StringIO()
     console = Console(file=said, width=200)
@@ -228,8 +229,8 @@ def test_a_run_without_workers_says_what_it_waits_for_and_ends(alone, tmp_path, 
 def test_a_run_whose_scheduler_or_last_worker_is_gone_says_so_and_is_resumed(alone, tmp_path, monkeypatch):
     folder = hand_in(tmp_path / "in", **{f"student{n}": notebook(RIGHT, f"n = {n}") for n in range(6)})
     out, options = tmp_path / "out", {"scheduler": alone.address, "box_factory": slow}
-    monkeypatch.setattr(grader, "LOOK", 0.5)
-    monkeypatch.setattr(grader, "WORKERS", 0.5)
+    monkeypatch.setattr(pool, "LOOK", 0.5)
+    monkeypatch.setattr(pool, "WORKERS", 0.5)
     first = alone.worker()
     with Client(alone.address) as client:
         client.wait_for_workers(1, timeout=60)
@@ -237,7 +238,7 @@ def test_a_run_whose_scheduler_or_last_worker_is_gone_says_so_and_is_resumed(alo
     with pytest.raises(GradingError, match="had no worker"):
         run(folder, out, NAMES, **options)
     before = len(results(out))
-    monkeypatch.setattr(grader, "WORKERS", 60.0)
+    monkeypatch.setattr(pool, "WORKERS", 60.0)
     alone.worker()
     once(written(out, before + 1), alone.scheduler.kill)
     with pytest.raises(GradingError, match=r"connection to the workers is lost\. Run the same command again"):
@@ -261,8 +262,9 @@ def test_a_worker_with_another_version_is_refused_by_name(alone, tmp_path):
 
 def test_a_worker_that_comes_late_and_does_not_fit_ends_the_run(tmp_path, monkeypatch):
     inline(monkeypatch)
-    monkeypatch.setattr(grader, "_require_fit", lambda *_: None)
-    monkeypatch.setattr(grader._Book, "needs", lambda *_: grader.Needs("other code", "other course", False))
+    monkeypatch.setattr(pool, "_require_fit", lambda *_: None)
+    others = pool.Needs("other code", "other course", False)
+    monkeypatch.setattr(pool, "Needs", lambda *_, **__: others)
     with pytest.raises(GradingError, match=r"another version of the course.*the grader has other course"):
         run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES, box_factory=steady)
     assert not results(tmp_path / "out")
@@ -305,7 +307,7 @@ def test_the_cluster_opens_ports_on_this_machine_only_and_shows_no_pages(local):
 
 
 def test_as_many_processes_are_started_as_asked_for(local):
-    with contextlib.closing(grader._cluster(2)) as cluster:
+    with contextlib.closing(pool._cluster(2)) as cluster:
         assert len(cluster.workers) == 2
     assert len(local.nthreads()) == 1
 
@@ -324,7 +326,7 @@ def test_the_pages_tls_recipe_works_and_keeps_others_out(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         subprocess.run(["bash", "-ec", commands], cwd=tmp_path / name, check=True, capture_output=True)
         (tmp_path / name / "tls.yaml").write_text(settings.replace("/home/grader/tls", str(tmp_path / name)))
-    monkeypatch.setattr(grader, "CONNECT", 3.0)
+    monkeypatch.setattr(pool, "CONNECT", 3.0)
     ours = {"DASK_CONFIG": str(tmp_path / "ours")}
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
     with Cluster(tmp_path, "--protocol", "tls", **ours) as cluster:
@@ -335,6 +337,6 @@ def test_the_pages_tls_recipe_works_and_keeps_others_out(tmp_path, monkeypatch):
                 run(folder, tmp_path / "out", NAMES, scheduler=cluster.address, box_factory=steady)
         with with_settings(tmp_path / "ours"):
             run(folder, tmp_path / "out", NAMES, scheduler=cluster.address, box_factory=steady)
-            with pytest.raises(GradingError, match="encryption required"), grader._client("tcp://127.0.0.1:9", None):
+            with pytest.raises(GradingError, match="encryption required"), pool.connected("tcp://127.0.0.1:9", None):
                 pass
     assert results(tmp_path / "out")["ann"]["exercises"][0]["points"] == 1

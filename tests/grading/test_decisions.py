@@ -1,29 +1,20 @@
 """A person's decisions: asked for, read back, and applied to the reports alone."""
 
-import copy
 import csv
 
 import pytest
+from samples import mark, result
 
 from course_utils.errors import CourseError
-from course_utils.grading import decisions, pages
+from course_utils.grading import decisions
+
+WAITS = mark("lstm_gates", "needs_review", 0)
+DONE = result(marks=[mark("lstm_update", "right", 2)])
 
 
-def mark(name, status, points=0):
-    return {
-        "name": name,
-        "lesson": "02",
-        "points": points,
-        "max_points": 2,
-        "status": status,
-        "mistake": None,
-        "message": status,
-    }
-
-
-def result(key="k1", student="Eva Example_1005", status="needs_review"):
-    marks = [mark("lstm_gates", "needs_review"), mark("lstm_update", "right", 2)]
-    return {"key": key, "student": student, "file": f"{key}.ipynb", "status": status, "reason": "", "exercises": marks}
+def waiting(student="Eva Example_1005", key="k1", marks=(WAITS, *DONE.marks), **fields):
+    """A submission one of whose exercises waits for a person."""
+    return result(student, key, "needs_review", marks, **fields)
 
 
 def rows(path):
@@ -55,73 +46,71 @@ def path(tmp_path):
 
 
 def test_without_anything_to_decide_there_is_no_file(path):
-    done = [result(status="graded") | {"exercises": [mark("lstm_update", "right", 2)]}]
+    done = [DONE]
     assert around(done, path) == (done, 0)
     assert not path.exists()
 
 
 def test_an_exercise_that_waits_gets_a_line_and_nothing_changes(path):
-    results = [result()]
-    before = copy.deepcopy(results)
-    assert around(results, path) == (before, 1)
+    results = [waiting()]
+    assert around(results, path) == (results, 1)
     (line,) = rows(path)
     assert (line["key"], line["exercise"], line["maximum"], line["points"]) == ("k1", "lstm_gates", "2", "")
-    assert around(results, path) == (before, 1)
+    assert around(results, path) == (results, 1)
     assert len(rows(path)) == 1
 
 
 def test_a_reason_that_was_filled_in_without_points_stays(path):
-    around([result()], path)
+    around([waiting()], path)
     fill(path, reason="Ask Eva first.")
-    assert around([result()], path)[1] == 1
+    assert around([waiting()], path)[1] == 1
     assert [(line["points"], line["reason"]) for line in rows(path)] == [("", "Ask Eva first.")]
 
 
 @pytest.mark.parametrize(("points", "status"), [("2", "accepted"), ("0.5", "accepted"), ("0", "declined")])
 def test_points_that_were_filled_in_settle_the_submission(path, points, status):
-    results = [result()]
+    results = [waiting()]
     around(results, path)
     fill(path, points=points, reason="Shown in the tutorial.")
-    (after,), waiting = around(results, path)
-    assert waiting == 0 and after["status"] == "graded"
-    assert after["exercises"][0] == mark("lstm_gates", status, float(points)) | {"message": "Shown in the tutorial."}
-    assert pages.total(after) == (2 + float(points), 4)
-    assert results[0]["status"] == "needs_review", "the results themselves stay as they were graded"
+    (after,), count = around(results, path)
+    assert count == 0 and after.status == "graded"
+    assert after.marks[0] == mark("lstm_gates", status, float(points), message="Shown in the tutorial.")
+    assert (after.points, after.max_points) == (2 + float(points), 4)
+    assert results == [waiting()], "the results themselves stay as they were graded"
     assert around(results, path)[0] == [after], "the line stays"
 
 
 def test_a_settled_submission_whose_process_had_ended_says_so(path):
-    ended = result() | {"reason": "lstm_update: its process was killed"}
+    ended = waiting(reason="lstm_update: its process was killed")
     around([ended], path)
     fill(path, points="2")
-    (after,), waiting = around([ended], path)
-    assert waiting == 0 and after["status"] == "student_error"
+    (after,), count = around([ended], path)
+    assert count == 0 and after.status == "student_error"
 
 
 def test_another_version_of_the_file_waits_again(path):
-    around([result()], path)
+    around([waiting()], path)
     fill(path, points="2")
-    (after,), waiting = around([result(key="k2")], path)
-    assert waiting == 1 and after["status"] == "needs_review"
+    (after,), count = around([waiting(key="k2")], path)
+    assert count == 1 and after.status == "needs_review"
     assert [line["key"] for line in rows(path)] == ["k2", "k1"]
 
 
 def test_while_another_exercise_waits_the_submission_waits(path):
-    two = result() | {"exercises": [mark("lstm_gates", "needs_review"), mark("lstm_update", "needs_review")]}
+    two = waiting(marks=[mark(name, "needs_review", 0) for name in ("lstm_gates", "lstm_update")])
     around([two], path)
     fill(path, points="2")
-    (after,), waiting = around([two], path)
-    assert waiting == 1 and after["status"] == "needs_review"
+    (after,), count = around([two], path)
+    assert count == 1 and after.status == "needs_review"
 
 
 def test_a_person_may_overrule_any_exercise(path):
-    around([result()], path)
+    around([waiting()], path)
     fill(path, points="1", exercise="lstm_update")
-    given = result()
-    given["exercises"][1] |= {"status": "diagnosed", "points": 0, "mistake": "squashed_memory"}
-    (after,), _ = around([given], path)
-    assert after["exercises"][1] == mark("lstm_update", "accepted", 1) | {"message": "a person has looked at it."}
-    assert after["status"] == "needs_review"
+    mistaken = mark("lstm_update", "diagnosed", 0, mistake="squashed_memory")
+    (after,), _ = around([waiting(marks=[WAITS, mistaken])], path)
+    assert after.marks[1] == mark("lstm_update", "accepted", 1, message="a person has looked at it.")
+    assert after.status == "needs_review"
 
 
 @pytest.mark.parametrize(
@@ -136,19 +125,19 @@ def test_a_person_may_overrule_any_exercise(path):
     ],
 )
 def test_a_line_that_makes_no_sense_is_refused_and_nothing_is_lost(path, cells, said):
-    around([result()], path)
+    around([waiting()], path)
     fill(path, **cells)
     before = path.read_bytes()
     with pytest.raises(CourseError, match=said):
-        around([result()], path)
+        around([waiting()], path)
     assert path.read_bytes() == before
 
 
 def test_a_reason_without_points_is_not_lost(path):
-    around([result()], path)
+    around([waiting()], path)
     fill(path, reason="ask Eva first")
-    (_,), waiting = around([result()], path)
-    assert waiting == 1
+    (_,), count = around([waiting()], path)
+    assert count == 1
     assert [(line["points"], line["reason"]) for line in rows(path)] == [("", "ask Eva first")]
 
 
@@ -159,5 +148,5 @@ def test_a_file_with_other_columns_is_refused(path):
 
 
 def test_names_cannot_become_formulas(path):
-    around([result(student="=1+2_7")], path)
+    around([waiting(student="=1+2_7")], path)
     assert rows(path)[0]["student"].startswith("'=")

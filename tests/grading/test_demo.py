@@ -3,15 +3,19 @@
 import inspect
 import json
 
+import demo
+import msgspec
 import pytest
 import torch
 import typer
+from samples import mark, result
 from typer.testing import CliRunner
 
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import check
-from course_utils.grading import demo, submissions
+from course_utils.grading import submissions
+from course_utils.grading.text import printable
 
 SAMPLES = {sample.student.split()[0]: sample for sample in demo.SAMPLES}
 ORDINARY = ("Ada", "Ben", "Cleo", "Eva", "Léa")
@@ -84,10 +88,10 @@ def test_an_ordinary_sample_is_judged_as_it_claims(folder, who):
 def test_the_collector_finds_every_sample_with_its_student_and_lateness(folder):
     collection = submissions.collect(folder)
     found = {entry.student: entry.read() for entry in collection.entries}
-    assert set(found) == {submissions.printable(sample.student) for sample in demo.SAMPLES}
+    assert set(found) == {printable(sample.student) for sample in demo.SAMPLES}
     assert not collection.ignored and not collection.absent
     for sample in demo.SAMPLES:
-        submission = found[submissions.printable(sample.student)]
+        submission = found[printable(sample.student)]
         assert submission.late == sample.late, sample.student
         assert (submission.cells is None) == (sample.statuses == ("unreadable",)), submission.reason
 
@@ -120,30 +124,30 @@ def status(sample, name):
 
 def as_expected(sample):
     marks = [
-        {
-            "name": name,
-            "points": int(name in sample.right),
-            "status": status(sample, name),
-            "mistake": sample.mistakes.get(name),
-        }
+        mark(name, status(sample, name), int(name in sample.right), 1, mistake=sample.mistakes.get(name))
         for name in names(demo.LESSON)
     ]
-    student = submissions.printable(sample.student)
-    return {"student": student, "status": sample.statuses[0], "late": sample.late, "exercises": marks}
+    student = printable(sample.student)
+    return result(student, status=sample.statuses[0], late=sample.late, marks=marks)
 
 
 def test_differences_are_found_and_named():
     results = [as_expected(sample) for sample in demo.SAMPLES]
     assert demo.differences(results) == []
     assert demo.differences(results[1:]) == ["Ada Example_1001: no result"]
-    hugo = next(result for result in results if result["student"].startswith("Hugo"))
-    hugo["exercises"][0]["points"] = 2
-    assert demo.differences(results) == ["Hugo Example_1008: points for ['lstm_gates'] instead of []"]
-    hugo["exercises"][0] |= {"points": 0, "status": "needs_review"}
-    assert demo.differences(results) == ["Hugo Example_1008: waiting for a person ['lstm_gates'] instead of []"]
-    hugo["exercises"][0]["status"] = "wrong"
-    hugo["status"], hugo["late"] = "infra_error", True
-    assert demo.differences(results) == [
+    (place,) = (place for place, each in enumerate(results) if each.student.startswith("Hugo"))
+    hugo = results[place]
+
+    def differences(mark=None, **changes):
+        marks = (msgspec.structs.replace(hugo.marks[0], **(mark or {})), *hugo.marks[1:])
+        results[place] = msgspec.structs.replace(hugo, marks=marks, **changes)
+        return demo.differences(results)
+
+    assert differences({"points": 1}) == ["Hugo Example_1008: points for ['lstm_gates'] instead of []"]
+    assert differences({"status": "needs_review"}) == [
+        "Hugo Example_1008: waiting for a person ['lstm_gates'] instead of []"
+    ]
+    assert differences(status="infra_error", late=True) == [
         "Hugo Example_1008: late True instead of False",
         "Hugo Example_1008: infra_error instead of graded or student_error",
     ]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import demo
 import pytest
+from samples import mark, result
 from typer.testing import CliRunner
 
 from course_utils.command.cli import app
-from course_utils.grading import demo, grader
+from course_utils.grading import grader
+from course_utils.grading.progress import Progress
 
 
 def course(*arguments: str | Path) -> tuple[int, str]:
@@ -50,10 +53,9 @@ def test_what_was_graded_before_ctrl_c_is_said_to_be_kept(tmp_path: Path, monkey
 
 
 def test_what_is_left_to_a_person_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mark = {"name": "lstm_update", "lesson": "02", "points": 0, "max_points": 2, "status": "wrong", "message": ""}
-    first = {"student": "Ada_1", "status": "graded", "exercises": [mark]}
-    second = first | {"exercises": [mark | {"points": 2, "status": "right"}]}
-    summary = grader.Summary(tmp_path, grader.Progress(2), ignored=("report.pdf",))
+    first = result("Ada_1", "k1", marks=[mark(status="wrong", points=0)])
+    second = result("Ada_1", "k2", marks=[mark(points=2)])
+    summary = grader.Summary(tmp_path, Progress(2), ignored=("report.pdf",))
     page = tmp_path / "index.html"
     monkeypatch.setattr(grader, "run_and_report", lambda *arguments, **options: (summary, [first, second], page))
     code, output = course("grade", tmp_path, "--out", tmp_path / "out", "--lesson", "02")

@@ -5,27 +5,24 @@ The boxes here are none (`fake_box`): what a worker does is under test, not what
 
 import errno
 import functools
-import io
 import json
 import os
-import resource
 import shutil
 import signal
 import stat
 import subprocess
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import KilledWorker
 from fake_box import FakeBox
-from rich.console import Console
 from test_submissions import notebook
 
-from course_utils.grading import grader
-from course_utils.grading.grader import GradingError, Progress, run
+from course_utils.grading import grader, pool, store
+from course_utils.grading.grader import run
+from course_utils.grading.store import GradingError
 
 NAMES = ["relu_backward", "truncate"]
 RIGHT = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0)"
@@ -116,7 +113,7 @@ def test_every_submission_has_one_result_with_the_agreed_fields(cohort):
 def test_a_second_run_resumes_and_starts_no_worker(cohort, monkeypatch):
     base, _, _ = cohort
     before = {path: path.read_bytes() for path in (base / "out" / "submissions").iterdir()}
-    monkeypatch.setattr(grader, "_client", None)
+    monkeypatch.setattr(pool, "connected", None)
     progress = run(base / "in", base / "out", NAMES, box_factory=steady).progress
     assert (progress.kept, progress.counts.total(), progress.done) == (4, 0, 4)
     assert before == {path: path.read_bytes() for path in (base / "out" / "submissions").iterdir()}
@@ -146,7 +143,7 @@ def inline(monkeypatch):
     def client(scheduler, workers):
         yield Client()
 
-    monkeypatch.setattr(grader, "_client", client)
+    monkeypatch.setattr(pool, "connected", client)
 
 
 @pytest.mark.parametrize("change", ["content", "deadline", "code", "names", "secret", "damage", "emptied"])
@@ -159,7 +156,7 @@ def test_what_a_result_depends_on_leads_to_a_new_one(tmp_path, monkeypatch, chan
     elif change == "deadline":
         (folder / "manifest.csv").write_text("file,student,deadline\nann.ipynb,ann,2001-01-01\n")
     elif change == "code":
-        monkeypatch.setattr(grader, "exercise_fingerprint", lambda: "other")
+        monkeypatch.setattr(store, "exercise_fingerprint", lambda: "other")
     elif change == "names":
         names = NAMES[:1]
     elif change == "secret":
@@ -206,14 +203,14 @@ def test_the_machines_fault_is_tried_again_and_never_a_result(tmp_path, monkeypa
 
 def test_the_machines_fault_is_tried_again_also_after_a_workers_death(tmp_path, monkeypatch):
     inline(monkeypatch)
-    ends, grade_task = [KilledWorker("it", None, 1), OSError("no more processes")], grader.grade_task
+    ends, grade_task = [KilledWorker("it", None, 1), OSError("no more processes")], pool.grade_task
 
     def task(*arguments):
         if ends:
             raise ends.pop(0)
         return grade_task(*arguments)
 
-    monkeypatch.setattr(grader, "grade_task", task)
+    monkeypatch.setattr(pool, "grade_task", task)
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
     progress = run(folder, tmp_path / "out", NAMES, box_factory=steady).progress
     assert (progress.retried, progress.done, progress.counts) == (1, 1, {"graded": 1})
@@ -234,7 +231,7 @@ def test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later(tmp_path, mon
     inline(monkeypatch)
     folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT), ben=notebook(RIGHT)), tmp_path / "out"
     out.mkdir()
-    grader.read_secret(out / "secret", make=True)
+    store.read_secret(out / "secret", make=True)
     real, calls = os.replace, []
 
     def full(*arguments):
@@ -247,9 +244,9 @@ def test_a_full_disk_leaves_no_half_file_and_the_run_goes_on_later(tmp_path, mon
         if place == "replace":
             patch.setattr("course_utils.files.os.replace", full)
         else:
-            text = grader.write_text
+            write = store.write_bytes
             patch.setattr(
-                grader, "write_text", lambda *a: text(*a) if not calls and not calls.append(a) else full("", "")
+                store, "write_bytes", lambda *a: write(*a) if not calls and not calls.append(a) else full("", "")
             )
         with pytest.raises(GradingError, match="No space left on device"):
             run(folder, out, NAMES, box_factory=steady)
@@ -304,22 +301,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "file" / "out", NAMES)
 
 
-def test_a_result_that_the_system_really_refuses_to_write_leaves_no_half_file(tmp_path):
-    book = grader._Book(tmp_path, tuple(NAMES), b"secret")
-    submission = grader.Submission("key", "ann", "ann.ipynb", ())
-    graded = grader.checker.blank("unreadable", "x", NAMES)
-    book.write(submission, "f", graded)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-    try:
-        with pytest.raises(GradingError, match=r"key\.json cannot be written: File too large"):
-            book.write(submission, "f", {**graded, "reason": "x" * 100_000})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [path.name for path in tmp_path.iterdir()] == ["key.json"]
-    assert json.loads((tmp_path / "key.json").read_text())["reason"] == "x"
-
-
 LUCKY = """
 luck = []
 def relu_backward(x, grad_output):
@@ -346,26 +327,9 @@ def test_the_same_secret_gives_the_same_points_elsewhere(tmp_path, monkeypatch):
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
     folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out"
     out.mkdir()
-    with grader._alone(out), pytest.raises(GradingError, match="another run"):
+    with store.alone(out), pytest.raises(GradingError, match="another run"):
         run(folder, out, NAMES, box_factory=steady)
     assert not (out / "secret").exists()
-
-
-def test_the_secret_is_made_once_readable_for_its_owner_only_and_another_may_be_given(tmp_path):
-    path = tmp_path / "secret"
-    made = grader.read_secret(path, make=True)
-    assert grader.read_secret(path, make=True) == made and len(made) == 64
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert grader.read_secret(tmp_path / "other", make=True) != made
-    path.chmod(0o640)
-    with pytest.raises(GradingError, match=r"mode 640\)\. Run: chmod 600"):
-        grader.read_secret(path, make=False)
-    path.chmod(0o600)
-    path.write_text("short")
-    with pytest.raises(GradingError, match="5 bytes; at least 16"):
-        grader.read_secret(path, make=False)
-    with pytest.raises(GradingError, match="cannot be read"):
-        grader.read_secret(tmp_path / "nowhere", make=False)
 
 
 def test_the_secret_is_in_no_result_file(cohort):
@@ -428,45 +392,10 @@ def test_no_more_submissions_are_in_memory_than_keep_the_workers_busy(tmp_path, 
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(grader, "CONNECT", 0.5)
+    monkeypatch.setattr(pool, "CONNECT", 0.5)
     with pytest.raises(GradingError, match=r"answers at tcp://127\.0\.0\.1:9"):
-        with grader._client("tcp://127.0.0.1:9", None):
+        with pool.connected("tcp://127.0.0.1:9", None):
             pass
-
-
-def test_the_table_shows_counts_and_takes_file_names_for_what_they_are():
-    progress = Progress(10, kept=2)
-    progress.counts.update(graded=3, infra_error=1)
-    progress.last.append("[red]evil[/red].ipynb: graded, 1 of 2")
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(grader.table(progress))
-    text = console.export_text()
-    assert "6 of 10" in text and "[red]evil[/red].ipynb" in text and "infra_error" in text
-
-
-def test_the_course_version_says_which_commit_the_exercises_are_of():
-    import importlib.metadata
-
-    told = grader.course_version()
-    assert told.startswith(importlib.metadata.version("generative-networks-course") + " (")
-
-
-def test_the_fingerprint_follows_the_code(monkeypatch, tmp_path):
-    package = Path(grader.__file__).parents[1]
-    for folder in ("boxed", "exercises", "grading"):
-        shutil.copytree(package / folder, tmp_path / folder)
-    monkeypatch.setattr(grader, "__file__", str(tmp_path / "grading" / "grader.py"))
-    as_it_is = grader.exercise_fingerprint()
-    (tmp_path / "exercises" / "lessons" / "l02_lstm_gates.py").write_text("x = 1")
-    other_exercise = grader.exercise_fingerprint()
-    (tmp_path / "grading" / "checker.py").write_text("x = 1")
-    assert len({as_it_is, other_exercise, grader.exercise_fingerprint()}) == 3
-
-
-def test_the_fingerprint_follows_the_packages(monkeypatch):
-    as_it_is = grader.exercise_fingerprint()
-    monkeypatch.setattr("safetensors.__version__", "0.0")
-    assert grader.exercise_fingerprint() != as_it_is
 
 
 def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(boxes, tmp_path):

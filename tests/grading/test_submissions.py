@@ -9,8 +9,10 @@ import zipfile
 
 import pytest
 
-from course_utils.grading import submissions
-from course_utils.grading.submissions import SubmissionError, collect, identify, printable
+from course_utils.grading import submissions, untrusted
+from course_utils.grading.submissions import collect, identify
+from course_utils.grading.text import printable
+from course_utils.grading.untrusted import Refused, SubmissionError
 
 
 def notebook(*sources):
@@ -100,11 +102,11 @@ def test_a_sparse_file_of_five_gigabytes_is_not_read(tmp_path):
 
 
 def test_a_file_that_grows_while_it_is_read_is_capped(monkeypatch):
-    monkeypatch.setattr(submissions, "FILE_LIMIT", 1000)
+    monkeypatch.setattr(untrusted, "FILE_LIMIT", 1000)
     with open("/dev/zero", "rb") as endless:
-        data = submissions._read_capped(endless)
+        data = untrusted._read_capped(endless)
     assert len(data) == 1001
-    with pytest.raises(submissions._Refused, match="1000 bytes"):
+    with pytest.raises(Refused, match="1000 bytes"):
         submissions._parse(data)
 
 
@@ -253,7 +255,7 @@ def test_a_zip_with_a_huge_table_of_contents_is_refused_before_it_is_read(tmp_pa
     record = b"PK\6\6" + b"\0" * 20 + count.to_bytes(8, "little") * 2 + (2**33).to_bytes(8, "little") + b"\0" * 8
     locator = b"PK\6\7" + b"\0" * 12 + b"\1\0\0\0"
     (tmp_path / "all.zip").write_bytes((record + locator if count > 0xFFFF else b"") + end)
-    monkeypatch.setattr(submissions.zipfile, "ZipFile", None)
+    monkeypatch.setattr(untrusted.zipfile, "ZipFile", None)
     with pytest.raises(SubmissionError, match=f"{count} files"):
         collect(tmp_path / "all.zip")
 

@@ -1,7 +1,7 @@
-"""What a box must not allow, tried. `probe.py` runs this text as the program of a box; it imports nothing of ours.
+"""What a box must not allow, tried. `tightness.py` runs this text as the program of a box; it imports nothing of ours.
 
 One line of JSON comes in: the numbers and paths of the grader that are to be out of reach. One goes out, printed:
-for every attempt a list of what could be done, which should be empty.
+for every kind of escape a list of what could be done, which should be empty.
 """
 
 import ctypes
@@ -34,34 +34,34 @@ def look(path):
 
 def network(given):
     """Sockets, and with them every connection."""
-    found = could("made a socket for the Internet", lambda: socket.socket().close())
+    possible = could("made a socket for the Internet", lambda: socket.socket().close())
     for host in ("127.0.0.1", "1.1.1.1"):
-        found += could(f"connected to {host}", lambda h=host: socket.create_connection((h, given["port"]), 0.5))
-    return found
+        possible += could(f"connected to {host}", lambda h=host: socket.create_connection((h, given["port"]), 0.5))
+    return possible
 
 
 def files(given):
     """The machine's secrets and the course's references."""
-    found = []
+    possible = []
     for path in given["secret"]:
-        found += could(f"read {path}", look, path)
+        possible += could(f"read {path}", look, path)
     for folder in sys.path:
-        for module in ("judge", "define", "gates"):
+        for module in ("judge", "define", "lessons/l02_lstm_gates"):
             path = f"{folder}/course_utils/exercises/{module}.py"
-            found += could(f"read {path}", look, path)
-    return found
+            possible += could(f"read {path}", look, path)
+    return possible
 
 
 def environment(given):
     """Variables, descriptors and processes of the grader."""
-    found = [f"saw the variable {name}" for name in os.environ if name not in given["variables"]]
-    found += could("read /proc/1/environ", look, "/proc/1/environ")
+    possible = [f"saw the variable {name}" for name in os.environ if name not in given["variables"]]
+    possible += could("read /proc/1/environ", look, "/proc/1/environ")
     allowed = {0, 1, 2, *map(int, sys.argv[1:3])}
     for descriptor in set(range(256)) - allowed:
-        found += could(f"used the open file {descriptor}", os.fstat, descriptor)
+        possible += could(f"used the open file {descriptor}", os.fstat, descriptor)
     for process in given["processes"]:
-        found += could(f"saw process {process}", exists, process)
-    return found
+        possible += could(f"saw process {process}", exists, process)
+    return possible
 
 
 def exists(process):
@@ -74,14 +74,14 @@ def exists(process):
 
 def writing(given):
     """Files outside of /tmp, and more in it than allowed."""
-    found = []
+    possible = []
     for folder, inner, _ in os.walk("/"):
         if folder.count("/") > 2 or folder == "/tmp":
             inner.clear()
         if folder == "/tmp":
             continue
-        found += could(f"wrote to {folder}", lambda f=folder: os.close(os.open(f"{f}/x", os.O_CREAT | os.O_WRONLY)))
-    return found + could(f"filled /tmp with {given['tmp_bytes']} bytes", fill, given["tmp_bytes"])
+        possible += could(f"wrote to {folder}", lambda f=folder: os.close(os.open(f"{f}/x", os.O_CREAT | os.O_WRONLY)))
+    return possible + could(f"filled /tmp with {given['tmp_bytes']} bytes", fill, given["tmp_bytes"])
 
 
 def fill(size):
@@ -100,13 +100,13 @@ def fill(size):
 
 def privileges(given):
     """Root, new namespaces, tracing, and memory that no limit counts."""
-    found = could("became root", os.setuid, 0)
+    possible = could("became root", os.setuid, 0)
     for text, flag in (("user", NEW_USER), ("network", NEW_NETWORK)):
-        found += could(f"made a {text} namespace", lambda f=flag: LIBC.unshare(f) == 0)
-    found += could("traced a process", trace)
-    found += could("made a file of memory", os.memfd_create, "x")
-    found += could("made a System V segment", lambda: LIBC.shmget(0, 4096, 0o1600) >= 0)
-    return found + could("made shared anonymous memory", lambda: mmap.mmap(-1, 4096).close())
+        possible += could(f"made a {text} namespace", lambda f=flag: LIBC.unshare(f) == 0)
+    possible += could("traced a process", trace)
+    possible += could("made a file of memory", os.memfd_create, "x")
+    possible += could("made a System V segment", lambda: LIBC.shmget(0, 4096, 0o1600) >= 0)
+    return possible + could("made shared anonymous memory", lambda: mmap.mmap(-1, 4096).close())
 
 
 def trace():
@@ -124,16 +124,16 @@ def take(size):
 
 def limits(given):
     """More memory, more processes, and higher limits; or less than a box is to have."""
-    found = could(f"took {given['memory_bytes']} bytes", take, given["memory_bytes"])
+    possible = could(f"took {given['memory_bytes']} bytes", take, given["memory_bytes"])
     for name in ("DATA", "AS", "NPROC", "CPU"):
         kind = getattr(resource, f"RLIMIT_{name}")
         top = resource.getrlimit(kind)[1] + 1
-        found += could(f"raised the limit {name}", resource.setrlimit, kind, (top, top)) if top else [f"no {name}"]
-    found += could(f"started {given['tasks']} processes", fork, given["tasks"])
+        possible += could(f"raised the limit {name}", resource.setrlimit, kind, (top, top)) if top else [f"no {name}"]
+    possible += could(f"started {given['tasks']} processes", fork, given["tasks"])
     few = given["tasks"] // 4
     if not could("it can", fork, few):
-        found += [f"cannot start even {few} processes; before Linux 5.14 the limit counts those of all boxes together"]
-    return found
+        possible += [f"cannot start even {few} processes; before Linux 5.14 the limit counts those of all boxes together"]
+    return possible
 
 
 def fork(count):
@@ -157,5 +157,5 @@ def fork(count):
 if __name__ == "__main__":
     with open(int(sys.argv[1])) as lines:
         wanted = json.loads(lines.readline())
-    attempts = (network, files, environment, writing, privileges, limits)
-    print(json.dumps({attempt.__name__: attempt(wanted) for attempt in attempts}))
+    escapes = (network, files, environment, writing, privileges, limits)
+    print(json.dumps({escape.__name__: escape(wanted) for escape in escapes}))

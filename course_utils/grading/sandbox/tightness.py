@@ -1,6 +1,6 @@
 """Is a box of this machine tight? Tries the escapes from inside one, in half a second and without doing harm.
 
-`course doctor` shows the findings, and grading begins with `require`.
+`course doctor` shows what `examine` finds, and grading begins with `require`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import course_utils
 from course_utils.grading.sandbox.box import ENVIRONMENT, Box, Limits
 from course_utils.grading.sandbox.mounts import NoBox
 
-SECONDS = 20.0  # for all attempts together
+SECONDS = 20.0  # for all escapes together
 OWN_PROCESSES = 50  # a new box has fewer; among its own, a number says nothing
 CLAIMS = {
     "network": "no network",
@@ -28,39 +28,39 @@ CLAIMS = {
 
 
 @dataclass(frozen=True)
-class Probe:
-    """One property of a box: whether it holds, and what was found."""
+class Property:
+    """A property of a box, one of `CLAIMS`: whether it holds; `text` is the claim, or what could be done against it."""
 
     name: str
-    ok: bool
+    holds: bool
     text: str
 
 
-def probe(box: Box | None = None) -> list[Probe]:
+def examine(box: Box | None = None) -> list[Property]:
     """Try to get out of a box, which is made for it and ended. Raises NoBox where there is none."""
-    box = box or Box(Limits(wall_seconds=SECONDS, cpu_seconds=SECONDS), attempts())
+    box = box or Box(Limits(wall_seconds=SECONDS, cpu_seconds=SECONDS), escapes())
     with socket.create_server(("127.0.0.1", 0)) as server, box:
         given = json.dumps(_targets(box, server.getsockname()[1])) + "\n"
         os.write(box.channel.writer, given.encode())
         why = box.wait(SECONDS)
         root = box.uid == 0
     try:
-        found = json.loads(box.output)
+        leaks = json.loads(box.output)
     except ValueError:
         said = box.output.decode(errors="replace")[-500:]
         raise NoBox(f"the box did not finish its test ({why or 'time'}): {said}. Run `course doctor`") from None
-    found["privileges"] += ["it belongs to root outside"] if root else []
-    return [Probe(name, not found[name], "; ".join(found[name]) or claim) for name, claim in CLAIMS.items()]
+    leaks["privileges"] += ["it belongs to root outside"] if root else []
+    return [Property(name, not leaks[name], "; ".join(leaks[name]) or claim) for name, claim in CLAIMS.items()]
 
 
-def attempts() -> str:
-    """The program that tries."""
+def escapes() -> str:
+    """The program that tries to get out."""
     return (Path(__file__).parent / "escapes.py").read_text()
 
 
 def require() -> None:
     """Raise NoBox, with what to do about it, unless a box can be made here and holds. There is no grading without."""
-    leaks = [found.text for found in probe() if not found.ok]
+    leaks = [tried.text for tried in examine() if not tried.holds]
     if leaks:
         raise NoBox(
             f"a box on this machine is not tight: {'; '.join(leaks)}. Nothing is graded here; update bubblewrap and the "
@@ -69,7 +69,7 @@ def require() -> None:
 
 
 def _targets(box: Box, port: int) -> dict[str, object]:
-    """What the attempts are aimed at: places and processes outside that exist and are to be out of reach."""
+    """What the escapes are aimed at: places and processes outside that exist and are to be out of reach."""
     package = Path(course_utils.__file__).parent
     reference, notebooks = str(package / "exercises" / "judge.py"), str(package.parent / "notebooks")
     return {

@@ -166,16 +166,16 @@ def wait_until(condition, seconds=5):
     return condition()
 
 
-# -- all attempts at once --------------------------------------------------------------------------------------
+# -- all escapes at once ---------------------------------------------------------------------------------------
 
 
-def probes(kind):
-    return {found.name for found in tightness.probe(kind(LITTLE, tightness.attempts())) if not found.ok}
+def leaks(kind):
+    return {tried.name for tried in tightness.examine(kind(LITTLE, tightness.escapes())) if not tried.holds}
 
 
-def test_a_box_holds_against_all_attempts():
-    assert probes(Box) == set()
-    assert [found.name for found in tightness.probe(Box(LITTLE, tightness.attempts()))] == list(tightness.CLAIMS)
+def test_a_box_holds_against_all_escapes():
+    assert leaks(Box) == set()
+    assert [tried.name for tried in tightness.examine(Box(LITTLE, tightness.escapes()))] == list(tightness.CLAIMS)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_a_box_holds_against_all_attempts():
         (Starved, {"limits"}),
     ],
 )
-def test_the_attempts_find_what_is_missing_in_a_weakened_box(kind, leak):
-    assert probes(kind) >= leak
+def test_the_escapes_find_what_is_missing_in_a_weakened_box(kind, leak):
+    assert leaks(kind) >= leak
 
 
 def test_a_leaky_box_is_not_graded_in(monkeypatch):
@@ -577,10 +577,10 @@ def test_9_a_failing_statement_does_not_lose_the_definitions_after_it():
         definition("lstm_update").source().replace("    c_next =", "    later = lambda: drive\n    c_next ="),
     ]
     result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
-    assert [(mark["name"], mark["status"]) for mark in result["exercises"]] == [("lstm_update", "right")]
+    assert [(mark.name, mark.status) for mark in result.marks] == [("lstm_update", "right")]
     cells[2] = cells[2].replace("f * c", "f + c")
     result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
-    assert result["exercises"][0]["points"] == 0
+    assert result.marks[0].points == 0
 
 
 def test_10_without_bubblewrap_nothing_runs(monkeypatch):

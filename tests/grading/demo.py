@@ -1,7 +1,10 @@
 """Twelve sample submissions of lesson 02: right, mistaken, unfinished, broken and hostile ones, with a manifest.
 
-They are made from the committed notebook, the references and the named mistakes, so nothing is copied here, and the
-same course gives the same bytes. `SAMPLES` says what must come out of grading them; `make grade-demo` shows it.
+    python tests/grading/demo.py OUT [--open]
+
+makes them in OUT/handed-in, grades them, and writes the reports into OUT (`make grade-demo`). They are made from the
+committed notebook, the references and the named mistakes, so nothing is copied here, and the same course gives the same
+bytes. `SAMPLES` says what must come out of grading them.
 Nothing in them could harm the machine even without a box: the loops sleep, and no file is written.
 """
 
@@ -13,7 +16,7 @@ import inspect
 import re
 import textwrap
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
@@ -24,8 +27,9 @@ import typer
 from course_utils.command.cli import user_errors
 from course_utils.exercises.catalogue import definition, names
 from course_utils.files import write_text
-from course_utils.grading.reports import csv_text
-from course_utils.grading.submissions import printable
+from course_utils.grading.books import csv_text
+from course_utils.grading.result import Result
+from course_utils.grading.text import printable
 from course_utils.notebooks import find, ipynb, solve
 
 LESSON = "02"
@@ -76,29 +80,32 @@ def manifest() -> str:
     return csv_text([("file", "student", "deadline", "submitted"), *rows])
 
 
-def differences(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def differences(results: Sequence[Result]) -> list[str]:
     """What grading the samples gave other than it must, in words; empty when all is well."""
-    of = {result["student"]: result for result in results}
-    found = []
-    for sample in SAMPLES:
-        result = of.get(printable(sample.student))
-        if result is None:
-            found.append(f"{sample.student}: no result")
-            continue
-        right = {mark["name"] for mark in result["exercises"] if mark["points"]}
-        review = {mark["name"] for mark in result["exercises"] if mark["status"] == "needs_review"}
-        mistakes = {mark["name"]: mark["mistake"] for mark in result["exercises"] if mark["status"] == "diagnosed"}
-        for what, is_, must in (
-            ("points for", sorted(right), sorted(sample.right)),
-            ("known mistakes", mistakes, sample.mistakes),
-            ("waiting for a person", sorted(review), sorted(sample.review)),
-            ("late", result["late"], sample.late),
-        ):
-            if is_ != must:
-                found.append(f"{sample.student}: {what} {is_} instead of {must}")
-        if result["status"] not in sample.statuses:
-            found.append(f"{sample.student}: {result['status']} instead of {' or '.join(sample.statuses)}")
-    return found
+    of = {result.student: result for result in results}
+    return [
+        f"{sample.student}: {problem}"
+        for sample in SAMPLES
+        for problem in _differences(sample, of.get(printable(sample.student)))
+    ]
+
+
+def _differences(sample: Sample, result: Result | None) -> list[str]:
+    if result is None:
+        return ["no result"]
+    right = {mark.name for mark in result.marks if mark.points}
+    review = {mark.name for mark in result.marks if mark.status == "needs_review"}
+    mistakes = {mark.name: mark.mistake for mark in result.marks if mark.status == "diagnosed"}
+    compared = (
+        ("points for", sorted(right), sorted(sample.right)),
+        ("known mistakes", mistakes, sample.mistakes),
+        ("waiting for a person", sorted(review), sorted(sample.review)),
+        ("late", result.late, sample.late),
+    )
+    problems = [f"{what} {is_} instead of {must}" for what, is_, must in compared if is_ != must]
+    if result.status not in sample.statuses:
+        problems.append(f"{result.status} instead of {' or '.join(sample.statuses)}")
+    return problems
 
 
 def main(
@@ -114,11 +121,11 @@ def main(
 
         write(out / "handed-in")
         _, results, page = grader.run_and_report(out / "handed-in", out, names(LESSON), f"Lesson {LESSON}")
-    found = differences(results)
-    typer.echo("\n".join([*(found or ["All twelve came out as they must."]), f"Look: {page.resolve()}"]))
+    problems = differences(results)
+    typer.echo("\n".join([*(problems or ["All twelve came out as they must."]), f"Look: {page.resolve()}"]))
     if show:
         webbrowser.open(page.resolve().as_uri())
-    raise typer.Exit(1 if found else 0)
+    raise typer.Exit(1 if problems else 0)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------
@@ -149,11 +156,11 @@ def _source(function: Any) -> str:
 
 def _helpers(function: Any) -> list[str]:
     """The sources of the functions of its own module that a function calls, the innermost first."""
-    found: list[str] = []
+    sources: list[str] = []
     for value in inspect.getclosurevars(function).globals.values():
         if isinstance(value, FunctionType) and value.__module__ == function.__module__:
-            found += [*_helpers(value), _source(value)]
-    return list(dict.fromkeys(found))
+            sources += [*_helpers(value), _source(value)]
+    return list(dict.fromkeys(sources))
 
 
 def answered(name: str, body: str) -> str:
@@ -162,28 +169,28 @@ def answered(name: str, body: str) -> str:
     return f"@exercise\n{head.rstrip()}\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
 
 
-def _notebook(answers: dict[str, str], before: str = "", after: str = "") -> bytes:
+def notebook(answers: dict[str, str], before: str = "", after: str = "") -> bytes:
     """The lesson's notebook with these exercises answered, all others right; cells put first and last if wanted.
 
     An answer of "" leaves the exercise as it was handed out.
     """
     root = find.find_root()
     (lesson,) = find.find_lessons([LESSON], root)
-    notebook = ipynb.read(lesson.path)
-    template = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    for cell in notebook.cells:
+    page = ipynb.read(lesson.path)
+    template = next(cell for cell in page.cells if cell.cell_type == "code")
+    for cell in page.cells:
         function = ipynb.exercise_function(cell)
         answer = answers.get(function.name, reference(function.name)) if function else ""
         if function and answer:
             cell.source = solve.replace_function(cell.source, function, answer)
-    for place, source in ((0, before), (len(notebook.cells) + 1, after)):
+    for place, source in ((0, before), (len(page.cells) + 1, after)):
         if source:
             extra = copy.deepcopy(template)
             extra.update(source=textwrap.dedent(source).strip(), id=f"demo-{place}")
             extra.metadata.clear()
-            notebook.cells.insert(place, extra)
-    ipynb.clear_outputs(notebook)
-    return ipynb.to_text(notebook).encode()
+            page.cells.insert(place, extra)
+    ipynb.clear_outputs(page)
+    return ipynb.to_text(page).encode()
 
 
 # -- the twelve --------------------------------------------------------------------------------------------------
@@ -237,7 +244,7 @@ try:
 except Exception:
     pass
 for place in sys.path:
-    for path in pathlib.Path(place or ".").glob("course_utils/exercises/gates.py"):
+    for path in pathlib.Path(place or ".").glob("course_utils/exercises/lessons/l02_lstm_gates.py"):
         space = {{}}
         exec(path.read_text(), space)
         return space["{name}"].reference(*{arguments})
@@ -265,18 +272,18 @@ def _but(*wrong: str) -> tuple[str, ...]:
 
 def _ordinary() -> tuple[Sample, ...]:
     return (
-        Sample("Ada Example_1001", "everything is right", lambda: _notebook({}), _but()),
+        Sample("Ada Example_1001", "everything is right", lambda: notebook({}), _but()),
         Sample(
             "Ben Example_1002",
             "two mistakes that the course knows",
-            lambda: _notebook(_ben()),
+            lambda: notebook(_ben()),
             _but("lstm_gates", "lstm_update"),
             {"lstm_gates": "output_before_candidate", "lstm_update": "squashed_memory"},
         ),
         Sample(
             "Cleo Example_1003",
             "unfinished: two exercises as they were handed out; one mistake",
-            lambda: _notebook(
+            lambda: notebook(
                 {"adding_problem": "", "next_character": "", "lstm_update": mistaken("lstm_update", "squashed_memory")}
             ),
             ("lstm_gates", "open_forget_gate"),
@@ -290,13 +297,13 @@ def _broken() -> tuple[Sample, ...]:
         Sample(
             "Dan Example_1004",
             "a syntax error: only that exercise is lost",
-            lambda: _notebook({"open_forget_gate": "@exercise\ndef open_forget_gate(bias, value:\n    return bias\n"}),
+            lambda: notebook({"open_forget_gate": "@exercise\ndef open_forget_gate(bias, value:\n    return bias\n"}),
             _but("open_forget_gate"),
         ),
         Sample(
             "Eva Example_1005",
             "magics, pip and Colab's drive; torch's own LSTM cell where the gates were to be written",
-            lambda: _notebook({"lstm_gates": answered("lstm_gates", LIBRARY)}, before=MAGICS),
+            lambda: notebook({"lstm_gates": answered("lstm_gates", LIBRARY)}, before=MAGICS),
             _but("lstm_gates"),
             review=("lstm_gates",),
             statuses=("needs_review",),
@@ -304,14 +311,14 @@ def _broken() -> tuple[Sample, ...]:
         Sample(
             "Finn Example_1006",
             "a loop without end",
-            lambda: _notebook({"lstm_update": answered("lstm_update", ENDLESS)}),
+            lambda: notebook({"lstm_update": answered("lstm_update", ENDLESS)}),
             _but("lstm_update"),
             statuses=("graded", "student_error"),
         ),
         Sample(
             "Gwen Example_1007",
             "sys.exit in one exercise, os._exit in another",
-            lambda: _notebook(
+            lambda: notebook(
                 {
                     "lstm_gates": answered("lstm_gates", "import sys\nsys.exit(0)"),
                     "open_forget_gate": answered("open_forget_gate", "import os\nos._exit(0)"),
@@ -335,13 +342,13 @@ def _hostile() -> tuple[Sample, ...]:
         Sample(
             "Hugo Example_1008",
             "an object that equals everything, torch.allclose and builtins patched",
-            lambda: _notebook({name: answered(name, "return Always()") for name in names(LESSON)}, before=FORGERY),
+            lambda: notebook({name: answered(name, "return Always()") for name in names(LESSON)}, before=FORGERY),
             statuses=("graded", "student_error"),
         ),
         Sample(
             "Iris Example_1009",
             "looks for the references on the disk and in memory",
-            lambda: _notebook({name: _burglary(name) for name in names(LESSON)}),
+            lambda: notebook({name: _burglary(name) for name in names(LESSON)}),
             statuses=("graded", "student_error"),
         ),
         Sample(
@@ -353,13 +360,13 @@ def _hostile() -> tuple[Sample, ...]:
         Sample(
             "=1+2 Kim <script>alert('name')</script>_1011",
             "markup, colours and formulas in the name and in messages",
-            lambda: _notebook({"lstm_gates": answered("lstm_gates", MARKUP)}),
+            lambda: notebook({"lstm_gates": answered("lstm_gates", MARKUP)}),
             _but("lstm_gates"),
         ),
         Sample(
             "Léa Example_1012",
             "late; two exercises answered twice: the last answer counts",
-            lambda: _notebook(_ben(), after=f"{reference('lstm_gates')}\n\n{mistaken('adding_problem', LAST_WORD)}"),
+            lambda: notebook(_ben(), after=f"{reference('lstm_gates')}\n\n{mistaken('adding_problem', LAST_WORD)}"),
             _but("lstm_update", "adding_problem"),
             {"lstm_update": "squashed_memory", "adding_problem": LAST_WORD},
             late=True,
