@@ -67,6 +67,12 @@ def defined(dotted: str) -> bool:
     return False
 
 
+@every_document
+def test_every_name_that_is_said_to_be_in_a_file_is_defined_there(document: str) -> None:
+    said = re.findall(r"`(\w+)` in `(course_utils/[\w/]+\.py)`", text(document))
+    assert [name for name, path in said if name not in names_in(ROOT / path)] == []
+
+
 def names_in(path: Path) -> set[str]:
     names = set[str]()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -74,6 +80,8 @@ def names_in(path: Path) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
         elif isinstance(node, ast.Assign):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     return names

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from course_utils import errors
+from course_utils.conventions import PROFILES
 from course_utils.notebooks import find, ipynb
 from course_utils.notebooks.find import Lesson
 from course_utils.running import failures, runner, worker
@@ -238,6 +239,11 @@ def test_two_notebooks_of_one_name_are_refused_before_anything_runs(tmp_path: Pa
         runner.run_lessons(lessons, Options("smoke", out=tmp_path / "out"), Console(quiet=True))
     assert all(str(path) in str(caught.value) for path in paths)
     assert not (tmp_path / "out").exists()
+
+
+def test_every_profile_limits_the_seconds_of_a_cell_unless_they_are_given() -> None:
+    assert all(Options(profile).cell_seconds > 0 for profile in PROFILES)
+    assert Options("smoke", timeout=7).cell_seconds == 7
 
 
 def test_a_notebook_is_never_replaced_by_its_own_output(tmp_path: Path) -> None:
