@@ -13,7 +13,7 @@ import types
 import demo
 import pytest
 import torch
-from test_box import box_is_possible, children, running  # noqa: F401 - the first is a fixture
+from watching import children, running
 
 from course_utils.boxed import wire
 from course_utils.boxed.observe import observe
@@ -21,6 +21,8 @@ from course_utils.exercises.catalogue import definition
 from course_utils.grading import checker, submissions
 from course_utils.grading.sandbox import mounts
 from course_utils.grading.sandbox.box import Box
+
+pytestmark = pytest.mark.usefixtures("box_is_possible")
 
 SECRET = b"a secret of this test"
 RELU = definition("relu_backward").source()

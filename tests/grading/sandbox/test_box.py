@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from watching import alive, children, running, wait_until
 
 from course_utils.command import doctor
 from course_utils.exercises.catalogue import definition
@@ -37,15 +38,7 @@ LITTLE = Limits(
     output_bytes=10_000,
 )
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def box_is_possible():
-    try:
-        with Box(LITTLE, "") as box:
-            box.wait(10)
-    except NoBox as error:
-        pytest.skip(f"no box can be made here: {error}")
+pytestmark = pytest.mark.usefixtures("box_is_possible")
 
 
 # -- weakened boxes --------------------------------------------------------------------------------------------
@@ -144,26 +137,6 @@ def last_line(box):
     lines = box.output.decode().strip().splitlines()
     assert lines, f"nothing was printed; the box ended with {box.why()!r}"
     return lines[-1]
-
-
-def alive(process):
-    """Whether there is such a process, zombies included."""
-    return os.path.exists(f"/proc/{process}")
-
-
-def running(process):
-    """Whether there is such a process, and it has not ended."""
-    try:
-        return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def wait_until(condition, seconds=5):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 # -- all escapes at once ---------------------------------------------------------------------------------------
@@ -500,14 +473,6 @@ def test_6_packages_that_the_unprivileged_user_cannot_read_are_reported(monkeypa
 class KillsTheOuterOne(Box):
     def _end(self):
         self._process.kill()  # and nobody waits
-
-
-def children():
-    return {
-        int(child)
-        for thread in os.listdir("/proc/self/task")
-        for child in pathlib.Path(f"/proc/self/task/{thread}/children").read_text().split()
-    }
 
 
 @pytest.mark.parametrize("program", ["", "import time; time.sleep(20)", FORKS + "time.sleep(20)"])
