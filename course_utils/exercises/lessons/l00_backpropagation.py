@@ -124,7 +124,7 @@ def _relu_cases(generator):
         yield dict(x=randn(generator, *shape), grad_output=randn(generator, *shape))
     grid = torch.tensor([[-1.0, 0.0, 2.0], [0.0, 0.5, -0.0]], dtype=torch.float64)
     yield edge("some inputs are exactly 0", x=grid, grad_output=randn(generator, 2, 3))
-    tiny = torch.tensor([[1e-9, -1e-9], [-1e-6, 1e-6], [2.0, -3.0]], dtype=torch.float64)
+    tiny = torch.tensor([[1e-30, -1e-30], [-1e-9, 1e-9], [2.0, -3.0]], dtype=torch.float64)
     yield edge("some inputs are tiny but not 0", x=tiny, grad_output=randn(generator, 3, 2))
 
 
@@ -166,6 +166,21 @@ def open_at_zero(x, grad_output):
 )
 def rectified_again(x, grad_output):
     return grad_output.clamp(min=0) * (x > 0)
+
+
+@relu_backward.mistake(
+    "you keep only the entries whose gate is open: indexing with `[x > 0]` picks them out into a flat vector. A gradient has "
+    "the shape of what it belongs to, with a 0 wherever the gate is shut."
+)
+def open_entries_only(x, grad_output):
+    return grad_output[x > 0]
+
+
+@relu_backward.mistake(
+    "a shut gate lets 1 % through: that is the slope of a leaky ReLU. The plain one has slope 0 left of 0, and nothing passes."
+)
+def leaking(x, grad_output):
+    return torch.where(x > 0, grad_output, 0.01 * grad_output)
 
 
 relu_backward.hints(
@@ -286,6 +301,31 @@ def every_target_in_every_row(logits, target):
 
 
 @softmax_cross_entropy_backward.mistake(
+    "you take the true classes away from the *logarithms* of the probabilities. Those belong to the loss; differentiating "
+    "log Σ exp gives the probabilities themselves, `torch.softmax`."
+)
+def from_log_probabilities(logits, target):
+    hot = torch.nn.functional.one_hot(target, logits.shape[1])
+    return (torch.log_softmax(logits, 1) - hot) / len(target)
+
+
+@softmax_cross_entropy_backward.mistake(
+    "you return the loss, one number. Asked for is its gradient: how it changes with each logit, a number for every entry "
+    "of `logits`."
+)
+def the_loss_itself(logits, target):
+    return torch.nn.functional.cross_entropy(logits, target)
+
+
+@softmax_cross_entropy_backward.mistake(
+    "you squash each logit by itself, with a sigmoid. The classes of a row compete for one probability, so its entries must "
+    "sum to 1: softmax along dimension 1."
+)
+def sigmoid_for_softmax(logits, target):
+    return (torch.sigmoid(logits) - torch.nn.functional.one_hot(target, logits.shape[1])) / len(target)
+
+
+@softmax_cross_entropy_backward.mistake(
     "you divide by the number of classes. The loss is a mean over the rows of the batch."
 )
 def averaged_over_classes_only(logits, target):
@@ -386,6 +426,22 @@ def whole_step(widths, batch_size, count_update):
 @flop_ratio.mistake("the update costs 2 FLOPs a weight (multiply by the learning rate, subtract); you count 1.")
 def update_at_half_price(widths, batch_size, count_update):
     return 2 - widths[0] * widths[1] / _total(widths) + (0.5 / batch_size if count_update else 0)
+
+
+@flop_ratio.mistake(
+    "the update weighs twice too much: you count a matrix product as m·n·B, one FLOP for a multiplication *and* its addition, "
+    "but the update as two FLOPs a weight. Count alike: a product costs 2·m·n·B."
+)
+def products_at_half_price(widths, batch_size, count_update):
+    return 2 - widths[0] * widths[1] / _total(widths) + (2 / batch_size if count_update else 0)
+
+
+@flop_ratio.mistake(
+    "your fraction is upside down: forward over backward. How many FLOPs go backward for *each* FLOP forward? That is "
+    "(backward + update) / forward, and close to 2."
+)
+def upside_down(widths, batch_size, count_update):
+    return 1 / (2 - widths[0] * widths[1] / _total(widths) + (1 / batch_size if count_update else 0))
 
 
 @flop_ratio.mistake(
