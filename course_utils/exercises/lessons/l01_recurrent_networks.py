@@ -28,9 +28,9 @@ def rnn_step(x, h, weight_ih, weight_hh, bias):
     return torch.tanh(x @ weight_ih.T + h @ weight_hh.T + bias)
 
 
-def _step(generator: torch.Generator, batch: int, inputs: int, hidden: int, loud: float = 1.0) -> dict:
+def _step(generator: torch.Generator, batch: int, inputs: int, hidden: int) -> dict:
     return dict(
-        x=randn(generator, batch, inputs) * loud,
+        x=randn(generator, batch, inputs),
         h=torch.tanh(randn(generator, batch, hidden)),
         weight_ih=randn(generator, hidden, inputs) / inputs**0.5,
         weight_hh=randn(generator, hidden, hidden) / hidden**0.5,
@@ -41,12 +41,12 @@ def _step(generator: torch.Generator, batch: int, inputs: int, hidden: int, loud
 @rnn_step.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, inputs, hidden in ((4, 3, 5), (2, 6, 3), (7, 2, 4), (3, 5, 2)):
-        yield _step(generator, batch, inputs, hidden)
+        step = _step(generator, batch, inputs, hidden)
+        yield step | dict(x=3 * step["x"])  # loud enough to push some units to their limits
     start = _step(generator, 5, 3, 4)
     yield edge("the state is still zero, at the first step", **(start | dict(h=torch.zeros_like(start["h"]))))
     yield edge("the batch holds one sequence", **_step(generator, 1, 3, 4))
     yield edge("there is one input and one hidden unit", **_step(generator, 3, 1, 1))
-    yield edge("the inputs are large", **_step(generator, 3, 4, 5, loud=8.0))
 
 
 @rnn_step.typical
@@ -136,11 +136,28 @@ def piled_up(x, h, weight_ih, weight_hh, bias):
 
 
 @rnn_step.mistake(
-    "you squash with the logistic sigmoid; tanh is asked for. A sigmoid's state is never negative and its slope never "
-    "above 1/4, so a gradient loses at least three quarters of itself at every unit and every step."
+    "you squash with the logistic sigmoid; tanh is asked for. A sigmoid's state is never negative, and its slope is at most "
+    "1/4 where tanh's is at most 1: whatever `weight_hh` does to the gradient, the squashing divides it by four or more at "
+    "every step."
 )
 def sigmoid_state(x, h, weight_ih, weight_hh, bias):
     return torch.sigmoid(x @ weight_ih.T + h @ weight_hh.T + bias)
+
+
+@rnn_step.mistake(
+    "you squash with relu; tanh is asked for. Nothing bounds a relu from above, so a state can grow from step to step "
+    "without end, and a unit can never answer with a negative number."
+)
+def relu_state(x, h, weight_ih, weight_hh, bias):
+    return torch.relu(x @ weight_ih.T + h @ weight_hh.T + bias)
+
+
+@rnn_step.mistake(
+    "you squash the old state once more before it enters. It is a tanh already: h is what the last step returned, and "
+    "`weight_hh` multiplies it as it is."
+)
+def old_state_squashed_again(x, h, weight_ih, weight_hh, bias):
+    return torch.tanh(x @ weight_ih.T + torch.tanh(h) @ weight_hh.T + bias)
 
 
 rnn_step.hints(
@@ -324,10 +341,10 @@ def rnn_backward(inputs, hiddens, grad_hiddens, weight_hh):
     return grad_weight_ih, grad_weight_hh, grad_bias
 
 
-def _unrolled(generator: torch.Generator, steps: int, batch: int, inputs: int, hidden: int, loud: float = 1.0) -> dict:
+def _unrolled(generator: torch.Generator, steps: int, batch: int, inputs: int, hidden: int) -> dict:
     x = randn(generator, steps, batch, inputs)
     weight_hh = randn(generator, hidden, hidden) / hidden**0.5
-    pushes = x @ randn(generator, inputs, hidden) * loud / inputs**0.5 + randn(generator, hidden) * 0.3
+    pushes = x @ randn(generator, inputs, hidden) / inputs**0.5 + randn(generator, hidden) * 0.3
     h = torch.tanh(randn(generator, batch, hidden))
     hiddens = [h]
     for push in pushes:
@@ -341,12 +358,10 @@ def _unrolled(generator: torch.Generator, steps: int, batch: int, inputs: int, h
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for steps, batch, inputs, hidden in ((6, 4, 3, 5), (3, 2, 5, 4), (8, 3, 4, 2), (5, 7, 2, 3)):
         yield _unrolled(generator, steps, batch, inputs, hidden)
+    large = _unrolled(generator, 7, 3, 4, 5)
+    yield large | dict(grad_hiddens=100 * large["grad_hiddens"])  # what flows back is not clipped
     yield edge("there is a single time step", **_unrolled(generator, 1, 3, 2, 4))
     yield edge("the batch holds one sequence", **_unrolled(generator, 4, 1, 3, 5))
-    late = _unrolled(generator, 6, 3, 2, 4)
-    late["grad_hiddens"][:-1] = 0
-    yield edge("the loss looks at the last state only", **late)
-    yield edge("the units are saturated", **_unrolled(generator, 4, 3, 2, 5, loud=4.0))
 
 
 @rnn_backward.typical
@@ -358,6 +373,7 @@ def _backward(
     arguments: tuple[Tensor, Tensor, Tensor, Tensor],
     order: range | None = None,
     start: Tensor | float = 0.0,
+    slope: Callable = lambda h: 1 - h**2,
     squash: Callable = lambda direct, carried, slope: (direct + carried) * slope,
     send: Callable = lambda at_state, at_sum, weight_hh: at_sum @ weight_hh,
     slope_at: int = 1,
@@ -366,15 +382,15 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reference with one thing wrong; the named mistakes below choose which.
 
-    `order` of the steps, what is carried at the `start`, how gradients `squash` through tanh, what a step will `send`
-    back; the states t + `slope_at` and t + `paired_with` that are used; how many of the first steps are `counted`.
+    `order` of the steps, what is carried at the `start`, tanh's `slope` at a state, how gradients `squash` through it,
+    what a step will `send` back; the states t + `slope_at` and t + `paired_with` that are used; how many of the first steps are `counted`.
     """
     inputs, hiddens, grad_hiddens, weight_hh = arguments
     steps, carried = range(len(inputs)), start
     at_sums = torch.zeros_like(grad_hiddens)
     for t in steps[::-1] if order is None else order:
         at_state = grad_hiddens[t] + carried
-        at_sums[t] = squash(grad_hiddens[t], carried, 1 - hiddens[t + slope_at] ** 2)
+        at_sums[t] = squash(grad_hiddens[t], carried, slope(hiddens[t + slope_at]))
         carried = send(at_state, at_sums[t], weight_hh)
     paired = hiddens[[t + paired_with for t in steps]]
     at_sums, inputs, paired = at_sums[:counted], inputs[:counted], paired[:counted]
@@ -549,6 +565,29 @@ def states_one_early(inputs, hiddens, grad_hiddens, weight_hh):
     return _backward((inputs, hiddens, grad_hiddens, weight_hh), slope_at=0, paired_with=-1)
 
 
+@rnn_backward.mistake(
+    "you apply tanh once more before you take the slope. hiddens[t + 1] is what came out of tanh, so the slope is "
+    "1 − hiddens[t + 1]² as it stands; 1 − tanh(·)² would want the sum that went in."
+)
+def tanh_of_a_state(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), slope=lambda h: 1 - torch.tanh(h) ** 2)
+
+
+@rnn_backward.mistake(
+    "h · (1 − h) is the slope of the logistic sigmoid. The squashing here is tanh, whose slope is 1 − h²."
+)
+def slope_of_a_sigmoid(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), slope=lambda h: h * (1 - h))
+
+
+@rnn_backward.mistake(
+    "the state is not squared: tanh's slope is 1 − h². Yours is 0 at a state of 1 but 2 at a state of −1, where the unit "
+    "is just as saturated."
+)
+def slope_not_squared(inputs, hiddens, grad_hiddens, weight_hh):
+    return _backward((inputs, hiddens, grad_hiddens, weight_hh), slope=lambda h: 1 - h)
+
+
 rnn_backward.hints(
     "Draw the unrolled network for T = 2. Every state has two readers: the loss at its own step, and the next step. "
     "So its gradient is a sum of two things.",
@@ -576,7 +615,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, hidden in ((4, 3), (2, 5), (6, 7)):
         yield dict(h=randn(generator, batch, hidden))
     yield edge("the batch holds one sequence", h=randn(generator, 1, 4))
-    yield edge("the states are saturated", h=randn(generator, 3, 5).sign())
 
 
 @truncate.typical
@@ -665,14 +703,15 @@ def _grads(generator: torch.Generator, *shapes: tuple[int, ...], norm: float) ->
 
 @clip_by_global_norm.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    yield dict(grads=_grads(generator, (3, 2), (4, 4), (5,), norm=7.0), max_norm=1.5)
-    yield dict(grads=_grads(generator, (2, 5), (3,), norm=2.6), max_norm=2.0)
-    yield dict(grads=_grads(generator, (4,), (2, 3), (3, 2), (1, 4), norm=0.9), max_norm=0.25)
-    yield edge("the gradient is short enough already", grads=_grads(generator, (3, 4), (2,), norm=0.8), max_norm=2.5)
+    # Long ones have norms in the thousands: then torch's own `max_norm / (norm + 1e-6)` is right as well, in float64 too.
+    yield dict(grads=_grads(generator, (3, 2), (4, 4), (5,), norm=7e3), max_norm=1.5)
+    yield dict(grads=_grads(generator, (2, 5), (3,), norm=2600.0), max_norm=2e3)
+    yield dict(grads=_grads(generator, (4,), (2, 3), (3, 2), (1, 4), norm=4e5), max_norm=0.25)
+    yield dict(grads=_grads(generator, (3, 4), (2,), norm=0.75), max_norm=2.0**-14)  # so does a limit this small
+    yield edge("the gradient is short enough already", grads=_grads(generator, (3, 4), (2,), norm=1.75), max_norm=2.5)
     yield edge("every gradient is zero", grads=[torch.zeros(3, 2), torch.zeros(4)], max_norm=1.5)
-    yield edge("the list holds one tensor", grads=_grads(generator, (2, 6), norm=5.0), max_norm=3.0)
-    yield edge("one tensor is a single number", grads=_grads(generator, (3, 3), (), norm=4.0), max_norm=0.5)
-    yield edge("the gradient has exploded", grads=_grads(generator, (3, 5), (5,), norm=4e5), max_norm=2.0)
+    yield edge("the list holds one tensor", grads=_grads(generator, (2, 6), norm=5e3), max_norm=3.0)
+    yield edge("one tensor is a single number", grads=_grads(generator, (3, 3), (), norm=4e3), max_norm=0.5)
 
 
 @clip_by_global_norm.typical
@@ -732,11 +771,11 @@ def norm_afterwards(grads, max_norm):
 
 
 @clip_by_global_norm.mistake(
-    "there is a small constant in your denominator. It makes every clipped gradient a little too short, and it is not "
-    "needed: a norm of zero never asks for shortening. (torch's own `clip_grad_norm_` adds 1e-6.)"
+    "the constant in your denominator is not small: 1 beside the norm makes every clipped gradient shorter than the limit. "
+    "It is not needed either: a norm of zero never asks for shortening. (torch's own `clip_grad_norm_` adds 1e-6.)"
 )
-def with_epsilon(grads, max_norm):
-    clipped, _ = _shortened(grads, max_norm, _norm(grads) + 1e-6)
+def one_in_the_denominator(grads, max_norm):
+    clipped, _ = _shortened(grads, max_norm, _norm(grads) + 1)
     return clipped, _norm(grads)
 
 
