@@ -105,9 +105,11 @@ def pack(message: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
     for name, tensor in whole.items():
         if tensor.dtype not in DTYPES.values():
             raise Malformed(f"tensor {name!r} has dtype {tensor.dtype}, which does not travel")
-    data = save(whole, {"message": text})
-    if len(data) > LIMIT:
-        raise Malformed(f"a frame of {len(data)} bytes; at most {LIMIT} are allowed")
+    try:
+        data = save(whole, {"message": text})
+    except UnicodeEncodeError:
+        raise Malformed("the name of a tensor has half a character") from None
+    unpack(data)  # so that both sides have one rule
     return data
 
 
@@ -293,11 +295,13 @@ class _Luggage:
 
     def encode(self, value: Any) -> Any:
         """JSON for a value; its tensors are put aside. Raises Malformed if strict."""
+        tensors, room = dict(self.tensors), self.room
         try:
             return self._encode(value, 1)
         except _Stays as stays:
             if self.strict:
                 raise Malformed(f"a {stays} does not travel") from None
+            self.tensors, self.room = tensors, room  # what was put aside of it travels no more than the rest
             return [
                 "foreign",
                 _fit_name(str(stays)),
