@@ -40,6 +40,28 @@ def infinities_added(q, k, v):
     return torch.softmax(q @ k.mT * q.shape[-1] ** -0.5 + future, -1) @ v
 
 
+def largest_score_subtracted(q, k, v):
+    future = torch.ones(q.size(-2), q.size(-2)).triu(1).bool()
+    scores = torch.where(future, -math.inf, torch.einsum("bhtd,bhsd->bhts", q, k) / math.sqrt(q.size(-1)))
+    powers = (scores - scores.amax(-1, keepdim=True)).exp()
+    return powers / powers.sum(-1, keepdim=True) @ v
+
+
+def one_position_after_the_other(q, k, v):
+    asked = [q[:, :, [t]] @ k[:, :, : t + 1].mT / q.size(-1) ** 0.5 for t in range(q.size(2))]
+    return torch.cat([scores.softmax(-1) @ v[:, :, : scores.size(-1)] for scores in asked], 2)
+
+
+def text_by_text(logits, tokens):
+    return torch.stack([F.cross_entropy(z[:-1], ids[1:]) for z, ids in zip(logits, tokens, strict=True)]).mean()
+
+
+def last_answer_ignored(logits, tokens):
+    answers = tokens.roll(-1, 1)
+    answers[:, -1] = -100  # cross_entropy passes over this index
+    return F.cross_entropy(logits.mT, answers)
+
+
 def heads_by_chunks(x, n_heads):
     return torch.stack(x.chunk(n_heads, -1), 1)
 
@@ -62,6 +84,19 @@ def top_p_by_shifting_the_mask(logits, p):
     return logits.masked_fill(outside.scatter(-1, order, outside) & (p < 1), -math.inf)
 
 
+def top_p_by_counting(logits, p):
+    ordered, order = logits.sort(descending=True)
+    n = (ordered.softmax(-1).cumsum(-1) < p).sum(-1, keepdim=True) + 1
+    return logits if p == 1 else logits.masked_fill(order.argsort(-1) >= n, -math.inf)
+
+
+def top_p_sorted_upwards(logits, p):
+    ordered, order = logits.sort()
+    outside = ordered.softmax(-1).cumsum(-1) <= 1 - p
+    outside[..., -1] = False
+    return logits.masked_fill(outside.scatter(-1, order, outside), -math.inf)
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -69,11 +104,17 @@ def top_p_by_shifting_the_mask(logits, p):
         ("next_token_loss", loss_in_two_loops),
         ("causal_attention", the_library_s_attention),
         ("causal_attention", masked_with_a_large_number),
+        ("next_token_loss", text_by_text),
+        ("next_token_loss", last_answer_ignored),
         ("causal_attention", infinities_added),
+        ("causal_attention", largest_score_subtracted),
+        ("causal_attention", one_position_after_the_other),
         ("split_heads", heads_by_chunks),
         ("merge_heads", heads_by_concatenation),
         ("top_k_filter", top_k_on_a_copy),
         ("top_p_filter", top_p_by_shifting_the_mask),
+        ("top_p_filter", top_p_by_counting),
+        ("top_p_filter", top_p_sorted_upwards),
     ],
 )
 def test_right_answers_in_other_words_are_right(name, answer) -> None:
@@ -111,6 +152,58 @@ def merged_with_the_token_before(ids, pair, new_id):
         else:
             merged.append(ids[i])
     return merged
+
+
+def last_token_appended_at_the_end(ids, pair, new_id):
+    merged, i = [], 0
+    while i < len(ids) - 1:
+        if (ids[i], ids[i + 1]) == pair:
+            merged.append(new_id)
+            i += 2
+        else:
+            merged.append(ids[i])
+            i += 1
+    merged.append(ids[-1])
+    return merged
+
+
+def all_texts_in_one_line(logits, tokens):
+    return F.cross_entropy(logits.reshape(-1, logits.size(-1))[:-1], tokens.reshape(-1)[1:])
+
+
+def same_place_without_the_last(logits, tokens):
+    return F.cross_entropy(logits[:, :-1].mT, tokens[:, :-1])
+
+
+def log_of_p_plus_a_constant(logits, tokens):
+    p = torch.softmax(logits, -1)[:, :-1]
+    return -torch.log(p + 1e-8).gather(-1, tokens[:, 1:].unsqueeze(-1)).mean()
+
+
+def scores_multiplied_and_zeros_forbidden(q, k, v):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(k.size(-1)) * torch.tril(torch.ones(q.size(-2), q.size(-2)))
+    scores[scores == 0] = -math.inf
+    return torch.softmax(scores, -1) @ v
+
+
+def softmax_then_mask_then_renormalise(q, k, v):
+    weights = torch.softmax(q @ k.mT / k.size(-1) ** 0.5, -1) * torch.ones(q.size(-2), q.size(-2)).tril()
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+
+def divided_after_the_softmax(q, k, v):
+    future = torch.ones(q.size(-2), q.size(-2)).triu(1).bool()
+    return (q @ k.mT).masked_fill(future, -math.inf).softmax(-1) / math.sqrt(q.size(-1)) @ v
+
+
+def minus_infinity_after_the_softmax(q, k, v):
+    future = torch.ones(q.size(-2), q.size(-2)).triu(1).bool()
+    return (q @ k.mT / math.sqrt(q.size(-1))).softmax(-1).masked_fill(future, -math.inf) @ v
+
+
+def one_billionth_for_minus_a_billion(q, k, v):
+    future = torch.ones(q.size(-2), q.size(-2)).triu(1).bool()
+    return (q @ k.mT / math.sqrt(q.size(-1))).masked_fill(future, 1e-9).softmax(-1) @ v
 
 
 def neither_scaled_nor_masked(q, k, v):
@@ -179,14 +272,43 @@ def mask_in_sorted_order(logits, p):
     return logits.masked_fill(probabilities.cumsum(-1) - probabilities >= p, -math.inf)
 
 
+def sorted_upwards_and_cut_at_p(logits, p):
+    ordered, order = logits.sort()
+    outside = ordered.softmax(-1).cumsum(-1) <= p
+    outside[..., -1] = False
+    return logits.masked_fill(outside.scatter(-1, order, outside), -math.inf)
+
+
+def mass_before_against_one_minus_p(logits, p):
+    ordered, order = logits.sort(descending=True)
+    probabilities = ordered.softmax(-1)
+    outside = probabilities.cumsum(-1) - probabilities >= 1 - p
+    return logits.masked_fill(outside.scatter(-1, order, outside), -math.inf)
+
+
+def running_sum_below_p_kept(logits, p):
+    ordered, order = logits.sort(descending=True)
+    inside = ordered.softmax(-1).cumsum(-1) < p
+    return torch.where(inside.scatter(-1, order, inside), logits, -math.inf)
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "mistake"),
     [
         ("merge_pair", merged_in_a_for_loop, "for_loop"),
         ("merge_pair", deleted_from_the_argument, "merged_in_place"),
         ("merge_pair", merged_with_the_token_before, "used_twice"),
+        ("merge_pair", last_token_appended_at_the_end, "last_token_always_appended"),
         ("next_token_loss", lambda logits, tokens: F.cross_entropy(logits.mT, tokens), "the_token_just_read"),
+        ("next_token_loss", all_texts_in_one_line, "across_texts"),
+        ("next_token_loss", same_place_without_the_last, "both_cut_alike"),
+        ("next_token_loss", log_of_p_plus_a_constant, "logarithm_of_p_plus_1e-08"),
         ("causal_attention", scores_times_the_mask, "filled_with_zero"),
+        ("causal_attention", scores_multiplied_and_zeros_forbidden, "zeros_taken_for_forbidden"),
+        ("causal_attention", softmax_then_mask_then_renormalise, "cut_out_and_renormalised"),
+        ("causal_attention", divided_after_the_softmax, "scaled_after_softmax"),
+        ("causal_attention", minus_infinity_after_the_softmax, "infinities_after_softmax"),
+        ("causal_attention", one_billionth_for_minus_a_billion, "filled_with_zero"),
         ("causal_attention", softmax_over_dimension_2, "softmax_over_queries"),
         ("causal_attention", neither_scaled_nor_masked, "unscaled_and_unmasked"),
         ("causal_attention", turned_with_capital_t, "all_dimensions_turned"),
@@ -197,6 +319,9 @@ def mask_in_sorted_order(logits, p):
         ("top_k_filter", logits_times_the_mask, "zeroed"),
         ("top_k_filter", sorted_upwards_from_the_wrong_end, "one_too_many"),
         ("top_p_filter", running_sum_above_p_dropped, "stops_short"),
+        ("top_p_filter", running_sum_below_p_kept, "sums_below_p"),
+        ("top_p_filter", sorted_upwards_and_cut_at_p, "the_rest_kept_and_the_first"),
+        ("top_p_filter", mass_before_against_one_minus_p, "the_rest_kept"),
         ("top_p_filter", mask_in_sorted_order, "mask_left_sorted"),
         ("top_p_filter", a_billion_below, "very_small_outside"),
         ("top_p_filter", summed_without_sorting, "summed_unsorted"),

@@ -122,6 +122,14 @@ def last_token_lost(ids, pair, new_id):
 
 
 @merge_pair.mistake(
+    "the last token of the list is always appended once more, even when it was the right half of a pair that has just been "
+    "merged, and is used up. Copy it only if the loop has not stepped over it: let the loop go on while `i < len(ids)`."
+)
+def last_token_always_appended(ids, pair, new_id):
+    return last_token_lost(ids, pair, new_id) + ids[-1:]
+
+
+@merge_pair.mistake(
     "a pair at the very end of the list stays unmerged: your loop stops too early. The last pair begins at place "
     "len(ids) − 2, and `range(len(ids) - 2)` does not reach it."
 )
@@ -277,6 +285,23 @@ def the_next_text(logits, tokens):
 
 
 @next_token_loss.mistake(
+    "you lay all texts end to end and shift that. So the last prediction of each text has to answer for the *first* token of "
+    "the next one, which has nothing to do with it. Shift every text by itself, `logits[:, :-1]` and `tokens[:, 1:]`, and "
+    "flatten afterwards."
+)
+def across_texts(logits, tokens):
+    return F.cross_entropy(logits.flatten(0, 1)[:-1], tokens.flatten()[1:])
+
+
+@next_token_loss.mistake(
+    "you cut the last place off logits *and* tokens, so that they still stand side by side: the prediction at t is compared "
+    "with the token at t, which the model has just read. Of the tokens leave out the *first*: `tokens[:, 1:]`."
+)
+def both_cut_alike(logits, tokens):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, :-1].flatten())
+
+
+@next_token_loss.mistake(
     "you return the sum over all predictions. Then a longer text or a larger batch looks worse, and the learning rate "
     "would have to change with it: take the mean."
 )
@@ -332,6 +357,25 @@ def softmax_twice(logits, tokens):
 )
 def log_of_zero(logits, tokens):
     return -torch.softmax(logits[:, :-1], -1).gather(2, tokens[:, 1:, None]).log().mean()
+
+
+def _constant_in_the_logarithm(constant: float) -> None:
+    """The mistake of writing log(p + constant), so that log 0 does not occur."""
+
+    def wrong(logits, tokens):
+        return -(torch.softmax(logits[:, :-1], -1).gather(2, tokens[:, 1:, None]) + constant).log().mean()
+
+    wrong.__name__ = f"logarithm_of_p_plus_{constant:.0e}"
+    next_token_loss.mistake(
+        f"you add {constant:.0e} to the probability before you take its logarithm. That keeps it finite, but changes every "
+        f"value a little, and no surprise can be larger than −log {constant:.0e} = {-math.log(constant):.1f} nats: a token "
+        "that the model rules out costs no more than that, and its gradient vanishes. Take `log_softmax`, or "
+        "`cross_entropy`: they need no constant."
+    )(wrong)
+
+
+for _constant in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12):
+    _constant_in_the_logarithm(_constant)
 
 
 @next_token_loss.mistake(
@@ -404,6 +448,20 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield edge("there is one text and one head", **_attention(generator, 1, 1, 6, 5))
     yield edge("there is a single position", **_attention(generator, 3, 2, 1, 4))
     yield edge("the scores are as large as 150", **_attention(generator, 2, 3, 5, 7, lift=80.0))
+    zero = _attention(generator, 3, 2, 4, 5)
+    yield edge("some scores are exactly 0", **(zero | dict(q=zero["q"] * (torch.arange(4) % 2).view(-1, 1))))
+    yield edge("each score is larger by 800 than the one before", **_growing_scores(generator, 1, 2, 3, 256))
+
+
+def _growing_scores(generator: torch.Generator, batch: int, heads: int, time: int, d: int) -> dict:
+    """Every key scores about 800 more than the one before it, whoever asks: too much for any exp.
+
+    Queries and keys share this out, and the values are small, for with all of them grows the rounding of a gradient, which
+    is 0 here.
+    """
+    q, k, v = (randn(generator, batch, heads, time, d) for _ in range(3))
+    steps = torch.arange(time) - time // 2
+    return dict(q=10 + 0.1 * q, k=0.1 * k + 800 / (10 * d**0.5) * steps.view(-1, 1), v=0.05 * v)
 
 
 @causal_attention.typical
@@ -446,6 +504,14 @@ def scaled_by_d(q, k, v):
 )
 def scaled_up(q, k, v):
     return _weighted(q, k, v, scale=q.shape[-1] ** 0.5)
+
+
+@causal_attention.mistake(
+    "you divide by √d after the softmax. It is the *scores* that grow like √d and make the softmax nearly one-hot; divided "
+    "afterwards, the weights of a query sum to 1/√d instead of 1. Divide before the softmax."
+)
+def scaled_after_softmax(q, k, v):
+    return unscaled(q, k, v) / q.shape[-1] ** 0.5
 
 
 @causal_attention.mistake(
@@ -522,8 +588,8 @@ def one_step_of_future(q, k, v):
 
 
 @causal_attention.mistake(
-    "you fill the future with 0 (or something as small). A score of 0 is no prohibition: its weight is exp(0) = 1 before "
-    "normalising. Only a score of −∞ has weight 0."
+    "you fill the future with 0 (or something as small: 1e-9 is not −1e9). A score of 0 is no prohibition: its weight is "
+    "exp(0) = 1 before normalising. Only a score of −∞ has weight 0."
 )
 def filled_with_zero(q, k, v):
     return _weighted(q, k, v, fill=0.0)
@@ -535,6 +601,35 @@ def filled_with_zero(q, k, v):
 )
 def masked_after_softmax(q, k, v):
     return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1).tril() @ v
+
+
+@causal_attention.mistake(
+    "you put −∞ into the *weights*, after the softmax. There 0 means that nothing is taken, and −∞ times a value is infinite. "
+    "It is the scores that become −∞, before the softmax, which then makes 0 of them."
+)
+def infinities_after_softmax(q, k, v):
+    weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1)
+    return weights.masked_fill(_ones(weights).triu(1), -math.inf) @ v
+
+
+@causal_attention.mistake(
+    "right while scores are tame: the future takes part in the softmax (or in the largest score that is subtracted before "
+    "`exp`), is cut out afterwards, and the rest is made to sum to 1 again. But where a future score is far larger than those "
+    "of the past, the past rounds to 0, and 0/0 is NaN. Forbid the future first, and nothing has to be repaired."
+)
+def cut_out_and_renormalised(q, k, v):
+    weights = masked_after_softmax(q, k, torch.eye(k.shape[-2]).to(k))
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+
+@causal_attention.mistake(
+    "right until a score is exactly 0: you multiply the scores by the mask and then forbid whatever is 0. A score that is "
+    "allowed may be 0 too, and a query of zeros is then forbidden everything (a softmax over nothing is NaN). Let the mask "
+    "say what is forbidden, not the score: `masked_fill(future, -math.inf)`."
+)
+def zeros_taken_for_forbidden(q, k, v):
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).tril()
+    return torch.softmax(scores.masked_fill(scores == 0, -math.inf), -1) @ v
 
 
 @causal_attention.mistake(
@@ -617,7 +712,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield dict(x=randn(generator, batch, time, heads * d), n_heads=heads)
     yield edge("there is one head", x=randn(generator, 3, 5, 4), n_heads=1)
     yield edge("every channel is a head", x=randn(generator, 2, 4, 3), n_heads=3)
-    yield edge("the batch holds one text", x=randn(generator, 1, 4, 6), n_heads=2)
 
 
 @split_heads.typical
@@ -724,7 +818,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield dict(y=randn(generator, batch, heads, time, d))
     yield edge("there is one head", y=randn(generator, 3, 1, 5, 4))
     yield edge("a head has one channel", y=randn(generator, 2, 4, 3, 1))
-    yield edge("the batch holds one text", y=randn(generator, 1, 2, 4, 3))
 
 
 @merge_heads.typical
@@ -1015,6 +1108,16 @@ def stops_short(logits, p):
 
 
 @top_p_filter.mistake(
+    "you keep the tokens whose running sum is below p (`cumsum < p`). Together they have less than p: the token with which "
+    "the sum crosses p is needed too, and at p = 1 it is the last one of all. Ask for the mass *before* a token: if that is "
+    "below p, the token is still needed."
+)
+def sums_below_p(logits, p):
+    sums, _ = _sums(logits)
+    return logits.masked_fill(sums >= p, -math.inf)
+
+
+@top_p_filter.mistake(
     "the first token is safe, but otherwise the one with which the sum crosses p is missing: the set you keep does not "
     "reach p. Ask for the mass *before* a token: if that is below p, the token is still needed."
 )
@@ -1079,6 +1182,16 @@ def each_by_itself(logits, p):
 @top_p_filter.mistake("you keep 1 − p of the mass and drop p of it. p says how much stays.")
 def the_rest_kept(logits, p):
     return _only(logits, _nucleus(logits, 1 - p))
+
+
+@top_p_filter.mistake(
+    "you compare with 1 − p where p belongs: you keep the first token and others with together about 1 − p, and drop the rest. "
+    "p says how much stays. (Sorted upwards, it is the tokens up to a sum of 1 − p that go; downwards, those that come after "
+    "a sum of p.)"
+)
+def the_rest_kept_and_the_first(logits, p):
+    _, rank = _sums(logits)
+    return _only(logits, _nucleus(logits, 1 - p) | (rank == 0))
 
 
 @top_p_filter.mistake(
