@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 REST = -1  # in the place of a pitch: the voice is silent
-VOICES = ("soprano", "alto", "tenor", "bass")
 PARTS = {"train": "train", "validation": "valid", "test": "test"}  # our names and the file's
 
 RANGES = ((60, 79), (55, 72), (48, 67), (40, 60))  # of the generated voices, MIDI pitches
