@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.exercises import check
@@ -94,6 +95,187 @@ def character_by_steps(logits: Tensor, temperature: float, generator: torch.Gene
 def test_another_way_to_draw_is_right_too(name: str, answer: Callable, seed: int) -> None:
     outcome = check(name, answer, seed)
     assert outcome.status == "right", outcome.message
+
+
+def adding_by_scores(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The largest of as many random numbers as there are places is in each place equally often."""
+    half, values = length // 2, torch.empty(batch, length).uniform_(generator=generator)
+    scores = torch.rand(batch, length, generator=generator)
+    return marked(values, scores[:, :half].argmax(1), half + scores[:, half:].argmax(1))
+
+
+def marked(values: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """(x, y) of values (batch, length) and the places of two marks (batch,)."""
+    marks, rows = torch.zeros_like(values), torch.arange(len(values))
+    marks[rows, first] = marks[rows, second] = 1
+    return torch.stack([values, marks], 2), (values * marks).sum(1)
+
+
+def drawn(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Values and places as the exercise wants them, for answers that then spoil one of the three."""
+    half, values = length // 2, torch.rand(batch, length, generator=generator)
+    first = torch.randint(half, (batch,), generator=generator)
+    return values, first, torch.randint(half, length, (batch,), generator=generator)
+
+
+def character_at_nearly_zero(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    probabilities = torch.softmax(logits / max(temperature, 1e-6), 1)
+    return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+
+
+def gates_by_slices(x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    sums, m = F.linear(x, weight_ih, bias) + F.linear(h, weight_hh), h.shape[1]
+    return (
+        sums[:, :m].sigmoid(),
+        sums[:, m : 2 * m].sigmoid(),
+        sums[:, 2 * m : 3 * m].tanh(),
+        sums[:, 3 * m :].sigmoid(),
+    )
+
+
+def update_by_addcmul(c: Tensor, i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
+    c_next = torch.addcmul(f * c, i, g)
+    return c_next.tanh() * o, c_next
+
+
+def bias_by_parts(bias: Tensor, value: float) -> Tensor:
+    i, f, g, o = bias.chunk(4)
+    return torch.cat([i, torch.full_like(f, value), g, o])
+
+
+def bias_as_a_table(bias: Tensor, value: float) -> Tensor:
+    table = bias.reshape(4, -1).clone()
+    table[1] = value
+    return table.flatten()
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("lstm_gates", gates_by_slices),
+        ("lstm_update", update_by_addcmul),
+        ("open_forget_gate", bias_by_parts),
+        ("open_forget_gate", bias_as_a_table),
+        ("adding_problem", adding_by_scores),
+        ("next_character", character_at_nearly_zero),
+    ],
+)
+def test_another_way_to_write_it_is_right_too(name: str, answer: Callable) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert outcome.status == "right", outcome.message
+
+
+def gates_up_to_six(x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    i, f, g, o = (x @ weight_ih.T + h @ weight_hh.T + bias).clamp(-6, 6).chunk(4, 1)
+    return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
+
+def cell_of_limited_depth(c: Tensor, i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
+    c_next = (f * c + i * g).clamp(-10, 10)
+    return o * c_next.tanh(), c_next
+
+
+def few_values(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    values, first, second = drawn(batch, length, generator)
+    return marked((100 * values).floor() / 100, first, second)
+
+
+def every_row_twice(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    values, first, second = drawn(batch, length, generator)
+    return marked(values[torch.arange(batch) // 2], first, second)
+
+
+def mirrored_places(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    values, first, second = drawn(batch, length, generator)
+    return marked(values, first, second if length % 2 else length - 1 - first)
+
+
+def largest_values(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    values, half = torch.rand(batch, length, generator=generator), length // 2
+    return marked(values, values[:, :half].argmax(1), half + values[:, half:].argmax(1))
+
+
+def sorted_places(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    values, first, second = drawn(batch, length, generator)
+    return marked(values, first.sort().values, second)
+
+
+def by_probabilities(change: Callable[[Tensor, float], Tensor]) -> Callable:
+    """An answer that draws with `change(logits, temperature)`, and takes the most probable character at temperature 0."""
+
+    def answer(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+        if temperature == 0:
+            return logits.argmax(1)
+        return torch.multinomial(change(logits, temperature), 1, generator=generator).squeeze(1)
+
+    return answer
+
+
+def without_the_rarest(logits: Tensor, temperature: float) -> Tensor:
+    p = torch.softmax(logits / temperature, 1)
+    return p.masked_fill(p == p.amin(1, keepdim=True), 0)
+
+
+def half_the_random_numbers(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    if temperature == 0:
+        return logits.argmax(1)
+    numbers = torch.rand((len(logits) + 1) // 2, 1, generator=generator).repeat(2, 1)[: len(logits)]
+    return (torch.softmax(logits / temperature, 1).cumsum(1) < numbers).sum(1).clamp(max=logits.shape[1] - 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("lstm_gates", gates_up_to_six),
+        ("lstm_update", cell_of_limited_depth),
+        ("open_forget_gate", lambda bias, value: bias_by_parts(bias, abs(value))),
+        ("open_forget_gate", lambda bias, value: bias_by_parts(bias, value or 1.0)),
+        ("open_forget_gate", lambda bias, value: bias_by_parts(bias, int(value))),
+        ("adding_problem", few_values),
+        ("adding_problem", every_row_twice),
+        ("adding_problem", mirrored_places),
+        ("adding_problem", largest_values),
+        ("adding_problem", sorted_places),
+        ("next_character", by_probabilities(without_the_rarest)),
+        ("next_character", by_probabilities(lambda z, t: torch.softmax(z / (t + 0.1), 1))),
+        ("next_character", by_probabilities(lambda z, t: torch.softmax(z / max(t, 0.5), 1))),
+        ("next_character", by_probabilities(lambda z, t: torch.softmax(z / min(t, 2), 1))),
+        ("next_character", half_the_random_numbers),
+    ],
+)
+def test_nearly_right_is_not_right(name: str, answer: Callable) -> None:
+    for seed in range(3):
+        assert check(name, answer, seed).status in ("wrong", "diagnosed")
+
+
+def gates_of_tensorflow(x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    i, g, f, o = (x @ weight_ih.T + h @ weight_hh.T + bias).chunk(4, 1)
+    return i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+
+
+def candidate_through_tanh(c: Tensor, i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
+    c_next = f * c + i * g.tanh()
+    return o * c_next.tanh(), c_next
+
+
+def cell_through_sigmoid(c: Tensor, i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
+    c_next = f * c + i * g
+    return o * c_next.sigmoid(), c_next
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("lstm_gates", gates_of_tensorflow, "candidate_second"),
+        ("lstm_update", candidate_through_tanh, "candidate_squashed_again"),
+        ("lstm_update", cell_through_sigmoid, "cell_through_a_sigmoid"),
+        ("next_character", by_probabilities(lambda z, t: torch.exp(z / t)), "exponentials_overflow"),
+    ],
+)
+def test_a_common_slip_has_a_name(name: str, answer: Callable, mistake: str) -> None:
+    outcome = check(name, answer, seed=1)
+    assert outcome.mistake == mistake, outcome.message
 
 
 def biased(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
