@@ -332,7 +332,7 @@ FORGING = {
         "pages::test_no_text_becomes_markup_on_a_page",
         "books::test_terminal_codes_do_not_reach_gradescope",
         "submissions::test_names_that_would_move_a_terminal_or_turn_text_around_are_made_plain",
-        "progress::test_the_table_shows_counts_and_takes_file_names_for_what_they_are",
+        "grading_progress::test_the_table_shows_counts_and_takes_file_names_for_what_they_are",
     ),
 }
 

@@ -144,7 +144,7 @@ _weaken(
     (
         "kill(-1)",
         "box::test_kill_everybody_reaches_the_own_box_only",
-        ('found = re.search(rb\'"exit-code"', 'found = re.search(rb\'"no-code"'),
+        ('told = re.search(rb\'"exit-code"', 'told = re.search(rb\'"no-code"'),
         ("else 128 + signal.SIGKILL", "else 0"),
     ),
     (
@@ -823,7 +823,7 @@ _weaken(
     "grading/progress",
     (
         "ANSI and other control characters",
-        "progress::test_the_table_shows_counts_and_takes_file_names_for_what_they_are",
+        "grading_progress::test_the_table_shows_counts_and_takes_file_names_for_what_they_are",
         ('shown.add_row("", Text(line))', 'shown.add_row("", line)'),
     ),
 )

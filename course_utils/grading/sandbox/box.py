@@ -185,8 +185,8 @@ class Box:
         if not self._has_ended(seconds):
             return
         self._read_status(0.0)
-        found = re.search(rb'"exit-code": *(\d+)', self._status)
-        code = int(found[1]) if found else 128 + signal.SIGKILL
+        told = re.search(rb'"exit-code": *(\d+)', self._status)
+        code = int(told[1]) if told else 128 + signal.SIGKILL
         ended = "cpu" if code == 128 + signal.SIGXCPU else "killed" if code > 128 else f"exited {code}"
         self._reason = self._reason or ("memory" if self._out_of_memory() else ended)
 
@@ -243,14 +243,14 @@ class Box:
     def _find_first_process(self) -> None:
         """Wait until the namespaces stand. Raises NoBox with what bubblewrap says if they do not."""
         deadline = time.monotonic() + START_SECONDS
-        while not (found := re.search(rb'"child-pid": *(\d+)', self._status)):
+        while not (told := re.search(rb'"child-pid": *(\d+)', self._status)):
             if not self._read_status(deadline - time.monotonic()):
                 self._end()
                 self._output_ended.wait(END_SECONDS)
                 said = self.output.decode(errors="replace").strip()[:500] or "bwrap does not answer"
                 hint = next((text for part, text in HINTS.items() if part in said), "Run `course doctor`")
                 raise NoBox(f"no box can be made here: {said}. {hint}")
-        self._pid = int(found[1])
+        self._pid = int(told[1])
         with contextlib.suppress(ProcessLookupError):  # it may have ended already
             self._first = os.pidfd_open(self._pid)
 

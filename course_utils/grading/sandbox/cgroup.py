@@ -51,20 +51,20 @@ class Group:
 def _hierarchies() -> list[list[Path]]:
     """For each hierarchy that is needed, the directories in which a group may be made. Raises OSError if one is missing."""
     mounts, own = _text(Path("/proc/self/mountinfo")), _text(Path("/proc/self/cgroup"))
-    found: dict[str, list[Path]] = {}
+    parents_of: dict[str, list[Path]] = {}
     for line in mounts.splitlines():
         fields, _, kind = line.partition(" - ")
         top, system, options = Path(fields.split()[4]), kind.split()[0], kind.split()[-1].split(",")
         for name in TOGETHER:
             if system == "cgroup" and name in options:
-                found[name] = _existing(top, rf"^\d+:(?:[^:]*,)?{name}(?:,[^:]*)?:(.*)$", own)
+                parents_of[name] = _existing(top, rf"^\d+:(?:[^:]*,)?{name}(?:,[^:]*)?:(.*)$", own)
         if system == "cgroup2":
             passing = [folder for folder in _existing(top, r"^0::(.*)$", own) if _passes_on(folder)]
             if passing:
                 return [passing]
-    if found.keys() != set(TOGETHER):
+    if parents_of.keys() != set(TOGETHER):
         raise OSError("no control groups for memory and processes")
-    return list(found.values())
+    return list(parents_of.values())
 
 
 def _existing(top: Path, pattern: str, own: str) -> list[Path]:

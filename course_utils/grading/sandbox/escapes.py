@@ -132,7 +132,9 @@ def limits(given):
     possible += could(f"started {given['tasks']} processes", fork, given["tasks"])
     few = given["tasks"] // 4
     if not could("it can", fork, few):
-        possible += [f"cannot start even {few} processes; before Linux 5.14 the limit counts those of all boxes together"]
+        possible += [
+            f"cannot start even {few} processes; before Linux 5.14 the limit counts those of all boxes together"
+        ]
     return possible
 
 

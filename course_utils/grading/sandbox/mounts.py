@@ -63,10 +63,10 @@ def package_folders() -> list[str]:
     """The directories that hold the third-party packages, in order. Raises NoBox for a package that is missing."""
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     for name in PACKAGES:
-        found = importlib.util.find_spec(name)
-        if found is None or found.origin is None:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
             raise NoBox(f"the package {name} is missing here. Run `make lab` in the repository")
-        folders.append(str(Path(found.origin).parents[1]))
+        folders.append(str(Path(spec.origin).parents[1]))
     return [path for path in dict.fromkeys(map(os.path.realpath, folders)) if os.path.isdir(path)]
 
 

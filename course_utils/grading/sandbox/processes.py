@@ -41,14 +41,14 @@ def usage(first: int, enough: int) -> Usage:
 
 def descendants(first: int) -> list[int]:
     """This process and its children, and theirs, as far as they are alive."""
-    found, new = [], [first]
+    alive, new = [], [first]
     while new:
         process = new.pop()
-        found.append(process)
+        alive.append(process)
         with contextlib.suppress(OSError):
             for thread in os.listdir(f"/proc/{process}/task"):
                 new += map(int, _read(f"/proc/{process}/task/{thread}/children").split())
-    return found
+    return alive
 
 
 def _resident(process: int) -> int:
@@ -58,8 +58,8 @@ def _resident(process: int) -> int:
 
 def _proportional(process: int) -> int:
     """Resident memory, of which what n processes share counts 1/n; all of it where the kernel does not tell."""
-    found = re.search(r"^Pss: *(\d+) kB", _read(f"/proc/{process}/smaps_rollup"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else _resident(process)
+    told = re.search(r"^Pss: *(\d+) kB", _read(f"/proc/{process}/smaps_rollup"), re.MULTILINE)
+    return int(told[1]) * 1024 if told else _resident(process)
 
 
 def _cpu_seconds(process: int) -> float:
