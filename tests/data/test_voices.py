@@ -1,7 +1,6 @@
 """Chorales: read as written, refused where damaged, made by rule where there are none; the lesson's music from them."""
 
 import hashlib
-import importlib
 import io
 import itertools
 import json
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lesson_code
 import pytest
 import torch
 from torch import Tensor
@@ -185,10 +185,9 @@ LOWEST, EDGE = 37, 47  # the stand-in's lowest pitch and number of tokens, with 
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+def lesson() -> SimpleNamespace:
     torch.manual_seed(0)
-    return importlib.import_module("lesson_code").load("08", *WANTED.split())
+    return lesson_code.load("08", *WANTED.split())
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Lesson 02: its loops agree, and its random exercises accept every right way and tell wrong ones written differently."""
 
-import importlib
 import random
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,17 +13,9 @@ from torch import Tensor
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def lesson_code(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("lesson_code")
-
-
-@pytest.fixture
-def lesson(lesson_code) -> SimpleNamespace:
+def lesson() -> SimpleNamespace:
     return lesson_code.load("02", "run_cell", "slow_lstm", "fast_lstm", "one_layer")
 
 
@@ -43,7 +34,7 @@ def test_all_loops_of_the_lesson_are_nn_lstm(lesson: SimpleNamespace) -> None:
         torch.testing.assert_close(ours, gradient, rtol=0, atol=1e-10)
 
 
-def test_a_benchmark_asks_only_for_what_a_lesson_defines(lesson_code) -> None:
+def test_a_benchmark_asks_only_for_what_a_lesson_defines() -> None:
     with pytest.raises(LookupError, match="02_lstm_gates defines no fastest_lstm"):
         lesson_code.load("02", "fast_lstm", "fastest_lstm")
     with pytest.raises(LookupError, match="no lesson '77'"):

@@ -1,10 +1,8 @@
 """Lesson 04: its four views are the library's layer, and its exercises meet answers that students really write."""
 
-import importlib
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,24 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.exercises import check
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SimpleNamespace]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("lesson_code").load
-
-
 # -- the lesson ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("view", ["by_stamping", "by_matrix", "transposed_convolution", "by_gradient"])
-def test_every_view_is_the_library_s_layer(load: Callable, view: str) -> None:
+def test_every_view_is_the_library_s_layer(view: str) -> None:
     from course_utils.exercises.catalogue import definition
 
     names = ["trim", "by_stamping", "by_matrix", "by_gradient", "layer", "random_layer"]
-    lesson = load("04", *names)
+    lesson = lesson_code.load("04", *names)
     function = getattr(lesson, view, None) or definition(view).reference
     generator = torch.Generator().manual_seed(11)
     for _ in range(60):
@@ -39,8 +28,8 @@ def test_every_view_is_the_library_s_layer(load: Callable, view: str) -> None:
         torch.testing.assert_close(lesson.layer(function, *arguments), expected, rtol=0, atol=1e-10)
 
 
-def test_a_constant_is_even_and_a_chessboard_is_not(load: Callable) -> None:
-    unevenness = load("04", "unevenness").unevenness
+def test_a_constant_is_even_and_a_chessboard_is_not() -> None:
+    unevenness = lesson_code.load("04", "unevenness").unevenness
     rows = torch.arange(8)
     chessboard = ((rows + rows.unsqueeze(1)) % 2).double()
     assert unevenness(torch.full((3, 8, 8), 0.7), 2) == pytest.approx(0, abs=1e-12)
@@ -50,8 +39,8 @@ def test_a_constant_is_even_and_a_chessboard_is_not(load: Callable) -> None:
     assert unevenness(slow.unsqueeze(0), 2) == pytest.approx(0, abs=1e-12)  # a pattern, but not the stride's
 
 
-def test_the_grid_s_energy_is_one_for_noise_and_large_for_a_pattern(load: Callable) -> None:
-    grid_energy = load("04", "grid_energy").grid_energy
+def test_the_grid_s_energy_is_one_for_noise_and_large_for_a_pattern() -> None:
+    grid_energy = lesson_code.load("04", "grid_energy").grid_energy
     noise = torch.randn(4000, 28, 28, generator=torch.Generator().manual_seed(0))
     assert grid_energy(noise) == pytest.approx(1, abs=0.05)
     dots = torch.zeros(28, 28)
@@ -59,8 +48,8 @@ def test_the_grid_s_energy_is_one_for_noise_and_large_for_a_pattern(load: Callab
     assert grid_energy(noise + 2 * dots) > 10
 
 
-def test_a_layer_that_cannot_be_is_refused_with_what_to_do(load: Callable) -> None:
-    check_layer = load("04", "check_layer").check_layer
+def test_a_layer_that_cannot_be_is_refused_with_what_to_do() -> None:
+    check_layer = lesson_code.load("04", "check_layer").check_layer
     weight = torch.zeros(3, 2, 3, 3)
     check_layer(torch.zeros(3, 4, 4), weight, stride=2, padding=1, output_padding=1)
     for shape, settings, words in (
@@ -76,9 +65,9 @@ def test_a_layer_that_cannot_be_is_refused_with_what_to_do(load: Callable) -> No
 
 
 @pytest.mark.parametrize("kind", ["transposed, kernel 3", "transposed, kernel 4", "resize, convolve", "PixelShuffle"])
-def test_every_way_to_double_is_a_transposed_convolution(load: Callable, kind: str) -> None:
+def test_every_way_to_double_is_a_transposed_convolution(kind: str) -> None:
     torch.manual_seed(0)
-    double = load("04", "double").double(kind, 2, 3).double()
+    double = lesson_code.load("04", "double").double(kind, 2, 3).double()
     point = torch.zeros(2, 2, 9, 9, dtype=torch.float64)
     point[[0, 1], [0, 1], 4, 4] = 1
     with torch.no_grad():
@@ -89,9 +78,9 @@ def test_every_way_to_double_is_a_transposed_convolution(load: Callable, kind: s
         torch.testing.assert_close(ours, double(x) - offset[:1], rtol=0, atol=1e-12)
 
 
-def test_a_resize_prints_a_small_kernel_smeared_by_a_block(load: Callable) -> None:
+def test_a_resize_prints_a_small_kernel_smeared_by_a_block() -> None:
     torch.manual_seed(0)
-    double = load("04", "double").double("resize, convolve", 1, 1)
+    double = lesson_code.load("04", "double").double("resize, convolve", 1, 1)
     point = torch.zeros(1, 1, 7, 7)
     point[0, 0, 3, 3] = 1
     with torch.no_grad():
@@ -109,10 +98,8 @@ def test_a_resize_prints_a_small_kernel_smeared_by_a_block(load: Callable) -> No
         ("PixelShuffle", 36, 36),
     ],
 )
-def test_the_prices_in_the_lesson_s_table_are_right(
-    load: Callable, kind: str, weights: int, multiplications: int
-) -> None:
-    made = load("04", "double").double(kind, 8, 8)
+def test_the_prices_in_the_lesson_s_table_are_right(kind: str, weights: int, multiplications: int) -> None:
+    made = lesson_code.load("04", "double").double(kind, 8, 8)
     assert sum(p.numel() for p in made.parameters() if p.dim() == 4) == weights * 8**2
     with FlopCounterMode(display=False) as counter:
         made(torch.zeros(1, 8, 7, 7))

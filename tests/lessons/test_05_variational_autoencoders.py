@@ -1,11 +1,10 @@
 """Lesson 05: its model refuses what it cannot read, its bounds are bounds, and its exercises accept every right way."""
 
-import importlib
 import math
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,17 +15,14 @@ from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WANTED = "Residual network VAE Peeking score active_units atlas log_weights all_log_weights binned mutual_information"
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def lesson() -> SimpleNamespace:
     """The lesson's definitions, with the session and the generator that its cells make, in single precision."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     chance = torch.Generator().manual_seed(0)
     session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", chance)
-    lesson_code = importlib.import_module("lesson_code")
     loaded = lesson_code.load("05", *WANTED.split(), session=session, chance=chance)
     loaded.chance = chance
     torch.manual_seed(0)

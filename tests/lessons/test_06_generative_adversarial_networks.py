@@ -1,11 +1,10 @@
 """Lesson 06: its value is what the derivation says, its games do not meet, its players refuse what they cannot do."""
 
-import importlib
 import math
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,6 @@ from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WANTED = (
     "independent_pixels normal_pixels normal value jensen_shannon saturating_loss come_to_rest smeared play Dense WithSpread "
     "side_by_side small_network ring count Generator Discriminator players slope_step squared_slope"
@@ -27,13 +25,12 @@ CENTRES = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], 1)
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def lesson() -> SimpleNamespace:
     """The lesson's definitions, with what its cells bind, in single precision."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", torch.Generator().manual_seed(0))
     digits = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(1)).square()
     given = {"session": session, "line": LINE, "centres": CENTRES, "digits": digits}
-    loaded = importlib.import_module("lesson_code").load("06", *WANTED.split(), **given)
+    loaded = lesson_code.load("06", *WANTED.split(), **given)
     loaded.digits = digits
     return loaded
 

@@ -1,13 +1,12 @@
 """Lesson 07: its players take orders and refuse others, its turns touch one player each, its critics are as smooth as said."""
 
-import importlib
 import math
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lesson_code
 import pytest
 import scipy.ndimage
 import scipy.stats
@@ -19,7 +18,6 @@ from course_utils import data, runtime, training
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WANTED = (
     "Generator bounded Critic standard Rules follow train wasserstein_1d wasserstein Points clip slopes price_of_slope "
     "ring count_modes players"
@@ -28,12 +26,10 @@ ANGLES = torch.arange(8) * 2 * math.pi / 8
 CENTRES = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], 1)
 
 
-def load(monkeypatch: pytest.MonkeyPatch, *wanted: str, precision: str = "fp32", **given: object) -> SimpleNamespace:
+def load(*wanted: str, precision: str = "fp32", **given: object) -> SimpleNamespace:
     """Definitions of the lesson, with the session and the generator that its cells make."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     chance = torch.Generator().manual_seed(0)
     session = runtime.Session("smoke", torch.device("cpu"), 0, precision, chance)
-    lesson_code = importlib.import_module("lesson_code")
     loaded = lesson_code.load("07", *wanted, session=session, chance=chance, centres=CENTRES, **given)
     loaded.chance = chance
     torch.manual_seed(0)
@@ -41,9 +37,9 @@ def load(monkeypatch: pytest.MonkeyPatch, *wanted: str, precision: str = "fp32",
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def lesson() -> SimpleNamespace:
     """The definitions of the first part, in single precision."""
-    return load(monkeypatch, *WANTED.split())
+    return load(*WANTED.split())
 
 
 @pytest.fixture
@@ -213,11 +209,11 @@ def test_modes_are_counted_by_lesson_06_s_rule(lesson: SimpleNamespace) -> None:
         assert hits == pytest.approx((torch.cdist(kept, CENTRES).min(1).values <= 0.2).double().mean().item())
 
 
-def test_the_penalty_s_gradient_is_sound_in_mixed_precision(monkeypatch: pytest.MonkeyPatch, images: Tensor) -> None:
+def test_the_penalty_s_gradient_is_sound_in_mixed_precision(images: Tensor) -> None:
     """A gradient of a gradient, through convolutions in bf16: it points the way of the one in float32."""
     found = []
     for precision in ("fp32", "bf16"):
-        lesson = load(monkeypatch, "bounded", "Critic", precision=precision)
+        lesson = load("bounded", "Critic", precision=precision)
         critic = lesson.Critic(8, "none").to(memory_format=torch.channels_last)
         definition("gradient_penalty").reference(critic, images, images.flip(3), seeded()).backward()
         found.append(torch.cat([w.grad.flatten() for w in critic.parameters() if w.grad is not None]))
@@ -246,6 +242,51 @@ def by_lerp(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Gene
     return ((length - 1) ** 2).mean()
 
 
+def mixed(real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    share = torch.rand(len(real), *[1] * (real.dim() - 1), generator=generator, dtype=real.dtype)
+    return (share * real + (1 - share) * fake).requires_grad_()
+
+
+def price(slope: Tensor) -> Tensor:
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def slope_at(critic: nn.Module, mix: Tensor) -> Tensor:
+    return torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)[0]
+
+
+def and_looking_at_real_ones(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    penalty = price(slope_at(critic, mixed(real, fake, generator)))
+    print("mean score of the real ones:", critic(real).mean().item())
+    return penalty
+
+
+def after_looking_at_all_scores(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    mix = mixed(real, fake, generator)
+    with torch.no_grad():
+        print([critic(images).mean().item() for images in (mix, real, fake)])
+    return price(slope_at(critic, mix))
+
+
+def image_by_image(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    pairs = zip(real.split(1), fake.split(1), strict=True)
+    return torch.stack([price(slope_at(critic, mixed(*pair, generator))) for pair in pairs]).mean()
+
+
+def by_vmap(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    slope = torch.func.grad(lambda image: critic(image.unsqueeze(0)).squeeze())
+    return price(torch.func.vmap(slope)(mixed(real, fake, generator)))
+
+
+def by_jacobian(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    mix = mixed(real, fake, generator)
+    return price(torch.autograd.functional.jacobian(lambda images: critic(images).sum(), mix, create_graph=True))
+
+
+def by_forward_mode(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    return price(torch.func.jacfwd(lambda images: critic(images).sum())(mixed(real, fake, generator)))
+
+
 def by_clamp(real_scores: Tensor, fake_scores: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - real_scores).clamp(min=0).mean() + (1 + fake_scores).clamp(min=0).mean(), fake_scores.neg().mean()
 
@@ -270,12 +311,19 @@ def by_repeating(low: Tensor, high: Tensor, alpha: float) -> Tensor:
         ("attach_label", by_places),
         ("critic_loss", by_one_difference),
         ("gradient_penalty", by_lerp),
+        ("gradient_penalty", and_looking_at_real_ones),
+        ("gradient_penalty", after_looking_at_all_scores),
+        ("gradient_penalty", image_by_image),
+        ("gradient_penalty", by_vmap),
+        ("gradient_penalty", by_jacobian),
+        ("gradient_penalty", by_forward_mode),
         ("hinge_losses", by_clamp),
         ("power_iteration", by_norms),
         ("fade_in", by_repeating),
     ],
 )
 def test_another_right_way_is_right(name: str, answer: Callable) -> None:
+    torch.func.vmap(torch.func.grad(torch.sin))(torch.zeros(2))  # what torch imports on the first call takes seconds
     for seed in range(5):
         outcome = check(name, answer, seed)
         assert outcome.status == "right", outcome.message
@@ -309,6 +357,86 @@ def test_a_wrong_way_that_nobody_listed_is_refused(name: str, answer: Callable) 
     assert check(name, answer, seed=0).status in ("wrong", "diagnosed")
 
 
+def slope_by_backward(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    mix = mixed(real, fake, generator)
+    critic(mix).sum().backward()
+    assert mix.grad is not None
+    return price(mix.grad)
+
+
+def shares_by_rand_like(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    share = torch.rand_like(real)
+    return price(slope_at(critic, (share * real + (1 - share) * fake).requires_grad_()))
+
+
+def norms_over_the_batch(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    slope = slope_at(critic, mixed(real, fake, generator))
+    return (slope.reshape(len(slope), -1).norm(2, 0) - 1).pow(2).mean()
+
+
+def generator_paid_for_real_ones(real_scores: Tensor, fake_scores: Tensor) -> tuple[Tensor, Tensor]:
+    return F.relu(1 - real_scores).mean() + F.relu(1 + fake_scores).mean(), -real_scores.mean()
+
+
+def same_hinge_twice(real_scores: Tensor, fake_scores: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.relu(1 - real_scores).mean() + torch.relu(1 - fake_scores).mean(), -fake_scores.mean()
+
+
+def hinges_the_wrong_way(real_scores: Tensor, fake_scores: Tensor) -> tuple[Tensor, Tensor]:
+    return (real_scores - 1).clamp(min=0).mean() + (-fake_scores - 1).clamp(min=0).mean(), -fake_scores.mean()
+
+
+def sums_of_hinges(real_scores: Tensor, fake_scores: Tensor) -> tuple[Tensor, Tensor]:
+    return F.relu(1 - real_scores).sum() + F.relu(1 + fake_scores).sum(), -fake_scores.sum()
+
+
+@torch.no_grad()
+def unscaled_steps(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    v = u
+    for _ in range(steps):
+        v = weight.T @ u
+        u = weight @ v
+    return v / v.norm(), u / u.norm()
+
+
+def scaled_in_the_end(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    v, u = unscaled_steps(weight, u, steps)
+    return u @ weight @ v, u
+
+
+def u_before_v(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    fixed = weight.detach()
+    for _ in range(steps):
+        u = F.normalize(fixed @ (fixed.T @ u), dim=0)
+    return u @ weight @ F.normalize(fixed.T @ u, dim=0), u
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("critic_loss", lambda real_scores, fake_scores: -real_scores.mean(), "only_reals"),
+        ("gradient_penalty", slope_by_backward, "backward_without_graph"),
+        ("gradient_penalty", shares_by_rand_like, "shares_like_the_images"),
+        ("gradient_penalty", norms_over_the_batch, "norm_of_each_pixel"),
+        ("hinge_losses", generator_paid_for_real_ones, "generator_sees_only_real_ones"),
+        ("hinge_losses", same_hinge_twice, "both_wanted_above_one"),
+        ("hinge_losses", hinges_the_wrong_way, "beyond_the_margin"),
+        ("hinge_losses", sums_of_hinges, "summed_hinges"),
+        ("power_iteration", scaled_in_the_end, "scaled_at_the_end"),
+        ("power_iteration", u_before_v, "v_made_once_more"),
+        (
+            "fade_in",
+            lambda low, high, alpha: (1 - alpha) * F.interpolate(low, scale_factor=2) + high,
+            "new_one_at_full_strength",
+        ),
+    ],
+)
+def test_the_usual_slips_are_told_by_name(name: str, answer: Callable, mistake: str) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert (outcome.status, outcome.mistake) == ("diagnosed", mistake), outcome.message
+
+
 def test_power_iteration_is_what_the_library_does() -> None:
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(7, 5, bias=False).double(), n_power_iterations=2)
     parts: Any = layer.parametrizations
@@ -330,12 +458,12 @@ ANIMAL = CALM.index_fill(0, torch.tensor(3), 0.9)
 
 
 @pytest.fixture
-def second(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def second() -> SimpleNamespace:
     """The definitions of the second part, with the constants that its cells make, in single precision."""
     given: dict[str, Any] = {"STARTS": (0.0, 0.2, 0.45), "FADE": 0.1, "critic_width": 2, "MOMENTS": 12, "PATIENCE": 3}
     given["CLOCKWISE"] = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
     names = f"Generator bounded Critic Rules standard train follow core_seconds {GROWTH} {PAIRS} {TURING}"
-    return load(monkeypatch, *names.split(), **given, CALM=CALM, ANIMAL=ANIMAL)
+    return load(*names.split(), **given, CALM=CALM, ANIMAL=ANIMAL)
 
 
 @pytest.mark.parametrize("norm", ["batch", "spectral"])

@@ -1,6 +1,5 @@
 """Lesson 08: its networks see what came before and nothing else, their probabilities add up to 1, bad input is refused."""
 
-import importlib
 import json
 import math
 import re
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from course_utils import data, runtime
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import find
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = find.find_root()
 WANTED = (
     "contexts log_odds check_size MaskedConv2d ResidualBlock PixelCNN sees before_in_order nll tiny gate GatedLayer "
     "GatedPixelCNN binary_loss fit"
@@ -24,15 +25,13 @@ WANTED = (
 SIZES = [(5, 7), (9, 9), (7, 12), (4, 4)]
 
 
-def load(monkeypatch: pytest.MonkeyPatch, precision: str = "fp32", profile: str = "smoke") -> SimpleNamespace:
+def load(precision: str = "fp32", profile: str = "smoke") -> SimpleNamespace:
     """The lesson's definitions, with the session that its cells make; its exercises are their references."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     session = runtime.Session(profile, torch.device("cpu"), 0, precision, torch.Generator().manual_seed(0))
     before = [(row, col) for row in range(-3, 1) for col in range(-3, 4) if (row, col) < (0, 0)]
     numbering = torch.zeros(1, 1, 4, 7)
     for bit, (row, col) in enumerate(sorted(before, key=lambda place: (math.hypot(*place), place))[:20]):
         numbering[0, 0, row + 3, col + 3] = 2**bit
-    lesson_code = importlib.import_module("lesson_code")
     loaded = lesson_code.load("08", *WANTED.split(), session=session, device=session.device, numbering=numbering)
     loaded.causal_mask = definition("causal_mask").reference
     torch.manual_seed(0)
@@ -40,8 +39,8 @@ def load(monkeypatch: pytest.MonkeyPatch, precision: str = "fp32", profile: str 
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    return load(monkeypatch)
+def lesson() -> SimpleNamespace:
+    return load()
 
 
 @pytest.fixture(params=["PixelCNN", "GatedPixelCNN"])
@@ -152,8 +151,8 @@ def test_tiny_networks_are_told_apart_by_adding_up(lesson: SimpleNamespace) -> N
     assert abs(leaky - 1) > 1e-3
 
 
-def test_rounded_to_bf16_the_probabilities_still_add_up_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    lesson = load(monkeypatch, precision="bf16")
+def test_rounded_to_bf16_the_probabilities_still_add_up_to_1() -> None:
+    lesson = load(precision="bf16")
     nats = lesson.nll(lesson.tiny("A"), all_images(3, 3).float())
     assert nats.dtype == torch.float32
     assert torch.exp(-nats).sum() == pytest.approx(1, abs=1e-4)
@@ -251,9 +250,9 @@ def test_a_likelihood_is_refused_to_what_is_no_black_and_white_image(
 
 
 @pytest.mark.parametrize("channels", [24, 32])
-def test_gradients_in_bf16_are_those_in_float32(monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+def test_gradients_in_bf16_are_those_in_float32(channels: int) -> None:
     """With a (1, 2) kernel that is dilated along its one row, too, oneDNN makes some of them wrong, or NaN, at 24 channels."""
-    lesson = load(monkeypatch)
+    lesson = load()
     net = lesson.GatedPixelCNN(channels, [1, 2, 4, 8]).to(memory_format=torch.channels_last)
     x = torch.bernoulli(torch.full((8, 1, 28, 28), 0.2)).contiguous(memory_format=torch.channels_last)
     gradients = []
@@ -276,10 +275,8 @@ def train(lesson: SimpleNamespace, steps: int = 30, seed: int = 0, checkpoint: P
     return history, start, [p.detach().clone() for p in net.parameters()]
 
 
-def test_the_same_seed_trains_the_same_weights_and_leaves_other_generators_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    lesson = load(monkeypatch)
+def test_the_same_seed_trains_the_same_weights_and_leaves_other_generators_alone() -> None:
+    lesson = load()
     history, start, weights = train(lesson)
     torch.manual_seed(0)
     lesson.tiny("A")
@@ -293,7 +290,7 @@ def test_the_same_seed_trains_the_same_weights_and_leaves_other_generators_alone
 
 
 def test_the_learning_rate_climbs_and_falls_nearly_to_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    lesson = load(monkeypatch)
+    lesson = load()
     rates = []
     step = torch.optim.AdamW.step
 
@@ -318,9 +315,9 @@ def test_the_loss_is_the_mean_price_of_the_images_as_they_were_drawn(lesson: Sim
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_on_a_gpu_a_finished_training_is_not_done_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], profile: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], profile: str
 ) -> None:
-    lesson = load(monkeypatch, profile=profile)
+    lesson = load(profile=profile)
     path = tmp_path / "tiny.pt"
     history, _, weights = train(lesson, checkpoint=path)
     assert path.exists() == (profile == "gpu")
@@ -359,9 +356,9 @@ def count(function: Callable, calls: list) -> Callable:
     ],
 )
 def test_numbers_of_other_lessons_are_those_recorded(lesson_number: str, name: str, shown: str) -> None:
-    results = json.loads((BENCHMARKS.parent / "results" / "cpu-cpu.json").read_text())["results"]
+    results = json.loads((ROOT / "results" / "cpu-cpu.json").read_text())["results"]
     (recorded,) = (r["value"] for r in results if (r["lesson"], r["name"]) == (lesson_number, name))
-    notebook = next((BENCHMARKS.parent / "notebooks").glob("08_*.ipynb"))
+    notebook = next((ROOT / "notebooks").glob("08_*.ipynb"))
     source = "\n".join(
         "".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"
     )

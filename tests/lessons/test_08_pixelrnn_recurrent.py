@@ -1,11 +1,10 @@
 """Lesson 08's recurrent PixelRNNs: they see the past and nothing else, and equal the recurrence, written pixel by pixel."""
 
-import importlib
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,19 +12,17 @@ from torch import Tensor, nn
 
 from course_utils import runtime
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WANTED = "MaskedConv2d check_size sees before_in_order sweep RowLSTMLayer DiagonalBiLSTMLayer PixelRNN RowLSTM DiagonalBiLSTM"
 SIZES = ((4, 4), (5, 7), (4, 9), (9, 4))  # odd, even, higher than wide and wider than high
 LINES = ((1, 6), (6, 1), (1, 1), (3, 5), (5, 3))  # what a layer takes, with or without a 7x7 kernel before it
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def lesson() -> SimpleNamespace:
     """The models as the notebook defines them, with random weights that are the same in every test."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    return importlib.import_module("lesson_code").load("08", *WANTED.split(), session=session)
+    return lesson_code.load("08", *WANTED.split(), session=session)
 
 
 def views(lesson: SimpleNamespace, net: nn.Module, size: tuple[int, int]) -> Iterator[tuple[int, int, Tensor, Tensor]]:

@@ -1,11 +1,11 @@
 """Lesson 08's samplers: both draw the same pixels, the cached one computes each place once, and known pixels stay."""
 
-import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cached_sampler
+import lesson_code
 import pytest
 import torch
 from torch import Tensor
@@ -13,17 +13,13 @@ from torch import Tensor
 from course_utils import runtime
 from course_utils.exercises.catalogue import definition
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SIZES = [(7, 11), (11, 4), (5, 5), (9, 16)]
 complete = definition("complete").reference
 
 
 @pytest.fixture
-def lesson(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    benchmark = importlib.import_module("cached_sampler")
-    lesson_code = importlib.import_module("lesson_code")
-    wanted = (*benchmark.MODEL, *benchmark.SAMPLERS, "rows_known")
+def lesson() -> SimpleNamespace:
+    wanted = (*cached_sampler.MODEL, *cached_sampler.SAMPLERS, "rows_known")
     return lesson_code.load("08", *wanted, device=torch.device("cpu"))
 
 
@@ -74,11 +70,10 @@ def test_any_dilations_will_do_even_beyond_the_image(lesson: SimpleNamespace, di
 
 
 def test_in_single_precision_the_logits_agree_to_five_digits(lesson: SimpleNamespace) -> None:
-    benchmark = importlib.import_module("cached_sampler")
     net, (image, known, uniforms) = net_of(lesson).float(), task((28, 28), batch=8)
     cached, logits = lesson.sample_cached(net, image.float(), known, uniforms.float())
     assert logits.dtype == torch.float32
-    assert benchmark.largest_difference(net, cached, logits) < 1e-5
+    assert cached_sampler.largest_difference(net, cached, logits) < 1e-5
 
 
 def test_the_samplers_agree_at_another_temperature(lesson: SimpleNamespace) -> None:
@@ -170,7 +165,7 @@ def test_the_number_of_threads_is_given_back(lesson: SimpleNamespace) -> None:
 def test_grey_images_are_priced_by_256_levels(lesson: SimpleNamespace) -> None:
     """levels_nll is exact: a net that says the same everywhere pays a table's price; and what cannot be priced is refused."""
     session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", torch.Generator().manual_seed(0))
-    levels_nll = importlib.import_module("lesson_code").load("08", "levels_nll", session=session).levels_nll
+    levels_nll = lesson_code.load("08", "levels_nll", session=session).levels_nll
     net = lesson.GatedPixelCNN(4, (1,), 256)
     with torch.no_grad():
         net.head[-1].weight.zero_()
