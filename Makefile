@@ -67,9 +67,9 @@ test-nbval-lax: $(TEST)
 
 test-smoke: $(TEST)
 	@printf '\n== papermill: lessons as they are, without data\n'
-	@time COURSE_DATA= COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --out out/smoke-without-data
+	@time COURSE_DATA= COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --jobs $(WORKERS) --out out/smoke-without-data
 	@printf '\n== papermill: lessons solved, with the data that there are\n'
-	@time COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --solved --out out/smoke-solved
+	@time COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --jobs $(WORKERS) --solved --out out/smoke-solved
 
 # The set of versions that CI passes with. No host names, so that it works behind any mirror.
 constraints: $(TEST)
