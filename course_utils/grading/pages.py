@@ -139,34 +139,28 @@ def cohort_page(
     `feedback` maps the keys of results to the file names of the feedback pages; `absent` handed in nothing, and
     `ignored` are files that are no notebooks.
     """
-    grades = [row.points for row in cohort if row.points is not None]
-    counts = Counter(result.status for result in results)
-    asked = {REMEDIES.get(row.why, SEVERAL) for row in cohort if row.why}
-    return (
-        _environment()
-        .get_template("cohort.html")
-        .render(
-            title=title,
-            results=results,
-            cohort=cohort,
-            feedback=feedback,
-            middle=median(grades) if grades else None,
-            states=[(status, counts[status]) for status in STATES if counts[status]],
-            late=sum(result.late for result in results),
-            versions=sorted({result.course_version for result in results} - {""}),
-            waiting=[(row, result, _why(result)) for row in cohort if row.why for result in row.results],
-            remedies=[remedy for remedy in (*REMEDIES.values(), SEVERAL) if remedy in asked],
-            groups=GROUPS,
-            rates=solve_rates(results),
-            mistakes=_mistakes(results),
-            points=_points(results, grades),
-            seconds=_seconds(results),
-            peak_memory=max((result.peak_memory for result in results), default=0),
-            absent=[display_name(student) for student in absent],
-            ignored=ignored,
-            files=FILES,
-        )
+    template = _environment().get_template("cohort.html")
+    return template.render(
+        title=title,
+        results=results,
+        cohort=cohort,
+        feedback=feedback,
+        absent=[display_name(student) for student in absent],
+        ignored=ignored,
+        files=FILES,
+        groups=GROUPS,
+        **_waiting(cohort),
+        **_figures(results, cohort),
     )
+
+
+def _waiting(cohort: Sequence[Student]) -> dict[str, Any]:
+    """Who waits for a person, with what to look at, and what is to be done about them."""
+    asked = {REMEDIES.get(row.why, SEVERAL) for row in cohort if row.why}
+    return {
+        "waiting": [(row, result, _why(result)) for row in cohort if row.why for result in row.results],
+        "remedies": [remedy for remedy in (*REMEDIES.values(), SEVERAL) if remedy in asked],
+    }
 
 
 def _why(result: Result) -> str:
@@ -178,6 +172,23 @@ def _why(result: Result) -> str:
 
 
 # -- figures of the cohort's page --------------------------------------------------------------------------------
+
+
+def _figures(results: Sequence[Result], cohort: Sequence[Student]) -> dict[str, Any]:
+    """All that is counted."""
+    grades = [row.points for row in cohort if row.points is not None]
+    counts = Counter(result.status for result in results)
+    return {
+        "middle": median(grades) if grades else None,
+        "states": [(status, counts[status]) for status in STATES if counts[status]],
+        "late": sum(result.late for result in results),
+        "versions": sorted({result.course_version for result in results} - {""}),
+        "rates": _solve_rates(results),
+        "mistakes": _mistakes(results),
+        "points": _points(results, grades),
+        "seconds": _seconds(results),
+        "peak_memory": max((result.peak_memory for result in results), default=0),
+    }
 
 
 @dataclass(frozen=True)
@@ -201,7 +212,7 @@ class Rate:
     said: str
 
 
-def solve_rates(results: Sequence[Result]) -> list[Rate]:
+def _solve_rates(results: Sequence[Result]) -> list[Rate]:
     """How many solved each exercise, in the order of the lessons."""
     rates = []
     for lesson, name in exercise_names(results):
