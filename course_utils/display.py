@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import html
 import re
+import sys
+import unicodedata
 from typing import Any
 
 # The ink of a verdict, legible on white and, in a cell's output, on black.
 RIGHT, NEARLY, WRONG, OPEN = "#0b7a4b", "#8a5200", "#b3261e", "#5f6368"
+
+# How the course's symbols are written where the output's encoding has no place for them.
+_PLAIN: dict[str, str] = dict(zip("✔✘◐✎•·−–—×≈“”„‘’", 'vx~-*----x~"""\'\'', strict=True))
+_PLAIN |= {"→": "->", "←": "<-", "↔": "<->", "…": "...", "≤": "<=", "≥": ">=", "σ": "sigma", "μ": "mu"}
+
+
+def make_printable() -> None:
+    """Let every text be printed, whatever the encoding of stdout and stderr: programs call it once, at their start.
+
+    Windows writes into a file or a pipe in cp1252, which knows neither ✔ nor most of the world's letters. Such a character
+    then becomes a plain one that is like it, or "?"; what the encoding has stays as it is.
+    """
+    codecs.register_error("course_plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # a notebook's stream, or none, or a closed one
+            if stream.errors in ("strict", "surrogateescape") or stream is sys.stderr:
+                stream.reconfigure(errors="course_plain")  # type: ignore[union-attr]
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What stands in for the characters that cannot be encoded, and where to go on: a handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    strange = error.object[error.start : error.end]
+    return "".join(_like(character, error.encoding) for character in strange), error.end
+
+
+def _like(character: str, encoding: str) -> str:
+    for text in (_PLAIN.get(character, ""), unicodedata.normalize("NFKD", character)):
+        text = text.encode(encoding, "ignore").decode(encoding)
+        if text:
+            return text
+    return "?"
 
 
 def show(bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:

@@ -21,10 +21,16 @@ import torch
 from course_utils import display
 from course_utils.conventions import REPORT_TYPE, SESSION_TYPE, resolve_profile
 from course_utils.display import show as show
+from course_utils.errors import CourseError
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 
 Choice = TypeVar("Choice")
+
+
+class DeviceError(CourseError, RuntimeError):
+    """COURSE_DEVICE names a device that this machine does not have."""
+
 
 _sources: dict[str, dict[str, Any]] = {}  # by name: what `data` has handed out in this process
 _device = torch.device("cpu")  # of the session that was started last
@@ -107,7 +113,8 @@ def start(profile: str = "auto", seed: int = 0) -> Session:
 
     `profile`: "smoke", "cpu", "gpu", or "auto": the value of COURSE_PROFILE if that is set, else "cpu" sizes on the
     best device there is. COURSE_DEVICE (cpu, cuda, mps) overrides the device. Raises ValueError for an unknown
-    profile and RuntimeError for a device that is not there.
+    profile and DeviceError for a device that is not there. The line also says when the sizes fit neither the text's
+    numbers nor the machine.
     """
     global _device
     chosen = resolve_profile(profile)
@@ -118,9 +125,15 @@ def start(profile: str = "auto", seed: int = 0) -> Session:
     data |= {"torch": torch.__version__, "seed": seed}
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     line = f"Profile {chosen} on {device.type} ({where}), matrix products in {precision}; "
-    line += f"torch {torch.__version__.split('+')[0]}, seed {seed}."
+    line += f"torch {torch.__version__.split('+')[0]}, {_caution(chosen, device)}seed {seed}."
     display.show({"text/plain": line, SESSION_TYPE: data})
     return session
+
+
+def _caution(profile: str, device: torch.device) -> str:
+    if profile == "smoke":
+        return "sizes for a trial (the numbers in the text are those of profile cpu), "
+    return "sizes for a GPU (there is none here), " if profile == "gpu" and device.type == "cpu" else ""
 
 
 def multiplies_bf16_fast(device: torch.device) -> bool:
@@ -149,14 +162,17 @@ def expect_error(kind: type[Exception]) -> Iterator[None]:
 
 
 def pick_device() -> torch.device:
-    """The device named by COURSE_DEVICE, else the best one there is. Raises RuntimeError if the named one is not."""
-    wanted = os.environ.get("COURSE_DEVICE", "")
+    """The device named by COURSE_DEVICE, else the best one there is. Raises DeviceError if the named one is not."""
+    wanted = os.environ.get("COURSE_DEVICE", "").strip().lower()
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not wanted:
         return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
     if not there.get(wanted):
         found = ", ".join(name for name, present in there.items() if present)
-        raise RuntimeError(f"COURSE_DEVICE is {wanted!r}, which is not on this machine; there is: {found}")
+        raise DeviceError(
+            f"COURSE_DEVICE is {wanted!r}, which is not on this machine; there is: {found}. Set it to one of these, or "
+            "unset it, and start again."
+        )
     return torch.device(wanted)
 
 

@@ -9,6 +9,7 @@ run.history.plot(title=..., alt=...)
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -16,16 +17,18 @@ import operator
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from course_utils import fingerprint
+from course_utils import carried, files, fingerprint, keeping, randomness, spoilt
 from course_utils.conventions import cache_dir
-from course_utils.files import replacing
+
+FORMAT = 2  # of checkpoints: one of another format is passed over
 
 Batch = TypeVar("Batch")
 # Of each checkpoint that a loop in this process left behind: hashes of the values at its start, and when it was left.
@@ -139,9 +142,17 @@ class Steps(Generic[Batch]):
         self._step = 0
         self._finite: dict[str, float] = {}
         self._bar: Any = None
+        self._draws: randomness.Draws[Batch] | None = None  # how the batches were drawn, when they are not `Batches`
+        self._generators: dict[str, randomness.Generator] = {}  # those of `keep`, and others that the loop's code names
+        self._beside: dict[str, Any] = {}  # what else the loop could change and does not keep
+        self._marks: dict[str, str] = {}  # by which to see whether it did
+        self._lost: set[str] = set()  # what of it did change before the latest checkpoint
+        self._useless = ""  # what was spoilt before the first step, in words
+        self._fresh = True  # no finite number was logged since the loop began or went on
+        self._unsaved = self._stopping = False
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        first, batches = self._begin()
+        first, batches = self._begin(sys._getframe(1))
         self._step = first - 1
         self._bar = _bar(self.total, first, self.title, shown=self.lead)
         before, start = self.history.seconds, time.perf_counter()
@@ -152,20 +163,19 @@ class Steps(Generic[Batch]):
                 yield step, batch
                 self._bar.update()
                 self.history.seconds = before + time.perf_counter() - start
-                if self.checkpoint and time.perf_counter() - saved > self.every:
+                if self.checkpoint and (self._stopping or time.perf_counter() - saved > self.every):
                     self._save(step + 1)
                     saved = time.perf_counter()
+                if self._stopping and step + 1 < self.total:
+                    self._say_stopped(step + 1)
+                    raise KeyboardInterrupt
         finally:
             self._bar.close()
             self._remember()
+            self._beside, self._generators = {}, {}  # nothing is held longer than needed
         if self._step + 1 < self.total:
             raise ValueError(f"{self.title}: the batches ended after {self._step + 1} of {self.total} steps")
-        if self.checkpoint:
-            _LEFT.pop(self.checkpoint, None)
-            if self.reuse:
-                self._save(self.total)
-            elif self.lead:
-                self.checkpoint.unlink(missing_ok=True)
+        self._end()
         self._say(f"{self.total} steps in {self.history.seconds:.1f} s; {self.history.last()}")
 
     def log(self, **values: float | Tensor) -> None:
@@ -173,58 +183,105 @@ class Steps(Generic[Batch]):
         for name, value in values.items():
             number = float(value.detach() if isinstance(value, Tensor) else value)
             if not math.isfinite(number):
-                earlier = f"it was {self._finite[name]:.4g} before" if name in self._finite else "from the start"
-                raise Diverged(
-                    f"{self.title}: {name} became {number} at step {self._step} ({earlier}). Lower the learning rate, "
-                    "clip the gradients, or look for a division by zero or the logarithm of zero."
-                )
+                raise Diverged(self._diagnosis(name, number, sys._getframe(1)))
             self._finite[name] = number
             self.history.values.setdefault(name, []).append(number)
             self.history.steps.setdefault(name, []).append(self._step)
+        self._fresh = False
         if self._bar is not None:
             self._bar.set_postfix_str(self.history.last(), refresh=False)
 
-    def _begin(self) -> tuple[int, Iterator[Batch]]:
+    def stop(self) -> None:
+        """Let the loop end with KeyboardInterrupt after the step that is under way, saved: for handlers of signals."""
+        self._stopping = True
+
+    def _begin(self, loop: FrameType) -> tuple[int, Iterator[Batch]]:
         """Go back to the latest checkpoint of this recipe, or note the start; returns the step and the batches."""
+        self._fresh, self._unsaved, self._stopping = True, False, False
+        self._look_around(loop)
         self._recipe = self._describe()
+        if self.checkpoint and self.lead:
+            files.sweep(self.checkpoint)
         state = self._load()
         if state:
-            self._start = state["start"]
+            self._start, self._lost = state["start"], self._lost_by(state)
             try:
-                batches = _from(self.batches, state["done"])  # before restoring: it may draw from a generator kept
+                batches, found = self._again(state)  # before restoring: it may draw from a generator kept
                 self._restore(state)
             finally:
                 self._remember()  # an interrupt half-way leaves values that are part of this run, too
+            self._say_going_on(state["done"], found, self._lost.union(carried.rebound(loop)))
+            self._useless = _hopeless("In the checkpoint", self._kept(), f"delete {self.checkpoint}")
             return state["done"], batches
         self.history.values, self.history.steps, self.history.seconds = {}, {}, 0.0
         self._finite = {}
+        self._useless = _hopeless("Before the first step", keeping.state(self.keep or spoilt.trained(loop)))
         self._start = fingerprint.of_parts(self._kept()) if self.checkpoint else {}
+        self._lost = set()
         self._save(0)  # an interrupt in the first seconds finds its way back, too
-        return 0, _from(self.batches, 0)
+        return 0, self._from(0)
+
+    def _look_around(self, loop: FrameType) -> None:
+        """Find what the loop's code could change beside what is kept."""
+        around = carried.changeable(loop, self.keep) if self.checkpoint else {}
+        named = fingerprint.leaves({**around, **self.keep})
+        self._generators = {place: thing for place, thing in named if isinstance(thing, randomness.KINDS)}
+        restored = self._generators.keys()
+        self._beside = {
+            name: thing for name, thing in around.items() if dict(fingerprint.leaves(thing, name)).keys() - restored
+        }
+        self._marks = carried.marks(self._beside)
+
+    def _from(self, first: int) -> Iterator[Batch]:
+        if isinstance(self.batches, Batches):
+            batches = self.batches
+            return (batches[step] for step in count(first))
+        if not self.checkpoint:
+            return iter(self.batches)
+        self._draws = randomness.Draws(self.batches, self._generators)
+        return self._draws
+
+    def _again(self, state: dict[str, Any]) -> tuple[Iterator[Batch], bool]:
+        """The batches that follow those of a checkpoint, and whether those were found again."""
+        batches = self._from(state["done"])
+        found = self._draws is None or state["done"] == 0 or self._draws.again(state["draws"], state["done"])
+        return batches, found
 
     def _save(self, done: int) -> None:
         """Write the state after `done` steps; a crash half-way leaves the earlier checkpoint as it was."""
         if self.checkpoint is None or not self.lead:
             return
+        self._lost |= self._changed_since(self._marks)
         state = {"done": done, "recipe": self._recipe, "start": self._start, "kept": self._kept()}
         state |= {"history": [self.history.values, self.history.steps, self.history.seconds]}
-        state |= {"random": torch.get_rng_state()}
-        if torch.cuda.is_initialized():
-            state["random_cuda"] = torch.cuda.get_rng_state_all()
+        state |= {
+            "random": randomness.everywhere(self._generators),
+            "draws": self._draws.notes() if self._draws else None,
+        }
+        state |= {"marks": self._marks, "lost": sorted(self._lost)}
         try:
-            with replacing(self.checkpoint) as partial:
-                torch.save(state, partial)
+            with files.replacing(self.checkpoint) as partial, partial.open("wb") as file:
+                torch.save(state, file)
         except (OSError, RuntimeError) as error:  # a full disk: training is worth more than its checkpoint
-            self._say(f"no checkpoints from step {done} on; {self.checkpoint} cannot be written ({error})")
-            self.every = math.inf
+            if not self._unsaved:
+                size = sum(part.nbytes for _, part in fingerprint.leaves(state) if isinstance(part, Tensor))
+                why = files.trouble(error, self.checkpoint, size)
+                self._say(f"step {done} is not saved, since {why}. Training goes on, and tries again later.")
+            self._unsaved = True
+        else:
+            if self._unsaved:
+                self._say(f"saved again, at step {done}.")
+            self._unsaved = False
 
     def _load(self) -> dict[str, Any] | None:
         """The latest checkpoint, if it belongs to this recipe and these starting values; else says why it does not."""
-        if self.checkpoint is None or not self.checkpoint.exists():
+        if self.checkpoint is None:
             return None
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             recipe, start = state["recipe"], dict(state["start"])
+        except FileNotFoundError:
+            return None
         except Exception as error:
             self._say(f"the checkpoint cannot be read ({type(error).__name__}); starting from step 0.")
             return None
@@ -249,34 +306,83 @@ class Steps(Generic[Batch]):
             _LEFT[self.checkpoint] = self._start, fingerprint.of_parts(self._kept())
 
     def _restore(self, state: dict[str, Any]) -> None:
-        for name, thing in self.keep.items():
-            _restore(thing, state["kept"][name])
-        torch.set_rng_state(state["random"])
-        if "random_cuda" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        keeping.restore(self.keep, state["kept"])
+        randomness.put_back_everywhere(state["random"], self._generators)
         self.history.values, self.history.steps, self.history.seconds = state["history"]
         self._finite = {name: numbers[-1] for name, numbers in self.history.values.items()}
-        where = f"checkpoint {self.checkpoint.name}; delete it to start anew" if self.checkpoint else ""
-        done = state["done"]
-        how = "was finished before" if done == self.total else f"going on from step {done} of {self.total}"
-        self._say(f"{how} ({where}).")
+
+    def _changed_since(self, marks: dict[str, str]) -> set[str]:
+        now = carried.marks(self._beside)
+        return {name for name, mark in now.items() if name in marks and mark != marks[name]}
+
+    def _lost_by(self, state: dict[str, Any]) -> set[str]:
+        """What is not kept and was changed before a checkpoint, or after it by a loop in this process."""
+        assert self.checkpoint is not None
+        here = _LEFT.get(self.checkpoint, ({}, {}))[0] == state["start"]
+        return set(state["lost"]) | (self._changed_since(state["marks"]) if here else set())
+
+    def _end(self) -> None:
+        """Remove the checkpoint of a run that has ended; or, if it is to be used again, save its result."""
+        if self.checkpoint is None:
+            return
+        _LEFT.pop(self.checkpoint, None)
+        if self.reuse:
+            self._save(self.total)
+        elif self.lead:
+            with contextlib.suppress(OSError):
+                self.checkpoint.unlink(missing_ok=True)
 
     def _say(self, text: str) -> None:
         if self.lead:
             print(f"{self.title}: {text}")
 
+    def _say_going_on(self, done: int, found: bool, lost: set[str]) -> None:
+        anew = f"; to train anew, delete {self.checkpoint}"
+        if done == 0:
+            self._say("begun again: it was interrupted before its first checkpoint.")
+        elif done == self.total:
+            self._say(f"was finished before{anew}.")
+        else:
+            self._say(f"going on from step {done} of {self.total}{anew}.")
+        if not found and done < self.total:
+            self._say(
+                f"the batches before step {done} cannot be found again ({_described(self.batches)} gives others now), so "
+                "that the result will differ from an uninterrupted run's. Make it in the loop's own cell, or take "
+                "`training.batches`."
+            )
+        if lost:
+            names = ", ".join(f"`{name}`" for name in sorted(lost))
+            self._say(
+                f"the loop changes {names}, which `keep` lacks: the result may differ from an uninterrupted run's. Keep it "
+                "(a number as a tensor that is changed in place), or compute it from the step."
+            )
+
+    def _say_stopped(self, done: int) -> None:
+        where = f", and saved in {self.checkpoint}: started again, it goes on from there" if self.checkpoint else ""
+        self._say(f"stopped after step {done} of {self.total}{'' if self._unsaved else where}.")
+
+    def _diagnosis(self, name: str, number: float, frame: FrameType) -> str:
+        """What `Diverged` says: what became what, whether that could have been helped, and what to run next."""
+        before = self._finite.get(name)
+        earlier = "from the start" if before is None else f"it was {before:.4g} before"
+        then = "Lower the learning rate, clip the gradients, or look for a division by zero or the logarithm of zero"
+        if self._useless and (self._fresh or abs(before or 0.0) > spoilt.USELESS):
+            then = self._useless
+        things = self.keep or spoilt.trained(frame)
+        again = spoilt.remedy((t for t in things.values() if not isinstance(t, randomness.KINDS)), frame)
+        then += f"; then {again}" if again else ""
+        return f"{self.title}: {name} became {number} at step {self._step} ({earlier}). {then}."
+
     def _kept(self) -> dict[str, Any]:
-        return {name: _state(thing) for name, thing in self.keep.items()}
+        return keeping.state(self.keep)
 
     def _describe(self) -> str:
         """A fingerprint of what is trained and how: shapes, seeds, batches, number of steps, the code with its settings."""
-        seeds = [
-            torch.initial_seed(),
-            *(g.initial_seed() for g in self.keep.values() if isinstance(g, torch.Generator)),
-        ]
+        generators = [self._generators[place] for place in sorted(self._generators)]
+        seeds = [torch.initial_seed(), *(g.initial_seed() for g in generators if isinstance(g, torch.Generator))]
         shuffled = self.batches.describe() if isinstance(self.batches, Batches) else []
-        text = json.dumps([self.title, self.total, _signature(self._kept()), seeds, shuffled, self._program])
-        return hashlib.sha256(text.encode()).hexdigest()
+        parts = [FORMAT, self.title, self.total, keeping.signature(self._kept()), seeds, shuffled, self._program]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def steps(
@@ -292,15 +398,16 @@ def steps(
     """Iterate over (step, batch) for `total` steps with a progress bar, a history and, on request, checkpoints.
 
     `batches` is a `Batches` or any iterable that lasts long enough. `keep` names what makes up the state of the
-    training: modules, optimisers, schedulers (anything with `state_dict`), generators, and tensors that are
-    updated in place. With `checkpoint` (a name or a path) that state is saved every `every` seconds; after an
-    interrupt, run the same cell again and it goes on from there with the same final result. A run that ends
-    removes its checkpoint; with `reuse` it leaves it, and the same run takes its result from there when it is asked for
-    again: so a lesson with several long trainings can be finished in several sittings. A checkpoint of other code,
-    settings or starting values is passed over, and says so: whatever is kept must be as it was when that run began or,
-    in the same process, as the interrupt left it. When several processes train together, one leads; with `lead` False
-    the others read its checkpoints, and show and write nothing.
-    Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
+    training: modules, optimisers, schedulers (anything with `state_dict`), generators (torch's, numpy's, Python's), and
+    tensors that are updated in place. With `checkpoint` (a name or a path) that state is saved every `every` seconds, with
+    all global generators; after an interrupt, run the same cell again and it goes on from there with the same final
+    result. Where that cannot be, because the batches are others or the loop changes what is not kept, it says so. A run
+    that ends removes its checkpoint; with `reuse` it leaves it, and the same run takes its result from there when it is
+    asked for again: so a lesson with several long trainings can be finished in several sittings. A checkpoint of other
+    code, settings or starting values is passed over, and says so: whatever is kept must be as it was when that run began
+    or, in the same process, as the interrupt left it. Where nothing can be written, training goes on without checkpoints.
+    When several processes train together, one leads; with `lead` False the others read its checkpoints, and show and write
+    nothing. Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
     """
     try:
         total = operator.index(total)
@@ -310,69 +417,36 @@ def steps(
         raise ValueError(f"total must be at least 1 step, not {total}")
     if checkpoint is not None and not keep:
         raise ValueError("a checkpoint needs `keep`: name what must be saved, as in keep={'model': model}")
-    path = None
-    if checkpoint is not None:
-        path = Path(checkpoint)
-        if path.parent == Path("."):
-            path = cache_dir() / "checkpoints" / f"{checkpoint}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path, why_not = (None, "") if checkpoint is None else _place(checkpoint)
+    if why_not and lead:
+        print(f"{title}: trains without checkpoints, since none can be kept ({why_not})")
     program = fingerprint.of_program(sys._getframe(1)) if path else []
     return Steps(batches, total, title, keep or {}, path, every, program, lead, reuse)
 
 
-def _from(batches: Iterable[Batch], first: int) -> Iterator[Batch]:
-    """The batches from number `first` on: `Batches` are asked directly, others are run through up to there."""
-    if isinstance(batches, Batches):
-        return (batches[step] for step in count(first))
-    iterator = iter(batches)
-    next(islice(iterator, first, first), None)
-    return iterator
+def _place(checkpoint: str | Path) -> tuple[Path | None, str]:
+    """Where a checkpoint of that name or path lies, in a directory that is made; or None, and why that cannot be."""
+    path = Path(checkpoint)
+    try:
+        if path.parent == Path("."):
+            path = cache_dir() / "checkpoints" / f"{checkpoint}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return None, str(error)
+    return path, ""
+
+
+def _hopeless(when: str, state: Any, *advice: str) -> str:
+    """Why no learning rate helps, if a part of the state is spoilt; else nothing."""
+    useless = spoilt.places(state)
+    return "; ".join([f"{when} already, {useless}: no learning rate helps now", *advice]) if useless else ""
+
+
+def _described(batches: Iterable[Any]) -> str:
+    return f"`{getattr(batches, '__name__', type(batches).__name__)}`"
 
 
 def _bar(total: int, first: int, title: str, shown: bool) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(total=total, initial=first, desc=title, leave=False, mininterval=0.5, disable=not shown)
-
-
-def _state(thing: Any) -> Any:
-    if isinstance(thing, Tensor):
-        return thing.detach()
-    if isinstance(thing, torch.Generator):
-        return thing.get_state()
-    if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
-        return thing.state_dict()
-    if isinstance(thing, (list, tuple)):
-        return [_state(part) for part in thing]
-    if isinstance(thing, dict):
-        return {name: _state(part) for name, part in thing.items()}
-    raise TypeError(f"cannot keep a {type(thing).__name__}: it has no state_dict, and is no tensor or generator")
-
-
-def _restore(thing: Any, state: Any) -> None:
-    if isinstance(thing, Tensor):
-        with torch.no_grad():
-            thing.copy_(state)
-    elif isinstance(thing, torch.Generator):
-        thing.set_state(state)
-    elif isinstance(thing, (list, tuple)):
-        for part, saved in zip(thing, state, strict=True):
-            _restore(part, saved)
-    elif isinstance(thing, dict):
-        for name, part in thing.items():
-            _restore(part, state[name])
-    else:
-        thing.load_state_dict(state)
-
-
-def _signature(state: Any) -> Any:
-    """Structure and shapes, without the values that training changes."""
-    if isinstance(state, Tensor):
-        return [str(state.dtype), list(state.shape)]
-    if isinstance(state, dict) and "param_groups" in state:
-        return [len(group["params"]) for group in state["param_groups"]]
-    if isinstance(state, dict):
-        return {str(name): _signature(part) for name, part in state.items() if name != "state"}
-    if isinstance(state, (list, tuple)):
-        return [_signature(part) for part in state]
-    return None if isinstance(state, (int, float)) else str(state)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from course_utils import fingerprint, training
+from course_utils import fingerprint, keeping, training
 from course_utils.conventions import cache_dir
 
 # --- batches ----------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ class Duel:
 
     def result(self) -> list[Any]:
         """Everything that must be equal, bit for bit: both players' weights, buffers and moments, noise and losses."""
-        states = {name: training._state(thing) for name, thing in self.keep().items()}
+        states = {name: keeping.state(thing) for name, thing in self.keep().items()}
         return [sorted(fingerprint.of_parts(states).items()), self.history]
 
 
@@ -630,7 +630,7 @@ def test_an_interrupt_while_values_are_brought_back_leaves_no_trace(
         student.train(Interrupts(12))
     student = Student(path)
 
-    restore = training._restore
+    restore = keeping.restore
 
     def interrupted(thing: Any, state: Any) -> None:
         if thing is student.schedule:
@@ -638,7 +638,7 @@ def test_an_interrupt_while_values_are_brought_back_leaves_no_trace(
         restore(thing, state)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "_restore", interrupted)
+        patch.setattr(keeping, "restore", interrupted)
         student.train(Interrupts())
     assert same(student.result(student.train(Interrupts())), uninterrupted)
 

@@ -72,28 +72,71 @@ def network(seed: int, sizes: tuple[int, ...], batch_norm: bool = False, stale: 
     return _random(Network(*layers), seed, stale)
 
 
+class _Noted(torch.autograd.Function):
+    """The identity on images (N, ...), which hands them to `note` on their way.
+
+    A function of autograd, for inside `torch.func.grad` and `vmap` only such a one meets plain tensors.
+    """
+
+    @staticmethod
+    def forward(images: Tensor, note: Callable[[Tensor], None]) -> Tensor:
+        note(images.detach())
+        return images.view_as(images)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return gradient, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return tangent.view_as(tangent)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, int]:
+        images = args[0].movedim(in_dims[0], 0)  # (calls, N, ...)
+        noted: Any = _Noted.apply(images.flatten(0, 1), args[1])
+        return noted.unflatten(0, images.shape[:2]), 0
+
+
 class Critic(nn.Module):
-    """Smooth scores (N,) of images (N, *shape), each for itself. Its buffer `seen` keeps the images it was last asked
-    about."""
+    """Smooth scores (N,) of images (N, *shape), each for itself.
+
+    It remembers all that it is asked about, however it is asked: at the end of its buffer `seen`, (remembers, *shape),
+    stand the latest images, and `asked` counts them all.
+    """
 
     seen: Tensor
+    asked: Tensor
 
-    def __init__(self, shape: tuple[int, ...], hidden: int) -> None:
+    def __init__(self, shape: tuple[int, ...], hidden: int, remembers: int) -> None:
         super().__init__()
         pixels = torch.Size(shape).numel()
         self.first = nn.Linear(pixels, hidden)
         self.last = nn.Linear(hidden, 1)
-        self.register_buffer("seen", torch.zeros(0))
+        self.register_buffer("seen", torch.zeros(remembers, *shape))
+        self.register_buffer("asked", torch.zeros((), dtype=torch.long))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score (N, *shape); returns (N,)."""
-        self.seen = images.detach().clone()
-        return self.last(torch.tanh(self.first(images.flatten(1)))).squeeze(1)
+        """Score (N, *shape); returns (N,). Raises ValueError for images of another shape."""
+        shape = self.seen.shape[1:]
+        if images.shape[1:] != shape:
+            wanted = ", ".join(map(str, ("N", *shape)))
+            raise ValueError(f"the critic wants images of shape ({wanted}), not {tuple(images.shape)}")
+        noted: Any = _Noted.apply(images, self._note)
+        return self.last(torch.tanh(self.first(noted.flatten(1)))).squeeze(1)
+
+    def _note(self, images: Tensor) -> None:
+        self.asked = self.asked + len(images)
+        self.seen = torch.cat([self.seen, images.to(self.seen)])[len(images) :]
 
 
-def critic(seed: int, shape: tuple[int, ...], hidden: int = 6, scale: float = 1.0) -> Critic:
+def critic(seed: int, shape: tuple[int, ...], hidden: int = 6, scale: float = 1.0, remembers: int = 0) -> Critic:
     """A `Critic`; the gradient of its score with respect to the image grows with `scale`."""
-    made = _random(Critic(shape, hidden), seed)
+    made = _random(Critic(shape, hidden, remembers), seed)
     with torch.no_grad():
         made.last.weight *= scale
     return made

@@ -6,12 +6,14 @@ directory in which every one of those files lies and has the right sum. Adding a
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import os
 import shutil
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,26 +185,49 @@ def places() -> list[Path]:
 
 def find_fault(path: Path, file: File) -> str:
     """What is wrong with `path` as a copy of `file`; empty when nothing is."""
-    return _wrong(path, file.sha256, file.size)
-
-
-def _wrong(path: Path, sha256: str, size: int | None = None) -> str:
     try:
         found = path.stat().st_size
-        if size is not None and found != size:
-            return f"has {found:,} bytes instead of {size:,}"
+        if found != file.size:
+            packed = "is packed with gzip: it " if _is_packed(path) else ""
+            return f"{packed}has {found:,} bytes instead of {file.size:,}"
         with path.open("rb") as stream:
-            return "" if hashlib.file_digest(stream, "sha256").hexdigest() == sha256 else "has the wrong SHA-256"
+            return "" if hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256 else "has the wrong SHA-256"
     except (FileNotFoundError, NotADirectoryError):
-        return "is missing"
+        archive = _archive_of(path)
+        if not archive.exists():
+            return "is missing"
+        what = "has it and will be unpacked" if _holds(archive, file) else "does not have it, or not whole"
+        return f"is missing ({archive.name} is there, which {what})"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
+
+
+def _archive_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _holds(archive: Path, file: File) -> bool:
+    """Whether `file` is what a gzip archive has in it, whoever packed it: two programs' archives differ."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with gzip.open(archive) as stream:
+            while size <= file.size and (part := stream.read(1 << 20)):
+                digest.update(part)
+                size += len(part)
+    except (OSError, EOFError, zlib.error):  # not there, no archive, or one that is cut off
+        return False
+    return digest.hexdigest() == file.sha256
 
 
 def _report(dataset: Dataset, place: Path, faults: Sequence[tuple[File, str]]) -> None:
     """One line about files that are not as they should be. That a set was never put in `data/` is no news."""
     given = place == _given_directory() != _checkout_directory()
-    damaged = [(file, fault) for file, fault in faults if fault != "is missing"]
+    damaged = [(file, fault) for file, fault in faults if not fault.startswith("is missing")]
     if not given and not damaged:
         return
     file, fault = (damaged or list(faults))[0]
@@ -212,14 +237,14 @@ def _report(dataset: Dataset, place: Path, faults: Sequence[tuple[File, str]]) -
 
 
 def _at_hand(file: File) -> Path | None:
-    """A sound copy of the file, or of its archive, anywhere on this machine."""
+    """A sound copy of the file, or an archive that has it, anywhere on this machine."""
     for place in places():
         path = place / file.path
         if not find_fault(path, file):
             return path
-        archive = path.with_name(file.remote)
-        if file.archive_sha256 and not _wrong(archive, file.archive_sha256):
-            return archive
+        for archive in (_archive_of(path), path):
+            if _holds(archive, file):
+                return archive
     return None
 
 
@@ -333,11 +358,12 @@ def _install(file: File, mirrors: Sequence[str], root: Path) -> None:
             fetched = _download(file, mirrors, work)
         else:
             fetched = Path(shutil.copyfile(source, work / source.name))
-        if file.archive_sha256 and fetched.name == file.remote:
+        if find_fault(fetched, file) and _is_packed(fetched):
             import pooch
 
             with _quiet_pooch():
-                fetched = Path(pooch.Decompress(name="decompressed")(str(fetched), "download", None))
+                unpack = pooch.Decompress(method="gzip", name="decompressed")
+                fetched = Path(unpack(str(fetched), "download", None))
         if fault := find_fault(fetched, file):
             raise UnavailableError(f"{file.remote} {fault} after decompression")
         with contextlib.suppress(OSError):

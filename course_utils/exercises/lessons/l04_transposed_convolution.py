@@ -42,9 +42,6 @@ def _print_job(generator: torch.Generator, c_in: int, c_out: int, height: int, w
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for sizes in ((2, 3, 3, 4, 3, 2), (3, 2, 4, 3, 5, 2), (4, 3, 2, 5, 4, 3), (3, 4, 5, 2, 3, 2)):
         yield _print_job(generator, *sizes)
-    yield edge(
-        "the textbook's sizes are asked for: one channel, 2×2, kernel 3", **_print_job(generator, 1, 1, 2, 2, 3, 2)
-    )
     yield edge("the stride is larger than the kernel, so that gaps remain", **_print_job(generator, 2, 3, 3, 2, 2, 4))
     yield edge("the stride is 1", **_print_job(generator, 3, 2, 3, 5, 2, 1))
     yield edge("the input is a single pixel", **_print_job(generator, 2, 3, 1, 1, 3, 2))
@@ -84,6 +81,14 @@ def overwriting(x, weight, stride):
 )
 def turned_stamp(x, weight, stride):
     return _stamped(x, weight.flip(2, 3), stride)
+
+
+@stamp.mistake(
+    "rows and columns of your kernel have changed places. A stamp prints the kernel as it is: weight [row, column] lands that "
+    "many rows down and that many columns to the right of the print's upper left corner."
+)
+def kernel_on_its_side(x, weight, stride):
+    return _stamped(x, weight.transpose(2, 3), stride)
 
 
 @stamp.mistake(
@@ -292,7 +297,7 @@ def _image_of(generator: torch.Generator, k: int, height: int, width: int, strid
 
 @convolution_matrix.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    for sizes in ((3, 7, 5, 2), (2, 5, 8, 3), (3, 4, 6, 1), (2, 7, 4, 2), (3, 6, 9, 2)):
+    for sizes in ((3, 7, 5, 2), (4, 7, 10, 3), (3, 4, 6, 1), (2, 6, 4, 2), (3, 5, 9, 2)):
         yield _image_of(generator, *sizes)
     yield edge("the last rows and columns of the image are never reached", **_image_of(generator, 3, 6, 8, 2))
     yield edge("the kernel fits in one place only", **_image_of(generator, 3, 3, 3, 2))
@@ -384,6 +389,28 @@ def places_not_apart(kernel, height, width, stride):
     down, right = ((size - len(kernel)) // stride + 1 for size in (height, width))
     rows = _matrix(kernel, height, width, 1).unflatten(0, (height - len(kernel) + 1, -1))
     return rows[:down, :right].flatten(0, 1)
+
+
+@convolution_matrix.mistake(
+    "you write the k² weights into the row in one run. In the flattened image the kernel's rows do not touch: from one to the "
+    "next it is `width` entries. Put the kernel into an image of zeros, and flatten that."
+)
+def kernel_in_one_run(kernel, height, width, stride):
+    rows = []
+    for top in range(0, height - len(kernel) + 1, stride):
+        for left in range(0, width - len(kernel) + 1, stride):
+            row, start = kernel.new_zeros(height * width), top * width + left
+            row[start : start + kernel.numel()] = kernel.flatten()
+            rows.append(row)
+    return torch.stack(rows)
+
+
+@convolution_matrix.mistake(
+    "rows and columns of your kernel have changed places: weight [row, column] meets the pixel that many rows down and that "
+    "many columns to the right of where the kernel begins."
+)
+def kernel_across(kernel, height, width, stride):
+    return _matrix(kernel.T, height, width, stride)
 
 
 convolution_matrix.hints(
@@ -482,6 +509,15 @@ def zeros_in_front(x, stride):
     y = x.new_zeros(x.shape[0], x.shape[1] * stride, x.shape[2] * stride)
     y[:, stride - 1 :: stride, stride - 1 :: stride] = x
     return y
+
+
+@insert_zeros.mistake(
+    "you fill the gaps by interpolation. Here they stay empty, exactly 0: what stands between the pixels is decided by the "
+    "kernel that comes next."
+)
+def interpolated(x, stride):
+    size = [(n - 1) * stride + 1 for n in x.shape[1:]]
+    return F.interpolate(x.unsqueeze(0), size=size, mode="bilinear", align_corners=True).squeeze(0)
 
 
 insert_zeros.hints(

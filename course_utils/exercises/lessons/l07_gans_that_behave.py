@@ -42,7 +42,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, d, n_classes in ((6, 3, 4), (5, 2, 10), (7, 4, 3)):
         yield _orders(generator, batch, d, n_classes, n_classes - 1)
     yield edge("nobody asks for the last classes", **_orders(generator, 5, 3, 6, 3))
-    yield edge("the batch holds one image", **_orders(generator, 1, 4, 5, 2))
 
 
 @attach_label.typical
@@ -167,6 +166,11 @@ def only_fakes(real_scores, fake_scores):
     return fake_scores.mean()
 
 
+@critic_loss.mistake("only the real ones count. Without the fake ones the critic would just push all scores up.")
+def only_reals(real_scores, fake_scores):
+    return -real_scores.mean()
+
+
 @critic_loss.mistake(
     "you take the absolute value. The sign matters: where fake ones score higher than real ones, the loss is positive and "
     "the critic has to turn around."
@@ -207,7 +211,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     seed = int(torch.randint(2**31, (), generator=generator))
 
     def case(batch: int, *shape: int) -> dict:
-        critic = Fixture("critic", seed, (("shape", shape), ("scale", 2.0)))
+        critic = Fixture("critic", seed, (("shape", shape), ("scale", 2.0), ("remembers", 4 * batch)))
         real, fake = randn(generator, batch, *shape), randn(generator, batch, *shape) + 1
         return dict(critic=critic, real=real, fake=fake, generator=Fixture("generator", seed))
 
@@ -230,10 +234,33 @@ def _(generator: torch.Generator) -> dict:
     return dict(critic=critic, real=images[0], fake=images[1], generator=Fixture("generator", 0))
 
 
+_MIXES: Any = WeakTensorKeyDictionary()  # all that the critic was asked about -> the mixes among it
+
+
+def _mixes(arguments: dict[str, Any], result: dict[str, Any]) -> Tensor:
+    """The images that count among those that the critic was asked about, (N, ...): one for each pair of images.
+
+    The critic may be asked as often as one likes. What is asked twice counts once, and what is asked about real or fake
+    images themselves does not count, unless nothing else was asked.
+    """
+    seen = result["critic.seen"]
+    if seen not in _MIXES:
+        asked = seen[max(len(seen) - int(result["critic.asked"]), 0) :]
+        places = {image: place for place, image in reversed(list(enumerate(_as_bytes(asked))))}
+        ends = {*_as_bytes(arguments["real"]), *_as_bytes(arguments["fake"])}
+        others = {image: place for image, place in places.items() if image not in ends}
+        _MIXES[seen] = asked[sorted((others or places).values())[-len(arguments["real"]) :]]
+    return _MIXES[seen]
+
+
+def _as_bytes(images: Tensor) -> list[bytes]:
+    return [image.tobytes() for image in images.detach().cpu().numpy()]
+
+
 def _shares(arguments: dict[str, Any], result: dict[str, Any]) -> Tensor:
-    """The share of the real image in each pixel that the critic was asked about, (N, pixels)."""
+    """The share of the real image in each pixel of the mixes, (N, pixels)."""
     real, fake = arguments["real"].double().flatten(1), arguments["fake"].double().flatten(1)
-    return (result["critic.seen"].double().flatten(1) - fake) / (real - fake)
+    return (_mixes(arguments, result).double().flatten(1) - fake) / (real - fake)
 
 
 def _apart(arguments: dict[str, Any]) -> Tensor:
@@ -247,17 +274,17 @@ def _share_of_each(arguments: dict[str, Any], result: dict[str, Any]) -> Tensor:
     return _shares(arguments, result).gather(1, gaps.argmax(1, keepdim=True)).squeeze(1)
 
 
-_KNOWN: Any = WeakTensorKeyDictionary()  # what the critic was asked about -> its slopes there, and the critic
+_KNOWN: Any = WeakTensorKeyDictionary()  # the mixes -> the critic's slopes there, and the critic
 
 
 @torch.enable_grad()
 def _slopes(arguments: dict[str, Any], result: dict[str, Any]) -> tuple[Tensor, Any]:
-    """The critic's gradients at the images that it was asked about, with their graph, and the critic."""
-    seen = result["critic.seen"]
-    if seen not in _KNOWN:
-        critic, mix = arguments["critic"].build(), seen.clone().requires_grad_()
-        _KNOWN[seen] = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)[0], critic
-    return _KNOWN[seen]
+    """The critic's gradients at the mixes, with their graph, and the critic."""
+    mixes = _mixes(arguments, result)
+    if mixes not in _KNOWN:
+        critic, mix = arguments["critic"].build(), mixes.clone().requires_grad_()
+        _KNOWN[mixes] = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)[0], critic
+    return _KNOWN[mixes]
 
 
 def _norms(slopes: Tensor) -> Tensor:
@@ -270,13 +297,13 @@ def _right(slopes: Tensor) -> Tensor:
 
 
 def _is(formula: Callable[[Tensor], Tensor], arguments: dict[str, Any], result: dict[str, Any]) -> bool:
-    """Whether the penalty is what this formula makes of the slopes at the images the critic was asked about."""
+    """Whether the penalty is what this formula makes of the slopes at the mixes."""
     return close(result["penalty"], formula(_slopes(arguments, result)[0]).detach())
 
 
 @gradient_penalty.claim("the critic should be asked about one mix for each pair of images, of their shape.")
 def asked_about_mixes(arguments, result):
-    return result["critic.seen"].shape == arguments["real"].shape
+    return _mixes(arguments, result).shape == arguments["real"].shape
 
 
 @gradient_penalty.claim("the images that the critic is asked about should lie between the real and the fake ones.")
@@ -305,12 +332,12 @@ def shares_are_uniform(arguments, result):
 
 @gradient_penalty.claim("the slope is wanted between real and fake images, not at the real ones.", across=True)
 def not_at_the_real_ones(arguments, results):
-    return not all(torch.equal(a["real"], r["critic.seen"]) for a, r in zip(arguments, results, strict=True))
+    return not all(torch.equal(a["real"], _mixes(a, r)) for a, r in zip(arguments, results, strict=True))
 
 
 @gradient_penalty.claim("the slope is wanted between real and fake images, not at the fake ones.", across=True)
 def not_at_the_fakes(arguments, results):
-    return not all(torch.equal(a["fake"], r["critic.seen"]) for a, r in zip(arguments, results, strict=True))
+    return not all(torch.equal(a["fake"], _mixes(a, r)) for a, r in zip(arguments, results, strict=True))
 
 
 @gradient_penalty.claim(
@@ -377,6 +404,13 @@ _wrong_formula(
     "the norm should run over all dimensions but the first, not over one of them.",
     "your norm runs over dimension 1 only. For images these are the channels; the slope of an image has a component for "
     "every pixel, so flatten first: `slope.flatten(1).norm(dim=1)`.",
+)
+_wrong_formula(
+    "norm_of_each_pixel",
+    lambda g: (g.flatten(1).norm(dim=0) - 1).square().mean(),
+    "the norm should be taken for each image, not for each pixel over the batch.",
+    "your norm runs over dimension 0, the batch: one for each pixel. Each image has a slope of its own, whose components "
+    "are its pixels: `slope.flatten(1).norm(dim=1)`, (N,).",
 )
 _wrong_formula(
     "squared_norm",
@@ -482,6 +516,15 @@ def backward_used(critic, real, fake, generator):
     return _right(slope)
 
 
+@gradient_penalty.mistake(
+    "two things are wrong with `backward()` here: the slope that it leaves in `mix.grad` has no graph, so that nothing can be "
+    "learned from the penalty, and it leaves gradients on the critic's parameters too, which are added to those of its own "
+    "step. Use `torch.autograd.grad(scores.sum(), mix, create_graph=True)`."
+)
+def backward_without_graph(critic, real, fake, generator):
+    return backward_used(critic, real, fake, generator).detach()
+
+
 @gradient_penalty.mistake("one share is drawn for the whole batch. Each image needs one of its own: N numbers.")
 def one_share_for_the_batch(critic, real, fake, generator):
     share = torch.rand(1, generator=generator, device=generator.device).to(real)
@@ -494,6 +537,15 @@ def one_share_for_the_batch(critic, real, fake, generator):
 )
 def a_share_for_every_pixel(critic, real, fake, generator):
     return _penalty(critic, real, fake, torch.rand(real.shape, generator=generator, device=generator.device).to(real))
+
+
+@gradient_penalty.mistake(
+    "`rand_like` makes a share for every pixel, so that the mixes lie in a box instead of on the line between the two images, "
+    "and it takes no generator but torch's global one. Draw N shares from yours, `torch.rand(N, generator=generator)`, and give "
+    "them the shape (N, 1, 1, 1)."
+)
+def shares_like_the_images(critic, real, fake, generator):
+    return _penalty(critic, real, fake, torch.rand_like(real))
 
 
 @gradient_penalty.mistake(
@@ -561,7 +613,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield edge("real and fake ones are not equally many", **unequal)
     outside = randn(generator, 5).abs() + 1.1
     yield edge("every score is beyond its margin", real_scores=outside, fake_scores=-outside.flip(0))
-    yield edge("every score is on the wrong side", real_scores=-outside, fake_scores=outside.flip(0))
+    yield dict(real_scores=-outside, fake_scores=outside.flip(0))
 
 
 @hinge_losses.typical
@@ -620,6 +672,35 @@ def generator_makes_it_worse(real_scores, fake_scores):
     return _hinges(real_scores, fake_scores), fake_scores.mean()
 
 
+@hinge_losses.mistake(
+    "the generator's loss is made of the *real* scores. They do not depend on the generator, so that nothing reaches it: it "
+    "is the fakes that should score higher, −fake.mean()."
+)
+def generator_sees_only_real_ones(real_scores, fake_scores):
+    return _hinges(real_scores, fake_scores), -real_scores.mean()
+
+
+@hinge_losses.mistake(
+    "the discriminator wants real *and* fake scores above 1: the sign inside the second hinge is that of the first. Fake ones "
+    "belong below −1: relu(1 + fake)."
+)
+def both_wanted_above_one(real_scores, fake_scores):
+    return F.relu(1 - real_scores).mean() + F.relu(1 - fake_scores).mean(), -fake_scores.mean()
+
+
+@hinge_losses.mistake(
+    "the discriminator pays for scores *beyond* their margin, and nothing for those that fall short of it. What is inside the "
+    "hinges has the wrong sign: relu(1 − real), relu(1 + fake)."
+)
+def beyond_the_margin(real_scores, fake_scores):
+    return F.relu(real_scores - 1).mean() + F.relu(-1 - fake_scores).mean(), -fake_scores.mean()
+
+
+@hinge_losses.mistake("you sum over the batch. Both losses are means, so that they do not depend on the batch size.")
+def summed_hinges(real_scores, fake_scores):
+    return F.relu(1 - real_scores).sum() + F.relu(1 + fake_scores).sum(), -fake_scores.sum()
+
+
 @hinge_losses.mistake("the discriminator's two halves are averaged. They are added here.")
 def hinges_averaged(real_scores, fake_scores):
     return 0.5 * _hinges(real_scores, fake_scores), -fake_scores.mean()
@@ -671,8 +752,7 @@ def power_iteration(weight, u, steps):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for out, inputs, steps in ((4, 6, 1), (5, 3, 2), (3, 7, 3), (6, 4, 5)):
         yield dict(weight=randn(generator, out, inputs), u=2 * randn(generator, out), steps=steps)
-    row = dict(weight=randn(generator, 1, 5), u=randn(generator, 1), steps=2)
-    yield edge("the matrix has one row", **row)
+    yield edge("there are 60 steps", weight=2 * randn(generator, 5, 4), u=randn(generator, 5), steps=60)
 
 
 @power_iteration.typical
@@ -723,6 +803,31 @@ def u_not_scaled(weight, u, steps):
     v, _ = _iterated(weight, u, steps)
     with torch.no_grad():
         u = weight @ v
+    return u @ (weight @ v), u
+
+
+@power_iteration.mistake(
+    "right for a few steps: you scale to length 1 after the last one only. Until then every step makes the vectors longer, by "
+    "up to sigma², and after many steps they overflow. Scale both in every step."
+)
+def scaled_at_the_end(weight, u, steps):
+    with torch.no_grad():
+        v = weight.T @ u
+        for _ in range(steps):
+            v = weight.T @ u
+            u = weight @ v
+        v, u = F.normalize(v, dim=0), F.normalize(u, dim=0)
+    return u @ (weight @ v), u
+
+
+@power_iteration.mistake(
+    "v is made once more, from the last u. In sigma = u · (W v) stands the v from which the last u was made; yours is half a "
+    "step ahead of it. (A step makes v first, and then u.)"
+)
+def v_made_once_more(weight, u, steps):
+    _, u = _iterated(weight, u, steps)
+    with torch.no_grad():
+        v = F.normalize(weight.T @ u, dim=0)
     return u @ (weight @ v), u
 
 
@@ -820,6 +925,14 @@ def turned_around(low, high, alpha):
 )
 def old_one_stays(low, high, alpha):
     return _enlarged(low) + alpha * high
+
+
+@fade_in.mistake(
+    "the new image comes at full strength at once: the layer that makes it has learnt nothing yet. It is blended in, times "
+    "alpha."
+)
+def new_one_at_full_strength(low, high, alpha):
+    return (1 - alpha) * _enlarged(low) + high
 
 
 @fade_in.mistake(

@@ -1,0 +1,157 @@
+"""What a training loop takes from one step to the next beside what it keeps: a run that goes on has lost that."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Iterator, Mapping
+from types import FrameType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_utils import fingerprint, randomness
+
+
+def changeable(frame: FrameType, keep: Mapping[str, Any]) -> dict[str, Any]:
+    """What the code in `frame` (its whole notebook cell) could change in place and `keep` does not hold, by name.
+
+    Tensors, generators (also those of a session or a DataLoader), whatever has a `state_dict`, and lists and dicts of them.
+    """
+    scope = {**frame.f_globals, **frame.f_locals}
+    kept = set(_identities(dict(keep)))
+    named = {name: scope[name] for name in fingerprint.names_read(fingerprint.source_of(frame)) if name in scope}
+    named |= {f"{name}.generator": vars(thing)["generator"] for name, thing in named.items() if _has_generator(thing)}
+    return {name: thing for name, thing in sorted(named.items()) if _can_change(thing) and not _lies_in(thing, kept)}
+
+
+def marks(things: Mapping[str, Any]) -> dict[str, str]:
+    """For each thing a text that becomes another when it changes."""
+    return {name: fingerprint.of_values(_mark(thing)) for name, thing in things.items()}
+
+
+def rebound(frame: FrameType) -> list[str]:
+    """The names that the `for` loop at which `frame` stands reads before it assigns them: their values are carried on."""
+    try:
+        nodes = ast.walk(ast.parse(textwrap.dedent(fingerprint.source_of(frame))))
+    except SyntaxError:
+        return []
+    for node in nodes:
+        if isinstance(node, ast.For) and node.lineno <= frame.f_lineno < node.body[0].lineno:
+            assigned, read_first = {name for name, _ in uses(node.target)}, set()
+            for name, is_assigned in (use for statement in node.body for use in uses(statement)):
+                if is_assigned:
+                    assigned.add(name)
+                elif name not in assigned:
+                    read_first.add(name)
+            return sorted(read_first & assigned)
+    return []
+
+
+def uses(node: ast.AST) -> Iterator[tuple[str, bool]]:
+    """The names in a piece of code in the order in which it runs, each with whether it is assigned there or read.
+
+    What stands under a condition counts; what a function does when it is called does not.
+    """
+    match node:
+        case ast.Name():
+            yield node.id, not isinstance(node.ctx, ast.Load)
+        case ast.FunctionDef():
+            yield node.name, True
+        case ast.Lambda():
+            pass
+        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            own = {name for generator in node.generators for name, _ in uses(generator.target)}
+            yield from (use for part in _parts(node) for use in uses(part) if use[0] not in own)
+        case _:
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                yield node.target.id, False
+            for part in _parts(node):
+                yield from uses(part)
+
+
+def _parts(node: ast.AST) -> list[ast.AST]:
+    """What a piece of code consists of, in the order in which it runs."""
+    match node:
+        case ast.Assign():
+            return [node.value, *node.targets]
+        case ast.AnnAssign():
+            return [node.value, node.target] if node.value else []
+        case ast.AugAssign() | ast.NamedExpr():
+            return [node.value, node.target]
+        case ast.For():
+            return [node.iter, node.target, *node.body, *node.orelse]
+        case ast.comprehension():
+            return [node.iter, node.target, *node.ifs]
+        case ast.DictComp():
+            return [*node.generators, node.key, node.value]
+        case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+            return [*node.generators, node.elt]
+    return list(ast.iter_child_nodes(node))
+
+
+def _has_generator(thing: Any) -> bool:
+    return not isinstance(thing, (type, ModuleType)) and isinstance(
+        getattr(thing, "__dict__", {}).get("generator"), randomness.KINDS
+    )
+
+
+def _has_state(thing: Any) -> bool:
+    return not isinstance(thing, type) and hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
+
+
+def _can_change(thing: Any) -> bool:
+    if isinstance(thing, dict):
+        thing = list(thing.values())
+    if isinstance(thing, (list, tuple)):
+        return bool(thing) and all(map(_can_change, thing))
+    if isinstance(thing, Tensor):
+        return not thing.is_inference()
+    return isinstance(thing, randomness.KINDS) or _has_state(thing)
+
+
+def _identities(thing: Any) -> Iterator[int]:
+    """By which things are the same: the memory of tensors, else the object."""
+    if isinstance(thing, Tensor):
+        yield thing.untyped_storage().data_ptr() if thing.layout is torch.strided else id(thing)
+    elif isinstance(thing, dict):
+        for part in thing.values():
+            yield from _identities(part)
+    elif isinstance(thing, (list, tuple)):
+        for part in thing:
+            yield from _identities(part)
+    else:
+        yield id(thing)
+        if _has_state(thing):
+            yield from _memory(thing)
+
+
+def _memory(thing: Any) -> Iterator[int]:
+    for _, leaf in fingerprint.leaves(thing.state_dict()):
+        if isinstance(leaf, Tensor):
+            yield from _identities(leaf)
+
+
+def _lies_in(thing: Any, kept: set[int]) -> bool:
+    """Whether all of a thing is kept: itself, or (as with a model's wrapper) every tensor of its state."""
+    if isinstance(thing, dict):
+        thing = list(thing.values())
+    if isinstance(thing, (list, tuple)):
+        return all(_lies_in(part, kept) for part in thing)
+    if isinstance(thing, Tensor):
+        return kept.issuperset(_identities(thing))
+    memory = set(_memory(thing)) if _has_state(thing) else set()
+    return id(thing) in kept or (bool(memory) and memory <= kept)
+
+
+def _mark(thing: Any) -> Any:
+    if isinstance(thing, Tensor):
+        return [thing._version, fingerprint.of_sample(thing)]
+    if isinstance(thing, randomness.KINDS):
+        return randomness.state_of(thing)
+    if _has_state(thing):
+        return _mark(thing.state_dict())
+    if isinstance(thing, dict):
+        return {name: _mark(part) for name, part in thing.items()}
+    return [_mark(part) for part in thing] if isinstance(thing, (list, tuple)) else thing
