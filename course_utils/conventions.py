@@ -19,6 +19,7 @@ class Profile(enum.StrEnum):
 PROFILES = tuple(profile.value for profile in Profile if profile is not Profile.auto)
 REPORT_TYPE = "application/vnd.course.report+json"  # in a cell's output: one result of `session.report`
 SESSION_TYPE = "application/vnd.course.session+json"  # … and what `runtime.start` chose
+OUTCOME_TYPE = "application/vnd.course.outcome+json"  # … and how an exercise's answer was judged
 
 
 def resolve_profile(profile: str) -> str:

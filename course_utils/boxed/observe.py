@@ -30,8 +30,6 @@ from torch import Tensor, nn
 from course_utils.boxed.fixtures import Fixture
 
 TIME_LIMIT = 3.0  # seconds for one call of a candidate
-GRADIENT = "gradient with respect to "  # how the gradients among the outputs are named
-STATE = "after the call, "  # how the parameters, buffers and left-over gradients of networks are named there
 KEPT_OUTPUT = 4_000  # characters of a candidate's printing that are kept
 
 
@@ -74,14 +72,20 @@ class Failure:
 class Observation:
     """What one call did. `event` is "returned", "raised", "timed out" or "not attempted".
 
-    `outputs` maps names to leaves (tensors, numbers, strings, None …): results first, then what became of networks
-    among the arguments ("after the call, …"), then "gradient with respect to …". `structure` describes the result's
-    type, e.g. "(tensor, [tensor, tensor])". `dtype` is float32 where an argument is: what follows from it, a plain
-    number too, is no more exact than that.
+    Three dicts map names to leaves (tensors, numbers, strings, None …). `outputs` holds the results: "loss", or "grads[0]"
+    in a list. `states` holds what became of networks among the arguments: "net.0.weight", its left-over gradient
+    "net.0.weight.grad", "net.training". `gradients` holds the gradients with respect to arguments, "x", and to the
+    parameters of networks, "net.0.weight"; None where no gradient arrives.
+
+    `structure` describes the result's type, e.g. "(tensor, [tensor, tensor])". `dtype` is float32 where an argument is:
+    what follows from it, a plain number too, is no more exact than that. `shared` names, for each result that lies in the
+    memory of an argument, that argument.
     """
 
     event: str
     outputs: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, Any] = field(default_factory=dict)
+    gradients: dict[str, Any] = field(default_factory=dict)
     structure: str = ""
     dtype: torch.dtype = torch.float64
     failure: Failure | None = None
@@ -102,36 +106,43 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
         before = {name: _snapshot(value) for name, value in passed.items()}
         start = time.perf_counter()
         try:
-            _bind(candidate, passed)
-            with _settings_kept(), _deadline(time_limit):
-                start = time.perf_counter()
-                result = candidate(*passed.values())
-                seconds = time.perf_counter() - start
-            record = Observation("returned", structure=describe(result), dtype=precision(trial))
-            _flatten(result, trial.outputs, record.outputs)
-            record.shared = _shared_memory(record.outputs, passed)
+            result, seconds = _call(candidate, passed, time_limit)
+            record = _returned(result, trial, passed, leaves)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
-            _record_states(record.outputs, trial, passed)
-            if trial.gradients:
-                _differentiate(record.outputs, leaves, trial)
-            record.outputs = {
-                name: value.detach().clone() if isinstance(value, Tensor) else value
-                for name, value in record.outputs.items()
-            }
         except _TimeLimit:
             record, seconds = Observation("timed out"), time_limit
         except KeyboardInterrupt:
             raise
-        except NotImplementedError as error:
-            # torch raises NotImplementedError too, always with a message; a stub raises it bare.
-            seconds = time.perf_counter() - start
-            event = "raised" if _message(error) else "not attempted"
-            record = Observation(event, failure=_failure(error, candidate))
         except BaseException as error:
             seconds = time.perf_counter() - start
-            record = Observation("raised", failure=_failure(error, candidate))
+            failure = failure_of(error, getattr(getattr(candidate, "__code__", None), "co_filename", None))
+            # torch raises NotImplementedError too, always with a message; a stub raises it bare.
+            is_stub = isinstance(error, NotImplementedError) and not failure.message
+            record = Observation("not attempted" if is_stub else "raised", failure=failure)
     record.printed, record.seconds = printed.text(), seconds
     return record
+
+
+def _call(candidate: Callable, passed: dict[str, Any], time_limit: float) -> tuple[Any, float]:
+    """The candidate's result, and the seconds that it took."""
+    _bind(candidate, passed)
+    with _settings_kept(), _deadline(time_limit):
+        start = time.perf_counter()
+        result = candidate(*passed.values())
+        return result, time.perf_counter() - start
+
+
+def _returned(result: Any, trial: Trial, passed: dict[str, Any], leaves: dict[str, Tensor]) -> Observation:
+    """The record of a call that returned: its results, the state of networks and the gradients."""
+    outputs = _flatten(result, trial.outputs)
+    shared = _shared_memory(outputs, passed)
+    states = _states(trial, passed)
+    gradients = _gradients(outputs, leaves, trial) if trial.gradients else {}
+    outputs, gradients = (
+        {name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in part.items()}
+        for part in (outputs, gradients)
+    )
+    return Observation("returned", outputs, states, gradients, describe(result), precision(trial), shared=shared)
 
 
 @functools.cache
@@ -332,36 +343,38 @@ def _differs(before: Any, value: Any) -> bool:
     return False if isinstance(value, (torch.Generator, nn.Module)) else before != value
 
 
-def _record_states(outputs: dict[str, Any], trial: Trial, passed: dict[str, Any]) -> None:
-    """Add what the networks among the arguments hold now, whether they are in training mode and their parameters want
+def _states(trial: Trial, passed: dict[str, Any]) -> dict[str, Any]:
+    """What the networks among the arguments hold now, whether they are in training mode and their parameters want
     gradients; and, save for `updates`, the gradients left on them."""
+    states: dict[str, Any] = {}
     for name, module in passed.items():
         if not isinstance(module, nn.Module):
             continue
         for key, value in module.state_dict().items():
-            outputs[f"{STATE}{name}.{key}"] = value.clone()
+            states[f"{name}.{key}"] = value.clone()
         for key, parameter in module.named_parameters() if name not in trial.updates else ():
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
-            outputs[f"{STATE}{name}.{key}.grad"] = gradient.detach()
-        outputs[f"{STATE}{name}.training"] = all(part.training for part in module.modules())
-        outputs[f"{STATE}{name}.requires_grad"] = all(part.requires_grad for part in module.parameters())
+            states[f"{name}.{key}.grad"] = gradient.detach()
+        states[f"{name}.training"] = all(part.training for part in module.modules())
+        states[f"{name}.requires_grad"] = all(part.requires_grad for part in module.parameters())
+    return states
 
 
-def _flatten(result: Any, names: tuple[str, ...], into: dict[str, Any]) -> None:
+def _flatten(result: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """The leaves of a result, or of a tuple of results, by name."""
     first, *others = names
-    if others and isinstance(result, (tuple, list)):
-        for position, value in enumerate(result):
-            _leaves(value, names[position] if position < len(names) else f"result {position + 1}", into)
-    else:
-        _leaves(result, first, into)
+    if not others or not isinstance(result, (tuple, list)):
+        return dict(_leaves(result, first))
+    named = [*names, *(f"result {position + 1}" for position in range(len(names), len(result)))]
+    return {leaf: part for name, value in zip(named, result, strict=False) for leaf, part in _leaves(value, name)}
 
 
-def _leaves(value: Any, name: str, into: dict[str, Any]) -> None:
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, (list, tuple)) and not all(isinstance(v, (int, str)) for v in value):
         for position, item in enumerate(value):
-            _leaves(item, f"{name}[{position}]", into)
+            yield from _leaves(item, f"{name}[{position}]")
     else:
-        into[name] = value
+        yield name, value
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -381,32 +394,30 @@ def _shared_memory(outputs: dict[str, Any], passed: dict[str, Any]) -> dict[str,
     return shared
 
 
-def _differentiate(outputs: dict[str, Any], leaves: dict[str, Tensor], trial: Trial) -> None:
-    """Add the gradient of a fixed random projection of the results; None where no gradient arrives.
+def _gradients(outputs: dict[str, Any], leaves: dict[str, Tensor], trial: Trial) -> dict[str, Tensor | None]:
+    """The gradient of a fixed random projection of the results; None where no gradient arrives.
 
     A result on another device than the arguments takes no part: it is wrong as it stands.
     """
     generator = torch.Generator().manual_seed(trial.seed)
     devices = {leaf.device for leaf in leaves.values()}
     total: Any = None
-    for value in list(outputs.values()):
+    for value in outputs.values():
         if isinstance(value, Tensor) and value.is_floating_point():
-            probe = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
+            direction = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
             if value.requires_grad and value.device in devices:
-                part = (value * probe).sum()
+                part = (value * direction).sum()
                 total = part if total is None else total + part
-    grads: tuple[Any, ...] = (None,) * len(leaves)
-    if total is not None:
-        grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    for name, grad in zip(leaves, grads, strict=True):
-        outputs[GRADIENT + name] = grad
+    if total is None:
+        return dict.fromkeys(leaves)
+    return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), allow_unused=True), strict=True))
 
 
-def _failure(error: BaseException, candidate: Callable) -> Failure:
-    code = getattr(candidate, "__code__", None)
+def failure_of(error: BaseException, file: str | None) -> Failure:
+    """An exception as a `Failure`, with the innermost line of `file` that led to it: the file of the student's code."""
     number, line = None, ""
     for frame in traceback.extract_tb(error.__traceback__):
-        if code is not None and frame.filename == code.co_filename:
+        if frame.filename == file:
             number, line = frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip()
     parents = tuple(kind.__name__ for kind in type(error).__mro__)
     return Failure(type(error).__name__, parents, _message(error), number, line)

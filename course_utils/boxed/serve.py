@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 
 from course_utils.boxed.extract import Extract, Program, definitions, filename, run
-from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, observe, undisturbed
-from course_utils.boxed.wire import Channel, Closed, observation_to_wire, trial_from_wire
+from course_utils.boxed.frames import Channel, Closed
+from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, failure_of, observe, undisturbed
+from course_utils.boxed.wire import observation_to_wire, trial_from_wire
 
 
 class Runner:
@@ -62,7 +63,7 @@ class Runner:
             try:
                 self._candidate, self._notes = run(self.extract, program)
             except BaseException as error:
-                self._failure = _failure(error, program.cell)
+                self._failure = failure_of(error, filename(program.cell))
 
     def _observe(self, trial: Trial, time_limit: float) -> Observation:
         if self._failure is not None:
@@ -70,26 +71,12 @@ class Runner:
         try:
             return observe(self._candidate, trial, time_limit)
         except BaseException as error:  # KeyboardInterrupt, or an exception that arrives late
-            cell = self._current.cell if self._current else 0
-            return Observation("raised", failure=_failure(error, cell))
+            file = filename(self._current.cell) if self._current else None
+            return Observation("raised", failure=failure_of(error, file))
 
 
 def _nothing(*_: Any) -> None:
     """Stands for a function that could not be defined."""
-
-
-def _failure(error: BaseException, cell: int) -> Failure:
-    """An exception that was raised outside of a call of the candidate."""
-    number, line = None, ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == filename(cell):
-            number, line = frame.lineno, frame.line or ""
-    parents = tuple(kind.__name__ for kind in type(error).__mro__)
-    try:
-        text = str(error)
-    except Exception:
-        text = "its message cannot be shown"
-    return Failure(type(error).__name__, parents, text, number, line)
 
 
 def serve(reader: int, writer: int) -> None:

@@ -19,6 +19,7 @@ from course_utils.boxed.fixtures import Fixture
 from course_utils.boxed.observe import Trial
 
 MINIMUM_TRIALS = 25
+GRADIENT = "gradient with respect to "  # how the name of a gradient begins for students and for claims
 AUTOGRAD = ("torch.autograd", "torch.func", "Tensor.backward")  # forbidden where a gradient is to be derived by hand
 registry: dict[str, Definition] = {}  # filled by importing the modules of `lessons`; `catalogue` does that
 
@@ -35,6 +36,9 @@ class Mistake:
 @dataclass(frozen=True)
 class Claim:
     """A property that a random result must have; `holds(arguments, result)` false-alarms below 1e-9.
+
+    `result` is the result, or the tuple of them. With networks among the arguments it is a dict of all that was recorded:
+    results by name, "net.0.weight" and the like for what networks hold after the call, and f"{GRADIENT}x" for gradients.
 
     `across`: `holds` compares trials, and gets the lists of the arguments and of the results of all of them.
     """

@@ -63,19 +63,14 @@ def _used(name: str, cells: Sequence[str]) -> tuple[set[str], set[str]]:
     return known, words
 
 
-def remark(found: Sequence[str]) -> str:
-    """What to say of an answer that uses these calls."""
-    return f"it uses {', '.join(f'`{call}`' for call in found)}, which this exercise asks you to do without"
-
-
 def _statements(cell: str) -> list[str]:
     return STATEMENT.split(NO_CODE.sub("", cell).replace("\\\n", " "))
 
 
 def _defined(statement: str) -> list[str]:
     """The functions and classes that a statement at the top level defines: one, or those in its `if` and `try`."""
-    found = DEFINED.findall(statement)
-    return found[:1] if DEFINED.match(statement) else found
+    names = DEFINED.findall(statement)
+    return names[:1] if DEFINED.match(statement) else names
 
 
 def _imported(statement: str) -> Iterator[tuple[str, str]]:

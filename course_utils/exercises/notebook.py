@@ -9,18 +9,31 @@ import os
 import secrets
 import textwrap
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 from course_utils import display, runtime
 from course_utils.boxed.observe import observe
+from course_utils.conventions import OUTCOME_TYPE
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.define import Definition
-from course_utils.exercises.forbidden import calls, remark
+from course_utils.exercises.findings import Finding, ForbiddenCalls, Printed, Status, TooSlow
+from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import Outcome, check
 
-MARKS = {"right": "✔", "needs_review": "✎", "diagnosed": "✘", "wrong": "✘", "error": "✘", "not attempted": "…"}
+MARKS: dict[str, str] = {
+    Status.RIGHT: "✔",
+    Status.NEEDS_REVIEW: "✎",
+    Status.DIAGNOSED: "✘",
+    Status.WRONG: "✘",
+    Status.ERROR: "✘",
+    Status.NOT_ATTEMPTED: "…",
+}
 COLOURS = {"✔": display.RIGHT, "✎": display.NEARLY, "✘": display.WRONG, "…": display.OPEN}
-WORDS = {"needs_review": "a person decides", "diagnosed": "not yet right", "wrong": "not yet right"}
+WORDS: dict[str, str] = {
+    Status.NEEDS_REVIEW: "a person decides",
+    Status.DIAGNOSED: "not yet right",
+    Status.WRONG: "not yet right",
+}
 SLOW = 10  # a right answer more than this many times slower than the reference is not used further on
 
 
@@ -41,30 +54,21 @@ class Exercise:
         name = getattr(function, "__name__", repr(function))
         exercise = definition(name)
         outcome = check(name, function, seed=secrets.randbits(31), device=runtime.session_device())
-        message, bound = outcome.message, exercise.reference
-        if outcome.status == "right":
-            slower = _slowdown(function, exercise)
-            if slower > SLOW:
-                message += (
-                    f" It takes {slower:.0f} times as long as the reference, so the lesson goes on with the "
-                    "reference. Can you do without the Python loop?"
-                )
-            else:
-                bound = function
-        elif outcome.status != "not attempted":
-            printed = observe(function, exercise.trials(0)[0]).printed if outcome.status != "error" else ""
-            if printed:
-                message += f"\n    It printed: {printed.strip()[:400]}"
-        used = calls(exercise.forbidden, name, _cells(function)) if outcome.status != "not attempted" else []
-        if used and outcome.status == "right":
-            outcome = replace(outcome, status="needs_review")
-            message += (
-                f"\n    But {remark(used)}: write that part yourself. As it is, a person will decide on its points."
-            )
-        elif used:
-            message += f"\n    Besides, {remark(used)}."
-        self.outcomes[name] = outcome
-        show(f"{MARKS[outcome.status]} {name}: {message}")
+        extra: list[Finding] = []
+        if outcome.status == Status.RIGHT:
+            slowdown = _slowdown(function, exercise)
+            extra += [TooSlow(slowdown)] if slowdown > SLOW else []
+        elif outcome.status not in (Status.NOT_ATTEMPTED, Status.ERROR):
+            printed = observe(function, exercise.trials(0)[0]).printed
+            extra += [Printed(printed.strip()[:400])] if printed else []
+        bound = function if outcome.status == Status.RIGHT and not extra else exercise.reference
+        status = outcome.status
+        used = calls(exercise.forbidden, name, _cells(function)) if status != Status.NOT_ATTEMPTED else []
+        if used:
+            extra.append(ForbiddenCalls(tuple(used), right=status == Status.RIGHT))
+            status = Status.NEEDS_REVIEW if status == Status.RIGHT else status
+        self.outcomes[name] = Outcome(status, (*outcome.findings, *extra))
+        _show_outcome(exercise, self.outcomes[name])
         return bound
 
     def summary(self) -> None:
@@ -74,7 +78,7 @@ class Exercise:
         for name in (n for lesson in lessons for n in names(lesson)):
             status = self.outcomes[name].status if name in self.outcomes else "cell not run"
             points = definition(name).points
-            got = points if status == "right" else 0
+            got = points if status == Status.RIGHT else 0
             earned, total = earned + got, total + points
             word = WORDS.get(status, status)
             rows.append((MARKS.get(status, "…"), name, word, f"{got} of {points}"))
@@ -113,14 +117,27 @@ def solution(function: Callable | str) -> None:
     display.show({"text/plain": source, "text/markdown": f"```python\n{source}```"})
 
 
-def show(text: str) -> None:
-    """Display one line of feedback as plain text and as HTML, with `code` and the mark's colour."""
+def _show_outcome(exercise: Definition, outcome: Outcome) -> None:
+    """Display an outcome as feedback, and as data for programs that read the notebook."""
+    data = {
+        "exercise": exercise.name,
+        "lesson": exercise.lesson,
+        "status": outcome.status.value,
+        "mistake": outcome.mistake,
+        "points": exercise.points if outcome.status == Status.RIGHT else 0,
+        "max_points": exercise.points,
+    }
+    show(f"{MARKS[outcome.status]} {exercise.name}: {outcome.message}", {OUTCOME_TYPE: data})
+
+
+def show(text: str, data: dict[str, Any] | None = None) -> None:
+    """Display feedback as plain text and as HTML, with `code` and the mark's colour; `data` by further MIME types."""
     mark = text[:1] if text[:1] in COLOURS else ""
     body = display.code_as_html(text[len(mark) :].strip())
     lines = "<br>".join(line.replace("    ", "&emsp;&emsp;") for line in body.split("\n"))
     colour = COLOURS.get(mark, "inherit")
     page = f'<div style="margin:4px 0"><span style="color:{colour};font-weight:bold">{mark}</span> {lines}</div>'
-    display.show({"text/plain": text, "text/html": page})
+    display.show({"text/plain": text, "text/html": page, **(data or {})})
 
 
 def _show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

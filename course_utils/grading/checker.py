@@ -2,7 +2,7 @@
 
 Everything that decides about points stays on this side: the inputs, which follow from a secret, the expected values,
 and the judgement. What comes back from a box is only ever data, and none of its words reach the student: they could
-carry the hidden inputs out (`_tame`).
+carry the hidden inputs out (`_sanitised`). Nor do the values: `words.for_grader` tells of an outcome without them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,22 @@ from typing import Any, Protocol
 
 import msgspec
 
-from course_utils.boxed import wire
+from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial
-from course_utils.exercises import forbidden
+from course_utils.exercises import forbidden, words
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import Definition
-from course_utils.exercises.judge import ADVICE, TOTAL_LIMIT, Outcome, judge
+from course_utils.exercises.findings import (
+    CallsFailed,
+    CannotJudge,
+    Died,
+    ForbiddenCalls,
+    Interfered,
+    NotThere,
+    Postponed,
+    Status,
+)
+from course_utils.exercises.judge import TOTAL_LIMIT, Outcome, judge
 from course_utils.grading.result import Graded, Mark
 from course_utils.grading.text import printable
 
@@ -48,9 +58,7 @@ DEATHS = {
     "memory": "it used more memory than allowed",
     "killed": "its process was killed",
 }
-NUMBER = re.compile(r"(?<![\w`])(?<!shape\[)(?<!dimension )[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 NOTHING_FOUND = "none of these exercises is in the notebook: is it the right one?"
-CELL_HINT = "Run the exercise's cell in the notebook: there the message is shown in full."
 
 
 class Box(Protocol):
@@ -100,15 +108,15 @@ def grade(cells: Sequence[str], names: Sequence[str], student: str, secret: byte
     start = time.perf_counter()
     exercises = [definition(name) for name in names]
     try:
-        wire.pack({"cells": list(cells), "names": list(names)})
-    except wire.Malformed as error:
+        frames.pack({"cells": list(cells), "names": list(names)})
+    except frames.Malformed as error:
         return blank("unreadable", f"the notebook's code cannot be sent to a box: {error}", names)
     with _Session(cells, [exercise.name for exercise in exercises], box_factory) as session:
         marks = [_grade_one(exercise, student, secret, session) for exercise in exercises]
     marks = _review_dependent(marks, cells)
     statuses = {mark.status for mark in marks}
-    notes = [NOTHING_FOUND] if statuses == {"missing"} else []
-    status = next((s for s in ("infra_error", "needs_review") if s in statuses), "")
+    notes = [NOTHING_FOUND] if statuses == {Status.MISSING} else []
+    status = next((s for s in (Status.INFRA_ERROR, Status.NEEDS_REVIEW) if s in statuses), "")
     status = status or ("student_error" if session.deaths else "graded")
     return Graded(
         status=status,
@@ -128,7 +136,7 @@ def blank(status: str, reason: str, names: Sequence[str]) -> Graded:
             lesson=exercise.lesson,
             points=0,
             max_points=exercise.points,
-            status=status if status == "infra_error" else "missing",
+            status=Status.INFRA_ERROR if status == "infra_error" else Status.MISSING,
             message=f"not graded: {reason}",
         )
         for exercise in map(definition, names)
@@ -143,8 +151,8 @@ def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Sess
         outcome = _outcome(exercise, trials, session)
     except Unavailable as fault:
         session.faults.append(str(fault))
-        outcome = Outcome("infra_error", f"could not be graded yet: {fault}")
-    points = exercise.points if outcome.status == "right" else 0
+        outcome = Outcome(Status.INFRA_ERROR, (Postponed(str(fault)),))
+    points = exercise.points if outcome.status == Status.RIGHT else 0
     seconds = round(time.perf_counter() - start, 3)
     return Mark(
         name=exercise.name,
@@ -152,8 +160,8 @@ def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Sess
         points=points,
         max_points=exercise.points,
         status=outcome.status,
-        mistake=outcome.mistake,
-        message=outcome.message,
+        mistake=outcome.general_mistake,
+        message=words.for_grader(outcome.findings),
         seconds=seconds,
     )
 
@@ -161,17 +169,14 @@ def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Sess
 def _review_dependent(marks: Sequence[Mark], cells: Sequence[str]) -> list[Mark]:
     """Set aside what failed and calls another exercise that failed: in the notebook, that one's name means the reference,
     so that the caller may have been right there; in a box, it means the student's own."""
-    failed = {mark.name for mark in marks if mark.status not in ("right", "infra_error")}
+    failed = {mark.name for mark in marks if mark.status not in (Status.RIGHT, Status.INFRA_ERROR)}
     reviewed = []
     for mark in marks:
-        if mark.status in ("wrong", "diagnosed", "error", "not attempted"):
+        if mark.status in (Status.WRONG, Status.DIAGNOSED, Status.ERROR, Status.NOT_ATTEMPTED):
             called = sorted(forbidden.called(mark.name, cells) & failed)
             if called:
-                message = (
-                    f"it calls {', '.join(f'`{name}`' for name in called)}, which is not right yet: with that, it cannot be "
-                    "judged. A person will decide."
-                )
-                mark = msgspec.structs.replace(mark, status="needs_review", mistake=None, message=message)
+                message = words.for_grader([CallsFailed(tuple(called))])
+                mark = msgspec.structs.replace(mark, status=Status.NEEDS_REVIEW, mistake=None, message=message)
         reviewed.append(mark)
     return reviewed
 
@@ -184,7 +189,7 @@ def _outcome(exercise: Definition, trials: list[Trial], session: _Session) -> Ou
     before, deaths = list(session.served), len(session.deaths)
     outcome = _attempt(exercise, trials, session)
     died = len(session.deaths) > deaths
-    if outcome.status == "error" and ((died and before) or "error" in before):
+    if outcome.status == Status.ERROR and ((died and before) or Status.ERROR in before):
         del session.deaths[deaths:]
         session.close()
         outcome = _attempt(exercise, trials, session)
@@ -199,13 +204,13 @@ def _attempt(exercise: Definition, trials: list[Trial], session: _Session) -> Ou
         session.check_machine()
         answers = session.ask(exercise.name, trials)
     if answers is None:
-        return Outcome("missing", f"the notebook has no function `{exercise.name}`.")
+        return Outcome(Status.MISSING, (NotThere(exercise.name),))
     if answers.forged:
         session.deaths.append(f"{exercise.name}: what came back is no observation")
-        return Outcome("error", "your code interfered with the grader: what came back is not what a function returns.")
+        return Outcome(Status.ERROR, (Interfered(),))
     if answers.death:
         session.deaths.append(f"{exercise.name}: {answers.death}")
-        return Outcome("error", f"your code ended the process that runs it: {answers.death}.")
+        return Outcome(Status.ERROR, (Died(answers.death),))
     return _judged(exercise, trials, answers.observations, session)
 
 
@@ -216,20 +221,20 @@ def _doubtful(answers: _Answers) -> bool:
     return any(observation.event == "timed out" for observation in answers.observations)
 
 
-def _judged(exercise: Definition, trials: list[Trial], seen: list[Observation], session: _Session) -> Outcome:
-    tame = [_tame(observation, trial, session.lines) for observation, trial in zip(seen, trials, strict=False)]
+def _judged(exercise: Definition, trials: list[Trial], observed: list[Observation], session: _Session) -> Outcome:
+    known = [
+        _sanitised(observation, trial, session.lines) for observation, trial in zip(observed, trials, strict=False)
+    ]
     try:
-        outcome = judge(exercise.name, trials, tame)
+        outcome = judge(exercise.name, trials, known)
+        words.for_grader(outcome.findings)  # a sentence may fail too
     except Exception as error:  # a bug of ours must cost nobody a point, and a hostile result must not stop the run
         session.notes.append(f"{exercise.name}: judging failed with {type(error).__name__}")
-        return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
-    if outcome.status == "right" and len(tame) != len(trials):
-        return Outcome("needs_review", "could not be judged automatically; a person will look at it.")
-    used = forbidden.calls(exercise.forbidden, exercise.name, session.cells) if outcome.status == "right" else []
-    if used:
-        return Outcome("needs_review", f"right, but {forbidden.remark(used)}. A person will decide on its points.")
-    labels = {trial.label for trial in trials} - {""}
-    return Outcome(outcome.status, message_for(exercise, outcome, labels), _key(outcome.mistake, labels))
+        return Outcome(Status.NEEDS_REVIEW, (CannotJudge(),))
+    if outcome.status == Status.RIGHT and len(known) != len(trials):
+        return Outcome(Status.NEEDS_REVIEW, (CannotJudge(),))
+    used = forbidden.calls(exercise.forbidden, exercise.name, session.cells) if outcome.status == Status.RIGHT else []
+    return Outcome(Status.NEEDS_REVIEW, (ForbiddenCalls(tuple(used), right=True),)) if used else outcome
 
 
 # -- talking to boxes --------------------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ class _Session:
 
     def record(self, status: str) -> None:
         """Note how an exercise ended, for as long as its box lives."""
-        if self._box is not None and status != "missing":
+        if self._box is not None and status != Status.MISSING:
             self.served.append(status)
 
     def ask(self, name: str, trials: list[Trial]) -> _Answers | None:
@@ -294,11 +299,11 @@ class _Session:
             if name not in self._found:
                 return None
             self._run(trials, answers)
-        except wire.Malformed:
+        except frames.Malformed:
             answers.forged = answers.certain = True
             answers.death = "it sent something else than an observation"
-        except wire.WireError as error:
-            answers.death, answers.certain = self._death(isinstance(error, wire.Late))
+        except frames.WireError as error:
+            answers.death, answers.certain = self._death(isinstance(error, frames.Late))
             answers.certain = answers.certain and learned
         if answers.death:
             self._starts += not learned
@@ -313,7 +318,7 @@ class _Session:
         try:
             self._open([])
             self._box.channel.receive(time.monotonic() + START_LIMIT)
-        except wire.WireError as error:
+        except frames.WireError as error:
             raise Unavailable(f"a box with an empty notebook failed too ({type(error).__name__})") from None
         finally:
             self.close()
@@ -336,7 +341,7 @@ class _Session:
         message, _ = self._box.channel.receive(deadline)
         found, notes = message.get("found"), message.get("notes")
         if not isinstance(found, dict) or not isinstance(notes, list):
-            raise wire.Malformed("no list of what was found")
+            raise frames.Malformed("no list of what was found")
         self._found = found.keys() & set(self.names)
         if not self._started:
             self.notes += [printable(note, 300) for note in notes[:NOTES] if isinstance(note, str)]
@@ -366,7 +371,7 @@ class _Session:
         try:
             message, tensors = wire.trial_to_wire(replace(trial, label=""))
             self._box.channel.send({"trial": message, "time_limit": limit}, tensors, deadline=deadline)
-        except wire.Malformed as error:
+        except frames.Malformed as error:
             raise Unavailable(f"a trial of {trial.exercise} cannot be sent ({error})") from None
 
     def _death(self, late: bool) -> tuple[str, bool]:
@@ -379,88 +384,51 @@ class _Session:
         return text, reason in ("memory", "cpu")
 
 
-# -- what the student is told ------------------------------------------------------------------------------------
+# -- what a box's words become -----------------------------------------------------------------------------------
 
 
-def _tame(seen: Observation, trial: Trial, lines: set[str]) -> Observation:
+def _sanitised(observation: Observation, trial: Trial, lines: set[str]) -> Observation:
     """The observation with none of the box's own words in what a message may show.
 
     Points do not depend on what is replaced: the names of types that are no plain values, an exception's message, and
     printed text. An exception keeps the line only if it stands in the notebook.
     """
-    known = re.compile(rf"(?:{'|'.join(map(re.escape, trial.outputs))})(?:\[\d+\])*")
+    result = re.compile(rf"(?:{'|'.join(map(re.escape, trial.outputs))})(?:\[\d+\])*")
     return replace(
-        seen,
-        outputs={name: _tame_value(value) for name, value in seen.outputs.items()},
-        structure=_tame_type(seen.structure),
-        failure=_tame_failure(seen.failure, lines) if seen.failure else None,
-        shared={name if known.fullmatch(name) else trial.outputs[0]: of for name, of in seen.shared.items()},
-        printed="…" if seen.printed.strip() else "",
+        observation,
+        outputs=_sanitised_values(observation.outputs),
+        states=_sanitised_values(observation.states),
+        gradients=_sanitised_values(observation.gradients),
+        structure=_sanitised_type(observation.structure),
+        failure=_sanitised_failure(observation.failure, lines) if observation.failure else None,
+        shared={
+            name if result.fullmatch(name) else trial.outputs[0]: argument
+            for name, argument in observation.shared.items()
+        },
+        printed="…" if observation.printed.strip() else "",
     )
 
 
-def _tame_value(value: Any) -> Any:
+def _sanitised_values(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _sanitised_value(value) for name, value in values.items()}
+
+
+def _sanitised_value(value: Any) -> Any:
     if isinstance(value, wire.Foreign):
         module = "numpy" if type(value).__module__ == "numpy" else ""
-        return wire.foreign(_tame_type(value.type_name), module)
+        return wire.foreign(_sanitised_type(value.type_name), module)
     return value
 
 
-def _tame_type(text: str) -> str:
+def _sanitised_type(text: str) -> str:
     whole = len(text) <= 200 and all(word in TYPES for word in re.findall(r"[^\s()\[\],]+", text))
     return text if whole else "object"
 
 
-def _tame_failure(failure: Failure, lines: set[str]) -> Failure:
+def _sanitised_failure(failure: Failure, lines: set[str]) -> Failure:
     kind = failure.kind if failure.kind in EXCEPTIONS else "Exception"
-    advice = next((part for part in ADVICE if part in failure.message), "")
-    if kind == "WrongSignature":
-        advice = "its parameters are others"
     line = failure.line.strip()
     shown = bool(line) and line in lines
-    return Failure(kind, failure.parents, advice, 1 if shown else None, line if shown else "")
-
-
-def message_for(exercise: Definition, outcome: Outcome, labels: set[str]) -> str:
-    """The outcome's message without anything that follows from the hidden inputs: no value, no size, no number.
-
-    `labels` are the names of the edge cases. The exercise's own sentences stay as they are.
-    """
-    sentences = [part.sentence for part in (*exercise.mistakes.values(), *exercise.claims.values())]
-    if outcome.status in ("right", "not attempted") or outcome.message in sentences:
-        return outcome.message
-    label = _edge(outcome.mistake, labels)
-    if label:
-        return f"right on ordinary cases, but not when {label}."
-    head, line, tail = outcome.message.partition("\n    line 1: ")
-    if outcome.status == "wrong" and "expected" in head:
-        return "gives another result than asked for on some of the random cases, though of the right form."
-    if outcome.status == "error" and head.startswith("stopped after"):
-        return head
-    text = _without_numbers(head, [*sentences, *labels])
-    if outcome.status == "error":
-        text = f"{text.rstrip('.')}." + (f"\n    in the line: {tail}" if line else "") + f"\n    {CELL_HINT}"
-    return text
-
-
-def _without_numbers(text: str, fixed: list[str]) -> str:
-    """The text with … for every number that does not belong to one of the fixed sentences."""
-    whole = "|".join(re.escape(sentence) for sentence in sorted(fixed, key=len, reverse=True))
-    parts = re.split(f"({whole})", text) if whole else [text]
-    return "".join(part if place % 2 else NUMBER.sub("…", part) for place, part in enumerate(parts))
-
-
-def _edge(mistake: str | None, labels: set[str]) -> str:
-    """The label of the only edge case that fails, if that is the mistake."""
-    if mistake is None or not mistake.startswith("generic:edge:"):
-        return ""
-    said = mistake.removeprefix("generic:edge:").replace("+generic:", "+")
-    return said if said in labels else "an edge case is met"
-
-
-def _key(mistake: str | None, labels: set[str]) -> str | None:
-    """A mistake's key without the parameters of general ones, which are numbers: generic:factor, not …:0.25."""
-    label = _edge(mistake, labels)
-    if mistake is None or label:
-        return f"generic:edge:{label}" if label else None
-    return "+".join(dict.fromkeys(":".join(key.split(":")[:2]) for key in mistake.split("+")))
+    return Failure(
+        kind, failure.parents, words.advised_part(failure.message), 1 if shown else None, line if shown else ""
+    )

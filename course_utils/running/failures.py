@@ -11,6 +11,7 @@ import ast
 import re
 from typing import Any
 
+from course_utils.conventions import OUTCOME_TYPE
 from course_utils.errors import CourseError
 from course_utils.notebooks.ipynb import code_cells, exercise_name, first_line, tags
 
@@ -144,11 +145,11 @@ def unsolved_exercises(notebook: Any) -> list[str]:
             continue
         if name is None:
             continue
-        lines = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
-        lines += [output.get("text", "") for output in cell.outputs]
-        feedback = next((line for line in lines if line.startswith(("✔", "✘", "…"))), "")
-        if not feedback.startswith("✔"):
-            reasons.append(f"exercise {name}: the reference is not judged right. {feedback or 'It shows no feedback.'}")
+        bundles = [output.get("data", {}) for output in cell.outputs]
+        shown = next((bundle for bundle in bundles if OUTCOME_TYPE in bundle), None)
+        if shown is None or shown[OUTCOME_TYPE]["status"] != "right":
+            feedback = shown["text/plain"] if shown else "It shows no feedback."
+            reasons.append(f"exercise {name}: the reference is not judged right. {feedback}")
     return reasons
 
 

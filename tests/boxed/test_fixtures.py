@@ -13,6 +13,7 @@ from course_utils.boxed.observe import Trial, observe
 from course_utils.exercises import Outcome, check, define
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import randn
+from course_utils.exercises.findings import leaves
 
 # -- toys ----------------------------------------------------------------------------------------------------------
 
@@ -158,7 +159,7 @@ def test_a_sampler_keeps_the_places_that_it_was_asked_about_and_the_record_shows
     sampler = Fixture("sampler", 1, (("height", 3), ("width", 4)))
     arguments = dict(image=PIXELS, sample_pixel=sampler, generator=Fixture("generator", 2))
     record = observe(lambda image, sample, generator: sample(image, 2, 0, generator), Trial("any", arguments, ("y",)))
-    assert record.outputs["after the call, sample_pixel.asked"].tolist() == [[2, 0]]
+    assert record.states["sample_pixel.asked"].tolist() == [[2, 0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -191,19 +192,18 @@ def test_a_kind_that_does_not_exist_is_named() -> None:
 
 def test_the_state_of_every_network_is_recorded_and_the_gradients_of_those_that_are_not_trained() -> None:
     trial = definition("taught").trials(0)[0]
-    names = list(observe(taught, trial).outputs)
-    assert names[0] == "loss"
-    assert "after the call, student.0.weight" in names
-    assert "after the call, student.0.weight.grad" not in names
-    assert "after the call, teacher.0.weight.grad" in names
+    record = observe(taught, trial)
+    assert list(record.outputs) == ["loss"]
+    assert "student.0.weight" in record.states
+    assert "student.0.weight.grad" not in record.states
+    assert "teacher.0.weight.grad" in record.states
 
 
 def test_every_call_gets_networks_of_its_own() -> None:
     trial = definition("taught").trials(0)[0]
     first, second = observe(taught, trial), observe(taught, trial)
-    assert all(
-        torch.equal(torch.as_tensor(first.outputs[n]), torch.as_tensor(second.outputs[n])) for n in first.outputs
-    )
+    values, again = leaves(first), leaves(second)
+    assert all(torch.equal(torch.as_tensor(value), torch.as_tensor(again[leaf])) for leaf, value in values.items())
 
 
 def test_the_gradient_with_respect_to_a_network_is_that_of_its_parameters() -> None:
@@ -213,10 +213,10 @@ def test_the_gradient_with_respect_to_a_network_is_that_of_its_parameters() -> N
         ("y",),
         ("net",),
     )
-    outputs = observe(lambda net, x: net(x), trial).outputs
+    gradients = observe(lambda net, x: net(x), trial).gradients
     probe = torch.randn(4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert torch.allclose(outputs["gradient with respect to net.0.bias"], probe.sum(0))
-    assert torch.allclose(outputs["gradient with respect to net.0.weight"], probe.sum(0)[:, None].expand(2, 3))
+    assert torch.allclose(gradients["net.0.bias"], probe.sum(0))
+    assert torch.allclose(gradients["net.0.weight"], probe.sum(0)[:, None].expand(2, 3))
 
 
 # -- what is said --------------------------------------------------------------------------------------------------

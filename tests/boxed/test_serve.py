@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from course_utils.boxed import wire
+from course_utils.boxed.frames import Channel, Closed, Late
 from course_utils.boxed.observe import Observation
-from course_utils.boxed.wire import Channel, Closed, Late
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.judge import Outcome, judge
 

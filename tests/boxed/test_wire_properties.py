@@ -14,10 +14,11 @@ from exactness import same
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
-from course_utils.boxed import wire
+from course_utils.boxed import frames, wire
 from course_utils.boxed.fixtures import Fixture
+from course_utils.boxed.frames import Malformed
 from course_utils.boxed.observe import Failure, Observation, Trial
-from course_utils.boxed.wire import Foreign, Malformed
+from course_utils.boxed.wire import Foreign
 
 # -- values ------------------------------------------------------------------------------------------------------
 
@@ -29,7 +30,7 @@ sizes = st.lists(st.integers(0, 4), max_size=4)
 @st.composite
 def tensors(draw: st.DrawFn) -> torch.Tensor:
     """Any dtype that travels, any bits, any shape with few entries, contiguous in memory or not."""
-    dtype, shape = draw(st.sampled_from(list(wire.DTYPES.values()))), draw(sizes)
+    dtype, shape = draw(st.sampled_from(list(frames.DTYPES.values()))), draw(sizes)
     count = math.prod(shape)
     if dtype == torch.bool:
         tensor = torch.tensor(draw(st.lists(st.booleans(), min_size=count, max_size=count)), dtype=dtype)
@@ -69,7 +70,7 @@ fixtures = st.builds(
     st.integers(0, 2**63),
     st.lists(st.tuples(words, nested(scalars | words, 1)), max_size=2).map(tuple),
     words,
-    st.sampled_from(list(wire.DTYPES.values())),
+    st.sampled_from(list(frames.DTYPES.values())),
     words,
 )
 names = st.lists(words, max_size=3).map(tuple)
@@ -84,13 +85,13 @@ failures = st.builds(
 
 def travelled(trial: Trial) -> Trial:
     """The trial as it arrives in the box."""
-    return wire.trial_from_wire(*wire.unpack(wire.pack(*wire.trial_to_wire(trial))))
+    return wire.trial_from_wire(*frames.unpack(frames.pack(*wire.trial_to_wire(trial))))
 
 
 def returned(observation: Observation, trial: Trial = ONE) -> Observation:
     """The observation as it arrives at the grader."""
-    data = wire.pack(*wire.observation_to_wire(observation))
-    return wire.observation_from_wire(*wire.unpack(data), trial)
+    data = frames.pack(*wire.observation_to_wire(observation))
+    return wire.observation_from_wire(*frames.unpack(data), trial)
 
 
 @given(trials)
@@ -119,7 +120,7 @@ strange = (
     | st.integers(2**4096, 2**4097)
     | st.sampled_from([torch.empty(3, device="meta"), torch.zeros(2, dtype=torch.complex64)])
     | st.sampled_from(["x" * (wire.TEXT + 1), [0] * (wire.TEXT + 1), [[[[[[[[[]]]]]]]]]])
-    | st.just(torch.zeros(wire.LIMIT // 4))
+    | st.just(torch.zeros(frames.LIMIT // 4))
 )
 result_names = st.text("yh_[0]. ", min_size=1, max_size=8)
 
@@ -131,11 +132,13 @@ def whole_characters(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-@given(st.dictionaries(result_names, nested(leaves | any_text, 3), max_size=4))
-def test_every_result_arrives_in_every_bit_but_for_half_characters(outputs: dict[str, Any]) -> None:
-    arrived = returned(Observation("returned", outputs)).outputs
-    assert list(arrived) == list(outputs)
-    assert all(same(arrived[name], whole_characters(value)) for name, value in outputs.items())
+@given(st.dictionaries(result_names, nested(leaves | any_text, 3), max_size=4), st.sampled_from(wire.PARTS))
+def test_every_leaf_arrives_in_every_bit_but_for_half_characters(sent: dict[str, Any], part: str) -> None:
+    record = returned(Observation("returned", **{part: sent}))
+    arrived = getattr(record, part)
+    assert list(arrived) == list(sent)
+    assert len(record.outputs) + len(record.states) + len(record.gradients) == len(sent)
+    assert all(same(arrived[name], whole_characters(value)) for name, value in sent.items())
 
 
 @given(nested(strange, 1).filter(lambda value: value not in ([], ())), values)
@@ -156,7 +159,7 @@ def test_whatever_a_call_did_its_record_arrives(
 ) -> None:
     shared = dict.fromkeys(list(outputs)[:1], "x")
     record = Observation(
-        "returned", outputs, structure, changed=("x",), shared=shared, printed=printed, seconds=seconds
+        "returned", outputs, structure=structure, changed=("x",), shared=shared, printed=printed, seconds=seconds
     )
     arrived = returned(record)
     assert same(arrived.seconds, seconds) and arrived.changed == ("x",) and len(arrived.shared) == len(shared)
@@ -177,7 +180,7 @@ json_scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=F
 json_values = st.recursive(
     json_scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=12
 )
-beyond_depth = functools.reduce(lambda inner, _: [inner], range(wire.DEPTH), 0)
+beyond_depth = functools.reduce(lambda inner, _: [inner], range(frames.DEPTH), 0)
 beyond = st.just(math.nan) | st.just(2**5000) | st.just("\ud800") | st.just(beyond_depth) | st.just(b"")
 
 
@@ -192,10 +195,10 @@ beyond = st.just(math.nan) | st.just(2**5000) | st.just("\ud800") | st.just(beyo
 @example({}, {"": torch.tensor(0.0), "\ud800": torch.tensor(0.0)})
 def test_what_can_be_packed_can_be_unpacked_and_is_the_same(message: dict[str, Any], carried: dict[str, Any]) -> None:
     try:
-        data = wire.pack(message, carried)
+        data = frames.pack(message, carried)
     except Malformed:
         return
-    unpacked, arrived = wire.unpack(data)
+    unpacked, arrived = frames.unpack(data)
     assert same(unpacked, message) and same(sorted(arrived.items()), sorted(carried.items()))
 
 
@@ -206,7 +209,7 @@ def answered(data: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | No
     """What `unpack` makes of the bytes, or None if they are malformed; it takes no more memory than it should."""
     tracemalloc.start()
     try:
-        message, carried = wire.unpack(data)
+        message, carried = frames.unpack(data)
     except Malformed:
         return None
     finally:
@@ -226,7 +229,7 @@ def framed(header: Any, data: bytes, length: int | None = None) -> bytes:
 large = st.integers(-1, 8) | st.sampled_from([10**6, 10**6 + 1, 2**31, 2**63, 2**64])
 entries = st.fixed_dictionaries(
     {
-        "dtype": st.sampled_from([*wire.DTYPES, "F8_E4M3", "C64", "", None]),
+        "dtype": st.sampled_from([*frames.DTYPES, "F8_E4M3", "C64", "", None]),
         "shape": st.lists(large, max_size=9) | json_values,
         "data_offsets": st.tuples(large, large).map(list) | json_values,
     }
@@ -247,7 +250,7 @@ def test_any_header_is_answered_or_malformed(header: Any, message: Any, data: by
 
 @given(trials, st.data())
 def test_a_frame_with_bytes_changed_cut_or_doubled_is_answered_or_malformed(trial: Trial, data: st.DataObject) -> None:
-    frame = bytearray(wire.pack(*wire.trial_to_wire(trial)))
+    frame = bytearray(frames.pack(*wire.trial_to_wire(trial)))
     for _ in range(data.draw(st.integers(1, 3))):
         at, end = sorted(data.draw(st.tuples(*[st.integers(0, len(frame) - 1)] * 2)))
         part = bytes(frame[at:end])
@@ -262,11 +265,22 @@ def test_a_frame_with_bytes_changed_cut_or_doubled_is_answered_or_malformed(tria
 @given(st.data())
 def test_a_message_with_one_part_replaced_is_an_observation_or_malformed(data: st.DataObject) -> None:
     outputs = {"y": [1, (0.5, 2**70)], "h": torch.ones(2), "odd": {1}}
+    states = {"net.weight": torch.zeros(1), "net.training": True}
     failure = Failure("KeyError", ("KeyError", "object"), "'x'", 1, "x[0]")
     record = data.draw(
         st.sampled_from(
             [
-                Observation("returned", outputs, "(…)", changed=("x",), shared={"h": "x"}, printed="…", seconds=0.5),
+                Observation(
+                    "returned",
+                    outputs,
+                    states,
+                    {"x": None},
+                    "(…)",
+                    changed=("x",),
+                    shared={"h": "x"},
+                    printed="…",
+                    seconds=0.5,
+                ),
                 Observation("raised", failure=failure, seconds=0.5),
                 Observation("timed out", seconds=3.0),
             ]

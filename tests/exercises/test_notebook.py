@@ -1,5 +1,6 @@
 """What a student meets in a notebook: `@exercise`, `hint`, `solution`, the summary; and what a grading box holds."""
 
+import json
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from course_utils import display
+from course_utils.conventions import OUTCOME_TYPE
 from course_utils.exercises import hint, names, notebook, solution
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.notebook import Exercise
@@ -97,6 +99,20 @@ def test_one_verdict_is_one_output_in_text_and_in_html(exercise: Exercise, shown
     assert "is 1 &lt; 2 &amp; <code>x</code> &gt; 0?" in bundle["text/html"]
     assert "raise ValueError(" in bundle["text/plain"].splitlines()[1], "the student's own line"
     assert notebook.COLOURS["✘"] in bundle["text/html"]
+
+
+def test_an_outcome_is_data_too(exercise: Exercise, shown: list[dict]) -> None:
+    exercise(RIGHT)
+    exercise(stub())
+    exercise(wrong_answer())
+    points = definition("linear_backward").points
+    facts = {"lesson": "00", "mistake": None, "points": 0}
+    assert [bundle[OUTCOME_TYPE] for bundle in shown] == [
+        {**facts, "exercise": "relu_backward", "status": "right", "points": 1, "max_points": 1},
+        {**facts, "exercise": "linear_backward", "status": "not attempted", "max_points": points},
+        {**facts, "exercise": "relu_backward", "status": "diagnosed", "mistake": "open_at_zero", "max_points": 1},
+    ]
+    assert json.loads(json.dumps(shown)) == shown
 
 
 def test_the_text_of_a_stub_and_of_a_right_answer_is_the_same_every_time(exercise: Exercise, shown: list[dict]) -> None:

@@ -256,27 +256,27 @@ FORGING = {
         "checker::test_a_forged_observation_wins_nothing",
         "checker::test_two_frames_for_one_trial_win_nothing",
         "checker::test_right_on_too_few_trials_is_not_right",
-        "wire::test_hostile_frames_are_refused",
+        "frames::test_hostile_frames_are_refused",
         "wire::test_hostile_observations_are_refused",
     ),
     "4 GB length": (
         "refused before anything is read",
-        "wire::test_a_length_of_4_gb_is_refused_before_anything_is_read",
+        "frames::test_a_length_of_4_gb_is_refused_before_anything_is_read",
         "attacks::test_frames_that_the_code_sends_itself_win_nothing",
     ),
     "dribbled bytes": (
         "do not move the deadline",
-        "wire::test_dribbled_bytes_do_not_move_the_deadline",
+        "frames::test_dribbled_bytes_do_not_move_the_deadline",
         "attacks::test_frames_that_the_code_sends_itself_win_nothing",
     ),
     "safetensors bomb": (
         "refused before memory is taken",
-        "wire::test_hostile_frames_are_refused",
-        "wire::test_memory_for_a_hostile_frame_is_bounded",
+        "frames::test_hostile_frames_are_refused",
+        "frames::test_memory_for_a_hostile_frame_is_bounded",
     ),
     "pickle bytes": (
         "refused, and never unpickled",
-        "wire::test_hostile_frames_are_refused",
+        "frames::test_hostile_frames_are_refused",
         "attacks::test_frames_that_the_code_sends_itself_win_nothing",
     ),
     "walking frames, gc or the disk for the reference or the expected values": (

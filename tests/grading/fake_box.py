@@ -3,7 +3,7 @@
 import os
 import threading
 
-from course_utils.boxed import wire
+from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import observe
 
 
@@ -19,8 +19,8 @@ class FakeBox:
 
     def __enter__(self):
         inward, outward = os.pipe(), os.pipe()
-        self.channel = wire.Channel(outward[0], inward[1])
-        self._inside = wire.Channel(inward[0], outward[1])
+        self.channel = frames.Channel(outward[0], inward[1])
+        self._inside = frames.Channel(inward[0], outward[1])
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         return self
@@ -35,7 +35,7 @@ class FakeBox:
     def _serve(self):
         try:
             self._run()
-        except (wire.WireError, Gone):
+        except (frames.WireError, Gone):
             pass
         finally:
             self._inside.close()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from watching import children, running
 
-from course_utils.boxed import wire
+from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import observe
 from course_utils.exercises.catalogue import definition
 from course_utils.grading import checker, submissions
@@ -238,7 +238,7 @@ def framed(data):
 FRAMES = {
     "4 GB": [b"\xff\xff\xff\xff"],
     "pickle": framed(pickle.dumps(Unpickled())),
-    "verdict": framed(wire.pack({"status": "right", "points": 99, "event": "returned"})),
+    "verdict": framed(frames.pack({"status": "right", "points": 99, "event": "returned"})),
     "dribbled": [b"\0\0\x10\0", *[b"x"] * 500],
 }
 

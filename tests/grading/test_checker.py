@@ -12,11 +12,12 @@ import torch
 from fake_box import FakeBox, Gone
 from msgspec.structs import replace
 
-from course_utils.boxed import wire
+from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import Observation, observe
 from course_utils.exercises import judge
 from course_utils.exercises.catalogue import definition, names
-from course_utils.exercises.judge import ADVICE, check
+from course_utils.exercises.judge import check
+from course_utils.exercises.words import ADVICE, for_grader
 from course_utils.grading import checker
 from course_utils.grading.result import Graded
 
@@ -128,6 +129,8 @@ def forge_exception(trial, candidate, count):
     return {
         "event": "raised",
         "outputs": [],
+        "states": [],
+        "gradients": [],
         "structure": "",
         "failure": {
             "kind": "ValueError",
@@ -241,7 +244,7 @@ def test_changing_the_inputs_in_place_wins_nothing(body):
 
 def test_two_frames_for_one_trial_win_nothing():
     def twice(trial, candidate, count):
-        first = wire.pack(*wire.observation_to_wire(observe(definition(trial.exercise).reference, trial)))
+        first = frames.pack(*wire.observation_to_wire(observe(definition(trial.exercise).reference, trial)))
         return (len(first).to_bytes(4, "big") + first) * 2
 
     mark = only(grade([RELU], ["relu_backward"], answer=twice)[0])
@@ -383,7 +386,7 @@ def test_a_named_mistake_keeps_its_sentence_with_its_numbers():
         exercise = definition(name)
         for mistake in exercise.mistakes.values():
             outcome = check(name, mistake.function)
-            assert checker.message_for(exercise, outcome, set()) == outcome.message
+            assert for_grader(outcome.findings) == outcome.message == mistake.sentence
 
 
 def test_the_name_of_an_edge_case_is_told_and_the_values_there_are_not():

@@ -485,56 +485,35 @@ _weaken(
     ),
 )
 _weaken(
-    "boxed/wire",
-    (
-        "patched torch.allclose, __eq__, builtins, import hooks",
-        "wire::test_anything_else_arrives_as_the_name_of_its_type",
-        ("if type(value) is Tensor:", "if isinstance(value, Tensor):"),
-    ),
-    (
-        "Tensor subclass",
-        "checker::test_a_result_of_another_kind_is_wrong_though_its_numbers_are_right[subclass]",
-        ("if type(value) is Tensor:", "if isinstance(value, Tensor):"),
-        ("tensor.detach().contiguous().clone() for", "tensor.detach().clone().as_subclass(Tensor) for"),
-    ),
+    "boxed/frames",
     (
         "fake frames",
-        "wire::test_hostile_observations_are_refused",
-        ("if event not in EVENTS:", "if False:"),
-    ),
-    (
-        "fake frames",
-        "wire::test_hostile_observations_are_refused",
-        ('if event != "returned" and (outputs or changed or shared):', "if False:"),
-    ),
-    (
-        "fake frames",
-        "wire::test_hostile_frames_are_refused",
+        "frames::test_hostile_frames_are_refused",
         ("if len(made) != len(pairs):", "if False:"),
     ),
     (
         "4 GB length",
-        "wire::test_a_length_of_4_gb_is_refused_before_anything_is_read",
+        "frames::test_a_length_of_4_gb_is_refused_before_anything_is_read",
         ("if length > self.limit:", "if False:"),
     ),
     (
         "dribbled bytes",
-        "wire::test_dribbled_bytes_do_not_move_the_deadline",
+        "frames::test_dribbled_bytes_do_not_move_the_deadline",
         ("_wait(self.reader, select.POLLIN, deadline)", "_wait(self.reader, select.POLLIN, time.monotonic() + 0.3)"),
     ),
     (
         "safetensors bomb",
-        "wire::test_hostile_frames_are_refused",
-        ("if not isinstance(shape, list) or not _travels(shape):", "if not isinstance(shape, list):"),
+        "frames::test_hostile_frames_are_refused",
+        ("if not isinstance(shape, list) or not is_shape(shape):", "if not isinstance(shape, list):"),
     ),
     (
         "safetensors bomb",
-        "wire::test_memory_for_a_hostile_frame_is_bounded",
+        "frames::test_memory_for_a_hostile_frame_is_bounded",
         ("if depth > DEPTH or items > ITEMS:", "if depth > DEPTH:"),
     ),
     (
         "pickle bytes",
-        "wire::test_hostile_frames_are_refused[pickle]",
+        "frames::test_hostile_frames_are_refused[pickle]",
         ("header = _header(data)", "import pickle\n\n    header = pickle.loads(data)"),
     ),
     (
@@ -544,7 +523,33 @@ _weaken(
     ),
 )
 _weaken(
-    "exercises/judge",
+    "boxed/wire",
+    (
+        "Tensor subclass",
+        "checker::test_a_result_of_another_kind_is_wrong_though_its_numbers_are_right[subclass]",
+        (
+            "if type(value) is Tensor:",
+            "if isinstance(value, Tensor):\n            value = value.detach().as_subclass(Tensor)",
+        ),
+    ),
+    (
+        "patched torch.allclose, __eq__, builtins, import hooks",
+        "wire::test_anything_else_arrives_as_the_name_of_its_type",
+        ("if type(value) is Tensor:", "if isinstance(value, Tensor):"),
+    ),
+    (
+        "fake frames",
+        "wire::test_hostile_observations_are_refused",
+        ("if event not in EVENTS:", "if False:"),
+    ),
+    (
+        "fake frames",
+        "wire::test_hostile_observations_are_refused",
+        ('if event != "returned" and (names or changed or shared):', "if False:"),
+    ),
+)
+_weaken(
+    "exercises/agree",
     (
         "dtype, broadcastable shape",
         "checker::test_a_result_of_another_kind_is_wrong_though_its_numbers_are_right",
@@ -555,19 +560,6 @@ _weaken(
         "checker::test_changing_the_inputs_in_place_wins_nothing",
         ("or actual.changed or (exercise.fresh", "or (exercise.fresh"),
     ),
-    (
-        "a result far too large",
-        "checker::test_a_result_that_is_far_too_large_is_not_computed_with",
-        ("if any(_is_too_large(s) for s in seen):", "if False:"),
-    ),
-    (
-        "slow node",
-        "checker::test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point",
-        ('if seen.event == "timed out":', "if False:"),
-    ),
-)
-_weaken(
-    "exercises/diagnose",
     (
         "dtype, broadcastable shape",
         "checker::test_the_form_of_a_right_result_may_differ_where_it_does_not_matter",
@@ -594,11 +586,37 @@ _weaken(
     ),
 )
 _weaken(
+    "exercises/judge",
+    (
+        "a result far too large",
+        "checker::test_a_result_that_is_far_too_large_is_not_computed_with",
+        ("if any(_is_too_large(row) for row in rows):", "if False:"),
+    ),
+    (
+        "slow node",
+        "checker::test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point",
+        ('if expected.event == "timed out":', "if False:"),
+    ),
+)
+_weaken(
+    "exercises/words",
+    (
+        "hidden inputs in messages",
+        "checker::test_no_word_and_no_number_of_the_box_reaches_the_student",
+        ('return "…"', "return super().number(value, digits)"),
+    ),
+    (
+        "hidden inputs in messages",
+        "checker::test_no_word_and_no_number_of_the_box_reaches_the_student",
+        ("return OTHER_RESULT", "pass"),
+    ),
+)
+_weaken(
     "grading/checker",
     (
         "patched torch.allclose, __eq__, builtins, import hooks",
         "attacks::test_what_fools_a_comparison_in_the_same_process_fools_no_grader",
-        ('points = exercise.points if outcome.status == "right" else 0', "points = exercise.points"),
+        ("points = exercise.points if outcome.status == Status.RIGHT else 0", "points = exercise.points"),
     ),
     (
         "sys.exit, os._exit, segfault",
@@ -614,8 +632,8 @@ _weaken(
         "endless loop, sleep, signals ignored",
         "attacks::test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process",
         (
-            "except wire.WireError as error:\n            answers.death",
-            "except wire.Closed as error:\n            answers.death",
+            "except frames.WireError as error:\n            answers.death",
+            "except frames.Closed as error:\n            answers.death",
         ),
     ),
     (
@@ -626,17 +644,17 @@ _weaken(
     (
         "what a failing exercise leaves behind",
         "checker::test_what_a_failing_exercise_leaves_behind_does_not_cost_the_next_one",
-        ('((died and before) or "error" in before)', "(died and before)"),
+        ("((died and before) or Status.ERROR in before)", "(died and before)"),
     ),
     (
         "what a failing exercise leaves behind",
         "checker::test_a_death_in_a_used_box_is_believed_only_if_a_fresh_one_dies_too",
-        ('((died and before) or "error" in before)', '"error" in before'),
+        ("((died and before) or Status.ERROR in before)", "Status.ERROR in before"),
     ),
     (
         "fake frames",
         "checker::test_right_on_too_few_trials_is_not_right",
-        ('if outcome.status == "right" and len(tame) != len(trials):', "if False:"),
+        ("if outcome.status == Status.RIGHT and len(known) != len(trials):", "if False:"),
     ),
     (
         "fake frames",
@@ -666,12 +684,7 @@ _weaken(
     (
         "hidden inputs in messages",
         "checker::test_no_word_and_no_number_of_the_box_reaches_the_student",
-        ("tame = [_tame(observation, trial, session.lines) for", "tame = [observation for"),
-    ),
-    (
-        "hidden inputs in messages",
-        "checker::test_no_word_and_no_number_of_the_box_reaches_the_student",
-        ("text = _without_numbers(head, [*sentences, *labels])", "text = head"),
+        ("_sanitised(observation, trial, session.lines)", "observation"),
     ),
     (
         "hidden inputs in messages",
@@ -691,7 +704,7 @@ _weaken(
     (
         "a call of another exercise that failed",
         "checker::test_an_exercise_that_calls_one_that_failed_is_for_a_person",
-        ('if mark.status in ("wrong", "diagnosed", "error", "not attempted"):', "if False:"),
+        ("if mark.status in (Status.WRONG, Status.DIAGNOSED, Status.ERROR, Status.NOT_ATTEMPTED):", "if False:"),
     ),
     (
         "a forbidden library function",

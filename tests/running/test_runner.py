@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from course_utils import errors
-from course_utils.conventions import PROFILES
+from course_utils.conventions import OUTCOME_TYPE, PROFILES
 from course_utils.notebooks import find, ipynb
 from course_utils.notebooks.find import Lesson
 from course_utils.running import failures, runner, worker
@@ -285,12 +285,20 @@ def test_cells_that_never_ran_are_a_failure_even_when_nothing_says_why(tmp_path:
 
 def test_unsolved_exercises_are_named() -> None:
     cell = nbformat.v4.new_code_cell("@exercise\ndef f(x):\n    return x")
-    said = nbformat.v4.new_output("display_data", {"text/plain": "✘ f: returned None."})
+    bundle = {"text/plain": "✘ f: returned None.", OUTCOME_TYPE: {"exercise": "f", "status": "wrong"}}
+    said = nbformat.v4.new_output("display_data", bundle)
     notebook = nbformat.v4.new_notebook(cells=[cell])
     assert "no feedback" in failures.unsolved_exercises(notebook)[0]
     cell.outputs = [said]
     assert failures.unsolved_exercises(notebook) == [
         "exercise f: the reference is not judged right. ✘ f: returned None."
     ]
-    said["data"]["text/plain"] = "✔ f: right on 25 random cases."
+    said["data"][OUTCOME_TYPE]["status"] = "right"
     assert failures.unsolved_exercises(notebook) == []
+
+
+def test_what_looks_like_feedback_solves_no_exercise() -> None:
+    cell = nbformat.v4.new_code_cell("@exercise\ndef f(x):\n    return x")
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/plain": "✔ f: right on 25 random cases."})]
+    cell.outputs += [nbformat.v4.new_output("stream", text="✔ f: right on 25 random cases.\n")]
+    assert "no feedback" in failures.unsolved_exercises(nbformat.v4.new_notebook(cells=[cell]))[0]

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from course_utils.boxed.fixtures import Fixture
-from course_utils.boxed.observe import GRADIENT
-from course_utils.exercises.define import Case, define, edge, randn
-from course_utils.exercises.diagnose import close
+from course_utils.exercises.agree import close
+from course_utils.exercises.define import GRADIENT, Case, define, edge, randn
 from course_utils.exercises.lessons import chance
 
 # -- 7.1 -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,465 @@
+"""All sentences about an answer, made of the same findings twice.
+
+`for_notebook` tells everything. `for_grader` shows nothing that follows from hidden inputs, no value, no size, no number
+of them, and no word that a grading box could have chosen: exceptions by their kind and the line of the notebook, numbers
+as "…".
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from course_utils.exercises import findings as f
+from course_utils.exercises.define import GRADIENT
+
+NUMBER = re.compile(r"(?<!\w)[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+NEXT_LINE = "\n    "
+CELL_HINT = "Run the exercise's cell in the notebook: there the message is shown in full."
+OTHER_RESULT = "gives another result than asked for on some of the random cases, though of the right form."
+
+# What torch's own words leave out, by a part of its message.
+ADVICE = {
+    "Boolean value of Tensor with more than one value is ambiguous": (
+        "A tensor has many truths, `if` wants one: multiply by a mask (`x > 0`), or use `torch.where`."
+    ),
+    "does not require grad and does not have a grad_fn": (
+        "No graph leads here. Was it computed under `torch.no_grad()`, or cut off by `.detach()` or `.item()`? If it "
+        "only depends on arguments, which carry no graph: compute the gradient yourself, or build a graph from copies."
+    ),
+    "One of the differentiated Tensors does not require grad": (
+        "Gradients are taken only with respect to tensors that want one: `x.requires_grad_()` before x is used."
+    ),
+    "Expected target size": (
+        "`cross_entropy` wants the classes in dimension 1: flatten batch and time into one dimension first."
+    ),
+}
+
+
+def for_notebook(findings: Sequence[f.Finding]) -> str:
+    """What a student reads in the notebook."""
+    return _joined(findings, _Writer())
+
+
+def for_grader(findings: Sequence[f.Finding]) -> str:
+    """What a student reads about a graded answer, whose inputs are hidden."""
+    if any(isinstance(finding, (f.OtherEntry, f.OtherValue)) for finding in findings):
+        return OTHER_RESULT
+    return _joined(findings, _DiscreetWriter())
+
+
+def advised_part(message: str) -> str:
+    """The part of an exception's message for which there is advice."""
+    return next((part for part in ADVICE if part in message), "")
+
+
+def uses(calls: Sequence[str]) -> str:
+    """What to say of an answer that uses calls which its exercise forbids."""
+    return f"it uses {_code(calls)}, which this exercise asks you to do without"
+
+
+def _joined(findings: Sequence[f.Finding], writer: _Writer) -> str:
+    text = ""
+    for finding in findings:
+        sentence = _sentence(finding, writer)
+        text += sentence if not text or sentence.startswith("\n") else f" {sentence}"
+    return text
+
+
+def _code(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+# -- how facts are written -----------------------------------------------------------------------------------------
+
+
+class _Writer:
+    """Writes numbers, names and texts as they are."""
+
+    discreet = False
+
+    def number(self, value: Any, digits: int = 4) -> str:
+        """A number, floats to so many digits."""
+        return f"{value + 0.0:.{digits}g}" if isinstance(value, float) else repr(value)  # adding 0 turns -0 into 0
+
+    def text(self, text: str) -> str:
+        """A text in which numbers may follow from the inputs: a reference's message, a place in a list."""
+        return text
+
+    def tuple(self, numbers: Sequence[int]) -> str:
+        """A shape."""
+        inner = ", ".join(map(self.number, numbers))
+        return f"({inner},)" if len(numbers) == 1 else f"({inner})"
+
+    def list(self, numbers: Sequence[int]) -> str:
+        """A place in a tensor."""
+        return f"[{', '.join(map(self.number, numbers))}]"
+
+    def leaf(self, leaf: f.Leaf) -> str:
+        """A result, a network's parameter after the call, a gradient: what it is called."""
+        prefix = {"states": "after the call, ", "gradients": GRADIENT}.get(leaf.part, "")
+        return f"`{prefix}{self.text(leaf.name)}`"
+
+    def others(self, leaves: Sequence[f.Leaf]) -> str:
+        """The other results of which the same is to be said."""
+        return f" The same holds for {', '.join(map(self.leaf, leaves))}." if leaves else ""
+
+
+class _DiscreetWriter(_Writer):
+    """Writes "…" for every number."""
+
+    discreet = True
+
+    def number(self, value: Any, digits: int = 4) -> str:
+        """The place of a number."""
+        return "…"
+
+    def text(self, text: str) -> str:
+        """A text without its numbers."""
+        return NUMBER.sub("…", text)
+
+
+def _a(kind: str) -> str:
+    """A type with its article."""
+    return kind if kind == "None" else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _when(label: str) -> str:
+    return f" (when {label})" if label else ""
+
+
+# -- the sentences -------------------------------------------------------------------------------------------------
+
+
+@functools.singledispatch
+def _sentence(finding: f.Finding, w: _Writer) -> str:
+    raise TypeError(f"there are no words for a {type(finding).__name__}")
+
+
+def _says(kind: type[f.Finding]) -> Callable[[Callable[[Any, _Writer], str]], Callable[[Any, _Writer], str]]:
+    return _sentence.register(kind)
+
+
+@_says(f.Right)
+def _(it: f.Right, w: _Writer) -> str:
+    return f"right on {it.cases} random cases."
+
+
+@_says(f.NotAttempted)
+def _(it: f.NotAttempted, w: _Writer) -> str:
+    text = "not attempted yet. The lesson goes on with the reference."
+    if it.begun:
+        text += " (`raise NotImplementedError` is still reached: delete that line once your code returns a result.)"
+    return text
+
+
+@_says(f.TimeLimit)
+def _(it: f.TimeLimit, w: _Writer) -> str:
+    if it.together:
+        return f"stopped after {it.seconds:g} seconds for all cases together: far too slow. Do without the inner loops."
+    return f"stopped after {it.seconds:g} seconds{_when(it.label)}: a loop that never ends?"
+
+
+@_says(f.OtherParameters)
+def _(it: f.OtherParameters, w: _Writer) -> str:
+    message = "its parameters are others" if w.discreet else it.message
+    text = f"cannot be called with the arguments ({', '.join(it.arguments)}): {message}. "
+    return text + "Keep the parameters as they stand in the exercise." + (NEXT_LINE + CELL_HINT) * w.discreet
+
+
+@_says(f.Raised)
+def _(it: f.Raised, w: _Writer) -> str:
+    advised = advised_part(it.message)
+    line = ""
+    if it.line_number:
+        line = NEXT_LINE + (f"in the line: {it.line}" if w.discreet else f"line {it.line_number}: {it.line}")
+    if it.kind == "RecursionError":
+        text, advised = f"`{it.exercise}` calls itself without end{_when(it.label)}.", ""
+    elif it.kind == "SystemExit":
+        text, advised = "the function leaves Python (`exit`) instead of returning a result.", ""
+    else:
+        message = advised if w.discreet else it.message
+        text = (f"{it.kind}: {message}" if message else it.kind) + _when(it.label)
+        if it.asked_kind:
+            text += f". {it.asked_kind} is asked for here ({w.text(it.asked_message)})."
+        elif w.discreet:
+            text += "."
+    advice = NEXT_LINE + ADVICE[advised] if advised else ""
+    return text + line + advice + (NEXT_LINE + CELL_HINT) * w.discreet
+
+
+@_says(f.NamedMistake)
+def _(it: f.NamedMistake, w: _Writer) -> str:
+    return (f"{w.leaf(it.leaf)}: " if it.leaf else "") + it.sentence + w.others(it.others)
+
+
+@_says(f.BrokenClaim)
+def _(it: f.BrokenClaim, w: _Writer) -> str:
+    return it.sentence
+
+
+TRANSFORMATIONS: dict[str, Callable[[f.Transformation, _Writer], str]] = {
+    "single-precision": lambda it, w: (
+        "is right to single precision (seven digits) only, though the arguments are float64. Either the computation "
+        "passes through float32 (`.float()`, `torch.zeros(...)` without a dtype …), or a small constant such as 1e-8 "
+        "is added somewhere."
+    ),
+    "negated": lambda it, w: "has the right size everywhere, with the wrong sign.",
+    "transposed": lambda it, w: f"is transposed: {_swap(it, w)}.",
+    "a-dimension-too-many": lambda it, w: f"has the right numbers in a dimension too many: {_shapes(it, w)}.",
+    "a-dimension-too-few": lambda it, w: f"has the right numbers in a dimension too few: {_shapes(it, w)}.",
+    "shifted": lambda it, w: (
+        f"is shifted by one along dimension {it.parameters[0]}: every entry comes one place too "
+        f"{'late' if it.parameters[1] > 0 else 'early'}."
+    ),
+    "flipped": lambda it, w: f"is reversed along dimension {it.parameters[0]}.",
+    "not-summed": lambda it, w: f"is not summed over {_dimension(it, w)}: {_shapes(it, w)}.",
+    "not-averaged": lambda it, w: f"is not averaged over {_dimension(it, w)}: {_shapes(it, w)}.",
+    "summed-away": lambda it, w: (
+        f"is reduced to a single number; the entries of shape {w.tuple(it.expected_shape)} are asked for."
+    ),
+    "unchanged": lambda it, w: f"is just the argument `{it.parameters[0]}`, unchanged.",
+    "zeros": lambda it, w: "is zero everywhere.",
+    "divided": lambda it, w: (
+        f"is exactly 1/{w.number(it.size)} of the expected value; {w.number(it.size)} is {it.parameters[0]}. A mean "
+        "where a sum is asked, or a division too many?"
+    ),
+    "multiplied": lambda it, w: (
+        f"is exactly {w.number(it.size)} times the expected value; {w.number(it.size)} is {it.parameters[0]}. A sum "
+        "where a mean is asked, or a division too few?"
+    ),
+    "bits": lambda it, w: "is in bits (logarithm to base 2); nats are asked for (natural logarithm).",
+    "nats": lambda it, w: "is in nats (natural logarithm); bits are asked for (logarithm to base 2).",
+    "factor": lambda it, w: f"is {w.number(it.parameters[0], 6)} times the expected value, everywhere.",
+}
+
+
+@_says(f.Transformation)
+def _(it: f.Transformation, w: _Writer) -> str:
+    return f"{w.leaf(it.leaf)} {TRANSFORMATIONS[it.kind](it, w)}{w.others(it.others)}"
+
+
+def _shapes(it: f.Transformation, w: _Writer) -> str:
+    return f"shape {w.tuple(it.shape)} instead of {w.tuple(it.expected_shape)}"
+
+
+def _dimension(it: f.Transformation, w: _Writer) -> str:
+    return f"dimension {it.parameters[0]} (of size {w.number(it.shape[it.parameters[0]])})"
+
+
+def _swap(it: f.Transformation, w: _Writer) -> str:
+    if it.shape != it.expected_shape:
+        return _shapes(it, w)
+    if len(it.shape) == 2:
+        return "rows and columns have changed places, which the shape of a square matrix does not show"
+    return "dimensions of equal length have changed places, so that the shape does not show it"
+
+
+@_says(f.NotFinite)
+def _(it: f.NotFinite, w: _Writer) -> str:
+    what = "NaN" if it.has_nan else "inf"
+    return (
+        f"{w.leaf(it.leaf)} contains {what} ({w.number(it.count)} of {w.number(it.entries)} entries) where the true "
+        "value is finite: on the way a number overflows, or 0 meets infinity (0/0, 0 · log 0). Rearrange the formula."
+        + w.others(it.others)
+    )
+
+
+@_says(f.OtherOrder)
+def _(it: f.OtherOrder, w: _Writer) -> str:
+    return f"the results come in the order ({', '.join(it.order)}); ({', '.join(it.asked)}) is asked for."
+
+
+@_says(f.Cut)
+def _(it: f.Cut, w: _Writer) -> str:
+    return (
+        f"the values are right, but no gradient arrives at {_code([w.text(name) for name in it.names])}: the result is "
+        "cut from the graph (`.detach()`, `.data`, `.item()`, `torch.tensor(...)`, numpy or `torch.no_grad()` on the way)."
+    )
+
+
+@_says(f.NotCut)
+def _(it: f.NotCut, w: _Writer) -> str:
+    return "the values are right, but gradients flow where none should."
+
+
+@_says(f.OnlyOnEdge)
+def _(it: f.OnlyOnEdge, w: _Writer) -> str:
+    text = f"right on ordinary cases, but not when {it.label}"
+    return f"{text}." if w.discreet else f"{text}: {_joined(it.inner, w)}"
+
+
+@_says(f.OnCase)
+def _(it: f.OnCase, w: _Writer) -> str:
+    return f"(This is the case where {it.label}.)"
+
+
+@_says(f.NotRaised)
+def _(it: f.NotRaised, w: _Writer) -> str:
+    return f"should raise {it.kind} here ({w.text(it.message)}); yours returned a result."
+
+
+@_says(f.NoResult)
+def _(it: f.NoResult, w: _Writer) -> str:
+    if it.printed:
+        return "printed its result, but returned None. Replace `print(...)` by `return ...`."
+    return "returned None. Did you forget `return`?"
+
+
+@_says(f.YieldsResult)
+def _(it: f.YieldsResult, w: _Writer) -> str:
+    return "returned a generator: use `return` instead of `yield`."
+
+
+@_says(f.OtherResults)
+def _(it: f.OtherResults, w: _Writer) -> str:
+    asked = f"{len(it.asked)} results, ({', '.join(it.asked)}), of type {it.asked_structure}"
+    if len(it.asked) == 1:
+        asked = f"`{it.asked[0]}`, a {it.asked_structure}"
+    return f"should return {asked}; yours returned {it.structure}."
+
+
+@_says(f.NoTensor)
+def _(it: f.NoTensor, w: _Writer) -> str:
+    return f"{w.leaf(it.leaf)} should be a tensor of shape {w.tuple(it.expected_shape)}; yours is {_a(it.kind)}."
+
+
+@_says(f.NoPlainTensor)
+def _(it: f.NoPlainTensor, w: _Writer) -> str:
+    return f"{w.leaf(it.leaf)} should be a plain tensor; yours is {_a(it.kind)}."
+
+
+@_says(f.OtherShape)
+def _(it: f.OtherShape, w: _Writer) -> str:
+    return f"{w.leaf(it.leaf)} should have shape {w.tuple(it.expected)}; yours has {w.tuple(it.actual)}."
+
+
+@_says(f.OtherDtype)
+def _(it: f.OtherDtype, w: _Writer) -> str:
+    like = ", like the arguments" if it.like_arguments else ""
+    return f"{w.leaf(it.leaf)} should have dtype {it.expected}{like}; yours has {it.actual}."
+
+
+@_says(f.OtherDevice)
+def _(it: f.OtherDevice, w: _Writer) -> str:
+    return f"{w.leaf(it.leaf)} should be on {it.expected}, where the arguments are; yours is on {it.actual}."
+
+
+@_says(f.OtherType)
+def _(it: f.OtherType, w: _Writer) -> str:
+    return f"{w.leaf(it.leaf)} should be {_a(it.expected)}; yours is {_a(it.actual)}."
+
+
+@_says(f.ChangedArguments)
+def _(it: f.ChangedArguments, w: _Writer) -> str:
+    cure = "Work on a new tensor (`x = x + 1`, not `x += 1`; no `…_()`)."
+    if it.is_list:
+        cure = "Work on a copy (`list(...)`), or read it without `pop`, `append` or `del`."
+    return f"changes its argument {_code(it.names)} in place. {cure}"
+
+
+@_says(f.SharedMemory)
+def _(it: f.SharedMemory, w: _Writer) -> str:
+    result, argument = w.text(it.result), it.argument
+    return f"`{result}` shares its memory with the argument `{argument}`; a fresh tensor is asked for (`.clone()`)."
+
+
+@_says(f.OtherEntry)
+def _(it: f.OtherEntry, w: _Writer) -> str:
+    at = f" at {w.list(it.place)}" if it.place else ""
+    digits = next((d for d in (4, 6, 9) if f"{it.actual:.{d}g}" != f"{it.expected:.{d}g}"), 17)
+    return (
+        f"{w.leaf(it.leaf)} differs from the expected value (largest difference {w.number(it.gap, 3)}{at}: yours "
+        f"{w.number(it.actual, digits)}, expected {w.number(it.expected, digits)}; shape {w.tuple(it.shape)}, {it.dtype})."
+    )
+
+
+@_says(f.OtherValue)
+def _(it: f.OtherValue, w: _Writer) -> str:
+    verb = "is" if it.actual.shape is None else "has"
+    arguments = ", ".join(f"{name}={value}" for name, value in it.arguments)
+    asked = f" for {arguments}" if arguments else ""
+    return f"{w.leaf(it.leaf)} {verb} {_value(it.actual, w)}; {_value(it.expected, w)} was expected{asked}."
+
+
+def _value(value: f.Value, w: _Writer) -> str:
+    if value.shape is not None:
+        return f"shape {w.tuple(value.shape)}"
+    return value.text if value.number is None else w.number(value.number)
+
+
+@_says(f.OtherInfinities)
+def _(it: f.OtherInfinities, w: _Writer) -> str:
+    value = f"{it.value:g}".replace("-", "−")
+    parts = [f"{w.number(it.missing)} that should be {value} are not"] * bool(it.missing)
+    parts += [f"{w.number(it.surplus)} that should be finite are infinite"] * bool(it.surplus)
+    return (
+        f"{w.leaf(it.leaf)} has other entries at {value}: of {w.number(it.entries)}, {' and '.join(parts)} (the first at "
+        f"{w.list(it.first)})."
+    )
+
+
+@_says(f.OtherWay)
+def _(it: f.OtherWay, w: _Writer) -> str:
+    return "the result is right, but not the way it is made."
+
+
+@_says(f.Share)
+def _(it: f.Share, w: _Writer) -> str:
+    right = f" Right already: {_code(it.right)}." if it.right else ""
+    return f"Different on {w.number(it.wrong)} of {w.number(it.cases)} random cases.{right}"
+
+
+@_says(f.TooSlow)
+def _(it: f.TooSlow, w: _Writer) -> str:
+    return (
+        f"It takes {it.times:.0f} times as long as the reference, so the lesson goes on with the reference. Can you do "
+        "without the Python loop?"
+    )
+
+
+@_says(f.Printed)
+def _(it: f.Printed, w: _Writer) -> str:
+    return f"{NEXT_LINE}It printed: {it.text}"
+
+
+@_says(f.ForbiddenCalls)
+def _(it: f.ForbiddenCalls, w: _Writer) -> str:
+    if w.discreet:
+        return f"right, but {uses(it.calls)}. A person will decide on its points."
+    if not it.right:
+        return f"{NEXT_LINE}Besides, {uses(it.calls)}."
+    return f"{NEXT_LINE}But {uses(it.calls)}: write that part yourself. As it is, a person will decide on its points."
+
+
+@_says(f.NotThere)
+def _(it: f.NotThere, w: _Writer) -> str:
+    return f"the notebook has no function `{it.name}`."
+
+
+@_says(f.Interfered)
+def _(it: f.Interfered, w: _Writer) -> str:
+    return "your code interfered with the grader: what came back is not what a function returns."
+
+
+@_says(f.Died)
+def _(it: f.Died, w: _Writer) -> str:
+    return f"your code ended the process that runs it: {it.reason}."
+
+
+@_says(f.CannotJudge)
+def _(it: f.CannotJudge, w: _Writer) -> str:
+    return "could not be judged automatically; a person will look at it."
+
+
+@_says(f.CallsFailed)
+def _(it: f.CallsFailed, w: _Writer) -> str:
+    called = f"it calls {_code(it.names)}, which is not right yet: with that, it cannot be judged."
+    return f"{called} A person will decide."
+
+
+@_says(f.Postponed)
+def _(it: f.Postponed, w: _Writer) -> str:
+    return f"could not be graded yet: {it.reason}"

@@ -1,0 +1,135 @@
+"""The same findings in two renderings: the notebook's tells all, the grader's nothing that follows from hidden inputs."""
+
+from dataclasses import replace
+
+import pytest
+
+from course_utils.exercises import findings as f
+from course_utils.exercises import words
+
+SIZE, LARGER = 7654, 7655  # stand for whatever the hidden inputs are
+VALUE = SIZE + 0.5
+BOX = "the box says 0.123"  # what a grading box could have chosen
+SHAPE = (SIZE, SIZE)
+RESULT = f.Leaf("outputs", f"parts[{SIZE}]")
+STATE = f.Leaf("states", f"net.{SIZE}.weight")
+GRADIENT = f.Leaf("gradients", "x")
+REFERENCE = f"a series of {SIZE} is too short"  # a reference's message, which may name the inputs
+
+TRANSFORMATIONS = [
+    *(f.Transformation(kind, RESULT, (), SHAPE, SHAPE) for kind in ("negated", "zeros", "bits", "nats", "summed-away")),
+    *(f.Transformation(f"a-dimension-too-{word}", RESULT, (), SHAPE, SHAPE) for word in ("many", "few")),
+    f.Transformation("single-precision", RESULT),
+    f.Transformation("transposed", RESULT, ((1, 0),), (SIZE, LARGER), (LARGER, SIZE)),
+    f.Transformation("transposed", RESULT, ((1, 0),), SHAPE, SHAPE),
+    f.Transformation("transposed", RESULT, ((0, 2, 1),), (SIZE, *SHAPE), (SIZE, *SHAPE)),
+    *(f.Transformation("shifted", RESULT, (0, step), SHAPE, SHAPE) for step in (1, -1)),
+    f.Transformation("flipped", RESULT, (1,), SHAPE, SHAPE),
+    *(f.Transformation(kind, RESULT, (1,), SHAPE, (SIZE,)) for kind in ("not-summed", "not-averaged")),
+    f.Transformation("unchanged", RESULT, ("x",), SHAPE, SHAPE),
+    *(f.Transformation(kind, RESULT, ("`len(parts)`",), size=SIZE) for kind in ("divided", "multiplied")),
+    f.Transformation("factor", RESULT, (VALUE,)),
+    f.Transformation("negated", GRADIENT, (), SHAPE, SHAPE, others=(RESULT, STATE)),
+]
+FINDINGS = [
+    f.Right(25),
+    f.NotAttempted(begun=False),
+    f.NotAttempted(begun=True),
+    f.TimeLimit(3.0, "there is one row"),
+    f.TimeLimit(10.0, together=True),
+    f.OtherParameters(("x", "h"), BOX),
+    f.Raised("total", "ValueError", BOX, SIZE, "return y", "there is one row"),
+    f.Raised("total", "ValueError", BOX, None, "", "", "OSError", REFERENCE),
+    f.Raised("total", "RuntimeError", f"Expected target size {SIZE}", 1, "return y"),
+    f.Raised("total", "RecursionError", BOX, 1, "return total(x)"),
+    f.Raised("total", "SystemExit", BOX, 1, "exit()"),
+    f.NamedMistake("subtracted", "you subtract.", RESULT, (GRADIENT,)),
+    f.BrokenClaim("centred", "the numbers do not lie around the level."),
+    *TRANSFORMATIONS,
+    f.NotFinite(RESULT, True, SIZE, SIZE),
+    f.OtherOrder(("high", "low"), ("low", "high")),
+    f.Cut(("x", f"net.{SIZE}.weight")),
+    f.NotCut(),
+    f.OnlyOnEdge("there is one row", (f.OtherShape(RESULT, SHAPE, (SIZE,)),)),
+    f.OnCase("there is one row"),
+    f.NotRaised("ValueError", REFERENCE),
+    f.NoResult(printed=True),
+    f.NoResult(printed=False),
+    f.YieldsResult(),
+    f.OtherResults(("low", "high"), "(tensor, tensor)", "tensor"),
+    f.OtherResults(("low",), "tensor", "(tensor, tensor)"),
+    f.NoTensor(RESULT, SHAPE, "numpy ndarray"),
+    f.NoPlainTensor(RESULT, "Parameter"),
+    f.OtherShape(STATE, SHAPE, (SIZE,)),
+    f.OtherDtype(RESULT, "torch.float64", "torch.float32", like_arguments=True),
+    f.OtherDevice(RESULT, "cpu", "meta"),
+    f.OtherType(RESULT, "int", "None"),
+    f.ChangedArguments(("x",), is_list=False),
+    f.ChangedArguments(("parts",), is_list=True),
+    f.SharedMemory(f"parts[{SIZE}]", "x"),
+    f.OtherEntry(RESULT, VALUE, SHAPE, VALUE, 0.0, SHAPE, "torch.float64"),
+    f.OtherValue(RESULT, f.Value(number=VALUE), f.Value(text=str(SIZE)), (("n", str(SIZE)),)),
+    f.OtherValue(RESULT, f.Value(shape=SHAPE), f.Value(shape=(SIZE,)), ()),
+    f.OtherInfinities(RESULT, float("-inf"), SIZE, SIZE, SIZE, SHAPE),
+    f.OtherWay(),
+    f.Share(SIZE, SIZE, ("low",)),
+    f.ForbiddenCalls(("nn.LSTM",), right=True),
+    f.NotThere("total"),
+    f.Interfered(),
+    f.Died("its process was killed"),
+    f.CannotJudge(),
+    f.CallsFailed(("total",)),
+    f.Postponed("the machine is too busy"),
+]
+OF_THE_NOTEBOOK = [f.TooSlow(SIZE), f.Printed(BOX), f.ForbiddenCalls(("nn.LSTM",), right=False)]
+
+
+def test_there_are_words_for_every_finding_and_every_transformation() -> None:
+    assert {type(finding) for finding in FINDINGS + OF_THE_NOTEBOOK} == set(f.Finding.__subclasses__())
+    assert {finding.kind for finding in TRANSFORMATIONS} == set(words.TRANSFORMATIONS)
+    assert all(words.for_notebook([finding]).strip() for finding in FINDINGS + OF_THE_NOTEBOOK)
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: type(finding).__name__)
+def test_the_grader_tells_no_number_of_the_inputs_and_no_word_of_the_box(finding: f.Finding) -> None:
+    text = words.for_grader([finding])
+    assert text and BOX not in text
+    assert not any(str(size) in f"{text} {finding.general_key}" for size in (SIZE, LARGER))
+
+
+@pytest.mark.parametrize("finding", TRANSFORMATIONS, ids=lambda finding: finding.key)
+def test_the_notebook_and_the_grader_agree_but_for_the_numbers(finding: f.Transformation) -> None:
+    text = words.for_notebook([finding])
+    for number in (VALUE, SIZE, LARGER):
+        text = text.replace(str(number), "…")
+    assert words.for_grader([finding]) == text
+
+
+def test_numbers_that_belong_to_a_sentence_stay() -> None:
+    assert "such as 1e-8" in words.for_grader([f.Transformation("single-precision", RESULT)])
+    assert "0/0" in words.for_grader([f.NotFinite(RESULT, True, SIZE, SIZE)])
+    assert "stopped after 3 seconds" in words.for_grader([f.TimeLimit(3.0)])
+
+
+def test_the_grader_tells_of_another_value_only_that_there_is_one() -> None:
+    entry = f.OtherEntry(RESULT, VALUE, SHAPE, VALUE, 0.0, SHAPE, "torch.float64")
+    assert words.for_grader([entry, f.Share(3, 25, ("low",))]) == words.OTHER_RESULT
+    assert "7654 of 7654 random cases" in words.for_notebook([entry, f.Share(SIZE, SIZE, ())])
+
+
+def test_an_exception_is_told_with_its_line_and_advice_and_in_grading_without_its_message() -> None:
+    raised = f.Raised("total", "RuntimeError", "Expected target size [4, 5]", 3, "return F.cross_entropy(x, y)")
+    advice = words.ADVICE["Expected target size"]
+    assert words.for_notebook([raised]) == (
+        f"RuntimeError: Expected target size [4, 5]\n    line 3: return F.cross_entropy(x, y)\n    {advice}"
+    )
+    assert words.for_grader([raised]) == (
+        f"RuntimeError: Expected target size.\n    in the line: return F.cross_entropy(x, y)\n    {advice}\n    {words.CELL_HINT}"
+    )
+    unknown = replace(raised, message=BOX, line_number=None)
+    assert words.for_grader([unknown]) == f"RuntimeError.\n    {words.CELL_HINT}"
+
+
+def test_a_finding_without_words_is_an_error_of_the_course() -> None:
+    with pytest.raises(TypeError, match="no words for a Finding"):
+        words.for_notebook([f.Finding()])
