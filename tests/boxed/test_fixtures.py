@@ -1,6 +1,7 @@
 """Exercises whose arguments are networks and optimisers: what is built, what is recorded, what is said."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -113,12 +114,49 @@ def test_networks_take_the_trials_dtype_and_generators_are_left_as_they_are() ->
     assert define.place(generator, torch.float32, "cpu") == generator
 
 
-def test_a_critic_keeps_what_it_was_asked_and_scores_each_image_for_itself() -> None:
-    critic = Fixture("critic", 1, (("shape", (1, 4, 5)),)).build()
-    images = torch.rand(3, 1, 4, 5, dtype=torch.float64)
-    scores = critic(images)
-    assert torch.equal(critic.seen, images)
-    assert torch.allclose(critic(images[1:]), scores[1:])
+IMAGES = torch.rand(3, 1, 4, 5, dtype=torch.float64)
+
+
+def a_critic(remembers: int = 8) -> Any:
+    return Fixture("critic", 1, (("shape", (1, 4, 5)), ("remembers", remembers))).build()
+
+
+def test_a_critic_remembers_every_call_and_scores_each_image_for_itself() -> None:
+    critic = a_critic()
+    scores = critic(IMAGES)
+    assert torch.allclose(critic(IMAGES[1:]), scores[1:])
+    assert critic.asked == 5
+    assert torch.equal(critic.seen[-5:], torch.cat([IMAGES, IMAGES[1:]]))
+
+
+def test_a_critic_forgets_what_is_too_long_ago() -> None:
+    critic = a_critic(remembers=2)
+    critic(IMAGES)
+    assert critic.asked == 3
+    assert torch.equal(critic.seen, IMAGES[1:])
+
+
+@pytest.mark.parametrize(
+    "slopes",
+    [
+        lambda critic: torch.func.grad(lambda images: critic(images).sum())(IMAGES),
+        lambda critic: torch.func.vmap(torch.func.grad(lambda image: critic(image[None])[0]))(IMAGES),
+        lambda critic: torch.func.jacfwd(lambda images: critic(images).sum())(IMAGES),
+    ],
+    ids=["grad", "vmap", "jacfwd"],
+)
+def test_a_critic_asked_through_torch_func_remembers_and_answers_as_ever(slopes: Callable) -> None:
+    critic, asked = a_critic(), IMAGES.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(critic(asked).sum(), asked)
+    other = a_critic()
+    assert torch.allclose(slopes(other), expected)
+    assert other.asked == 3
+    assert torch.equal(other.seen, critic.seen)
+
+
+def test_a_critic_refuses_images_of_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"wants images of shape \(N, 1, 4, 5\), not \(3, 20\)"):
+        a_critic()(IMAGES.flatten(1))
 
 
 PIXELS = torch.rand(2, 1, 3, 4, dtype=torch.float64)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from watching import children, running
 
-from course_utils.boxed import frames, wire
+from course_utils.boxed import frames
 from course_utils.boxed.observe import observe
 from course_utils.exercises.catalogue import definition
 from course_utils.grading import checker, submissions
