@@ -38,8 +38,6 @@ from course_utils import data, display, evaluate, files, gpt, runtime, training
 from course_utils.errors import CourseError
 
 MOST_FOR_PAIRS = 256  # characters: their pairs then have 65 536 vectors
-GRACE_SECONDS = 30.0  # after Ctrl-C: what several processes have to end their step and save
-DOUBLE_SECONDS = 1.0  # two interrupts within this are one: torchrun hands on what the terminal has sent already
 
 
 @dataclass(frozen=True)
@@ -93,18 +91,13 @@ class Settings:
 def launch(settings: Settings, processes: int) -> None:
     """Train on `processes` processes of this machine, or be one of those that torchrun has started.
 
-    After Ctrl-C the step that is under way is finished and saved; then KeyboardInterrupt is raised. A second Ctrl-C ends
-    at once. Raises, before anything is started, CourseError for a device that is not there, a corpus that cannot be read,
-    a batch that cannot be shared equally, more processes than GPUs and a directory that cannot be written, and OSError
-    for one that cannot be made.
+    After Ctrl-C the step that is under way is finished and saved; then KeyboardInterrupt is raised. Raises, before anything
+    is started, CourseError for a device that is not there, a corpus that cannot be read, a batch that cannot be shared
+    equally, more processes than GPUs and a directory that cannot be written, and OSError for one that cannot be made.
     """
     display.make_printable()
     if "RANK" in os.environ:
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        with contextlib.suppress(
-            KeyboardInterrupt
-        ):  # what is to be said has been said; torchrun would show a traceback
+        with contextlib.suppress(KeyboardInterrupt):  # it has been said; torchrun would show a traceback
             train(settings)
         _leave()
     if processes == 1:
@@ -114,8 +107,7 @@ def launch(settings: Settings, processes: int) -> None:
     if runtime.pick_device().type == "cuda" and processes > torch.cuda.device_count():
         raise CourseError(f"--processes {processes}: this machine has {torch.cuda.device_count()} GPUs, one a process.")
     threads = max(1, (os.cpu_count() or 1) // processes)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    torchrun += ["--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT"]  # not SIGINT: Ctrl-C reaches the processes themselves
+    torchrun = [sys.executable, "-m", __name__, "--standalone", f"--nproc-per-node={processes}"]
     command = [*torchrun, "-m", "course_utils", "train-gpt", *settings.arguments()]
     code = _wait_for(command, {"OMP_NUM_THREADS": str(threads)} | os.environ)
     if code:
@@ -141,6 +133,8 @@ def _wait_for(command: list[str], environment: dict[str, str]) -> int:
 
 def _torchrun(arguments: list[str]) -> None:
     """torchrun that ends in silence after Ctrl-C: it hands that on to its processes, and waits until they have ended."""
+    os.environ.setdefault("LOGLEVEL", "ERROR")  # torchrun has two ways of logging; neither is to tell of the signal
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
 
@@ -149,7 +143,6 @@ def _torchrun(arguments: list[str]) -> None:
         raise SignalException("Ctrl-C", sigval=signal.SIGINT)
 
     signal.signal(signal.SIGINT, hand_on)
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
     try:
         run.main(["--signals-to-handle=SIGTERM,SIGHUP,SIGQUIT", *arguments])
     except SignalException as error:
@@ -349,7 +342,7 @@ def _say_what_stays(settings: Settings, recipe: gpt.Recipe) -> None:
         other = others[-1].stem.rpartition("-")[2]
         print(
             f"This run of {recipe.steps} steps starts from step 0. {others[-1].name} stays, and goes on with --steps "
-            f"{other}: the learning rate falls over the last {recipe.warm_down:.0%} of a run, so that another number of "
+            f"{other}: the learning rate falls over the last {100 * recipe.warm_down:.0f} % of a run, so that another number of "
             "steps is another training."
         )
 
