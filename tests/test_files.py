@@ -29,6 +29,19 @@ def test_a_file_is_replaced_whole_and_hands_its_permissions_on(tmp_path: Path) -
     assert names(path.parent) == ["a.txt"]
 
 
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    path = tmp_path / "README.md"
+    path.write_text("old")
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        files.write_text("new", path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_after_an_exception_the_old_file_is_there_and_nothing_else(tmp_path: Path) -> None:
     files.write_text("old", tmp_path / "a")
     with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a") as partial:
