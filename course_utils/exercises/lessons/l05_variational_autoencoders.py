@@ -39,10 +39,11 @@ def _codes(generator: torch.Generator, batch: int, latent: int) -> dict:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, latent in ((5, 3), (2, 7), (7, 4), (3, 6)):
         yield _codes(generator, batch, latent)
-    same, narrow = _codes(generator, 3, 5), _codes(generator, 4, 3)
+    same, narrow, wide = _codes(generator, 3, 5), _codes(generator, 4, 3), _codes(generator, 2, 4)
     zeros = torch.zeros_like(same["mu"])
     yield edge("q is the standard normal itself", mu=zeros, logvar=zeros)
     yield edge("q is very narrow, with log-variances near −30", **(narrow | dict(logvar=narrow["logvar"] - 30)))
+    yield edge("q is very wide, with log-variances near 12", **(wide | dict(logvar=wide["logvar"] + 12)))
     yield edge("the batch holds one image", **_codes(generator, 1, 4))
     yield edge("there is one latent", **_codes(generator, 4, 1))
 
@@ -93,6 +94,13 @@ def logarithm_of_the_deviation(mu, logvar):
 )
 def deviation_for_variance(mu, logvar):
     return 0.5 * (mu.square() + torch.exp(0.5 * logvar) - logvar - 1).sum(1)
+
+
+@kl_to_standard_normal.mistake(
+    "log σ² stands where log σ belongs. KL = ½ (μ² + σ² − 1) − log σ, and log σ = ½ `logvar`: the ½ stands before log σ², too."
+)
+def log_variance_for_log_deviation(mu, logvar):
+    return (0.5 * (mu.square() + logvar.exp() - 1) - logvar).sum(1)
 
 
 @kl_to_standard_normal.mistake(
@@ -168,8 +176,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, latent in ((4, 3), (2, 5), (6, 2)):
         yield _codes(generator, batch, latent) | dict(noise=randn(generator, batch, latent))
     yield _codes(generator, 3, 4) | dict(noise=randn(generator, 5, 3, 4))
-    still, narrow = _codes(generator, 5, 3), _codes(generator, 3, 2)
-    yield edge("the noise is zero", **still, noise=torch.zeros(5, 3, dtype=torch.float64))
+    narrow = _codes(generator, 3, 2)
     yield edge(
         "q is very narrow, with log-variances near −30",
         **(narrow | dict(logvar=narrow["logvar"] - 30)),
@@ -260,6 +267,14 @@ def noise_of_its_own(mu, logvar, noise):
 
 
 @reparameterise.mistake(
+    "you draw noise of your own, of mu's shape, and leave `noise` unused. Then nobody can repeat your sample, and there is one "
+    "for each image where several were asked for. Take the noise that you are given."
+)
+def noise_like_the_mean(mu, logvar, noise):
+    return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+
+
+@reparameterise.mistake(
     "the sample is right, but its spread is cut from the graph, so the encoder never learns how sure it may be. No "
     "`detach` and no `no_grad` here: the gradient with respect to `logvar` is the point of the trick."
 )
@@ -300,14 +315,14 @@ def _decoded(generator: torch.Generator, batch: int, latent: int, *pixels: int) 
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield _decoded(generator, 3, 5, 7) | dict(beta=1.0)
     yield _decoded(generator, 5, 3, 8) | dict(beta=4.0)
-    yield _decoded(generator, 2, 6, 1, 4, 3) | dict(beta=0.3)
+    yield _decoded(generator, 2, 6, 1, 4, 3) | dict(beta=0.25)
     yield _decoded(generator, 4, 2, 9) | dict(beta=2.5)
     grey, loud = _decoded(generator, 3, 4, 6), _decoded(generator, 3, 2, 7)
     loud["logits"] = loud["logits"].sign() * (150 + 750 * torch.rand(3, 7, generator=generator, dtype=torch.float64))
-    yield edge("the images are grey", **(grey | dict(x=torch.sigmoid(grey["logits"].flip(0)))), beta=1.7)
+    yield edge("the images are grey", **(grey | dict(x=torch.sigmoid(grey["logits"].flip(0)))), beta=1.75)
     yield edge("beta is 0", **_decoded(generator, 4, 3, 5), beta=0.0)
-    yield edge("the logits are in the hundreds", **loud, beta=1.3)
-    yield edge("the batch holds one image", **_decoded(generator, 1, 3, 6), beta=0.6)
+    yield edge("the logits are in the hundreds", **loud, beta=1.25)
+    yield edge("the batch holds one image", **_decoded(generator, 1, 3, 6), beta=0.625)
 
 
 @negative_elbo.typical
@@ -352,6 +367,22 @@ def summed_over_the_batch_too(logits, x, mu, logvar, beta):
 
 
 @negative_elbo.mistake(
+    "the KL is summed over the batch, and the reconstruction is averaged over it. Then the KL weighs more the larger the batch "
+    "is, as if beta grew with it. Sum each image's KL over its latents, dimension 1; average both terms over the images."
+)
+def kl_summed_over_the_batch(logits, x, mu, logvar, beta):
+    return _pixels(logits, x).mean() + beta * _kl(mu, logvar).sum()
+
+
+@negative_elbo.mistake(
+    "the reconstruction is summed over the batch (`reduction='sum'`), and the KL is averaged over it. Then the KL weighs less "
+    "the larger the batch is. Sum over the pixels of each image; average both terms over the images."
+)
+def reconstruction_summed_over_the_batch(logits, x, mu, logvar, beta):
+    return _pixels(logits, x).sum() + beta * _kl(mu, logvar).sum(1).mean()
+
+
+@negative_elbo.mistake(
     "beta stands at the wrong term: it weighs the KL, not the reconstruction. Yours does the opposite of what is asked: a "
     "large beta would make the model care for pixels alone."
 )
@@ -393,6 +424,15 @@ def kl_without_one_half(logits, x, mu, logvar, beta):
 
 
 @negative_elbo.mistake(
+    "in the KL log σ² stands where log σ belongs. KL = ½ (μ² + σ² − 1) − log σ, and log σ = ½ `logvar`: the ½ stands before "
+    "log σ², too."
+)
+def kl_with_log_variance_for_log_deviation(logits, x, mu, logvar, beta):
+    kl = 0.5 * (mu.square() + logvar.exp() - 1) - logvar
+    return (_pixels(logits, x) + beta * kl.sum(1)).mean()
+
+
+@negative_elbo.mistake(
     "in the KL `logvar` is taken for the logarithm of the standard deviation. It is that of the variance: σ² = exp(logvar)."
 )
 def kl_of_squared_variance(logits, x, mu, logvar, beta):
@@ -431,6 +471,17 @@ def white_pixels_only(logits, x, mu, logvar, beta):
 )
 def capped_logarithm(logits, x, mu, logvar, beta):
     pixels = F.binary_cross_entropy(torch.sigmoid(logits), x, reduction="none").flatten(1).sum(1)
+    return (pixels + beta * _kl(mu, logvar).sum(1)).mean()
+
+
+@negative_elbo.mistake(
+    "you add 1e-8 inside the logarithm, log(p + 1e-8), against the logarithm of 0. That changes every loss a little, and caps "
+    "that of a pixel at 18.4 nats: for a logit in the hundreds that is wrong by hundreds of nats, and its gradient vanishes. "
+    "`binary_cross_entropy_with_logits` needs no such guard."
+)
+def guarded_logarithm(logits, x, mu, logvar, beta):
+    p = torch.sigmoid(logits)
+    pixels = -(x * torch.log(p + 1e-8) + (1 - x) * torch.log(1 - p + 1e-8)).flatten(1).sum(1)
     return (pixels + beta * _kl(mu, logvar).sum(1)).mean()
 
 
@@ -479,6 +530,9 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield edge("there is one image", log_weights=2 * randn(generator, 6, 1))
     yield edge("the log-weights are near −1000", log_weights=2 * randn(generator, 4, 3) - 1000)
     yield edge("the log-weights are near +1000", log_weights=2 * randn(generator, 3, 5) + 1000)
+    apart = 2 * randn(generator, 5, 4) + torch.tensor([0.0, -1000.0, -300.0, 1000.0], dtype=torch.float64)
+    apart[[0, 2]] -= 400
+    yield edge("the log-weights of images, or of samples, lie hundreds of nats apart", log_weights=apart)
 
 
 @importance_bound.typical
@@ -541,16 +595,16 @@ def one_bound_for_all(log_weights):
 
 
 @importance_bound.mistake(
-    "right for moderate weights, but exp(−1000) is 0 and exp(1000) is infinite in any precision, and the log-weights of "
-    "images lie there. Take the largest out of the exponential first, or use `torch.logsumexp`."
+    "right for moderate weights, but exp(−1000) is 0 and exp(1000) is infinite in any precision of torch, and log-weights can "
+    "be as large as that. Take the largest out of the exponential first, or use `torch.logsumexp`."
 )
 def overflowing(log_weights):
     return log_weights.exp().mean(0).log()
 
 
 @importance_bound.mistake(
-    "you return the mean weight, a probability, without its logarithm. In nats it is the logarithm; and probabilities "
-    "of images are smaller than any number that a computer can hold."
+    "you return the mean weight without its logarithm. A bound in nats is the logarithm; and the weight itself is soon too "
+    "small for a computer: exp(−1000) is 0 in any precision of torch."
 )
 def without_logarithm(log_weights):
     return log_weights.exp().mean(0)
@@ -569,6 +623,15 @@ def best_sample(log_weights):
 )
 def turned_round(log_weights):
     return math.log(len(log_weights)) - torch.logsumexp(log_weights, 0)
+
+
+@importance_bound.mistake(
+    "right where all weights are alike, but you take one largest log-weight out for all images. Beside an image with much "
+    "larger weights those of another all become exp(−hundreds) = 0. Each image needs its own largest: `amax(0)`."
+)
+def one_largest_for_all(log_weights):
+    largest = log_weights.max()
+    return largest + (log_weights - largest).exp().mean(0).log()
 
 
 importance_bound.hints(
@@ -600,12 +663,12 @@ def _kls(generator: torch.Generator, batch: int, latent: int) -> Tensor:
 
 @free_bits.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    for batch, latent, floor in ((5, 3, 0.5), (3, 7, 0.8), (7, 4, 0.3), (4, 6, 1.1)):
+    for batch, latent, floor in ((5, 3, 0.5), (3, 7, 0.75), (7, 4, 0.3125), (4, 6, 1.125)):
         yield dict(kl_per_latent=_kls(generator, batch, latent), floor=floor)
     yield edge("the floor is 0", kl_per_latent=_kls(generator, 4, 3), floor=0.0)
     yield edge("every latent is below the floor", kl_per_latent=_kls(generator, 3, 5), floor=100.0)
     yield edge("every latent is above the floor", kl_per_latent=_kls(generator, 5, 4) + 2, floor=0.25)
-    yield edge("the batch holds one image", kl_per_latent=_kls(generator, 1, 5), floor=0.6)
+    yield edge("the batch holds one image", kl_per_latent=_kls(generator, 1, 5), floor=0.625)
 
 
 @free_bits.typical
