@@ -79,7 +79,7 @@ constraints: $(TEST)
 	@mv constraints.txt.new constraints.txt
 
 clean:
-	@rm -rf out build .pytest_cache .ruff_cache *.egg-info
+	@rm -rf out build .hypothesis .pytest_cache .ruff_cache *.egg-info
 	@find course_utils tests notebooks benchmarks -name __pycache__ -prune -exec rm -rf {} + \
 		-o -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
