@@ -196,23 +196,21 @@ class Work:
         """Deal with a submission that is through, or that took its worker with it."""
         from distributed import KilledWorker
 
-        error: Any = future.exception()
+        graded, error = _graded_or_error(future)
         attempt = self._running.pop(future.key)
         self.progress.running = len(self._running)
-        if future.cancelled():
-            raise GradingError(LOST)
-        if isinstance(error, KilledWorker):
+        if graded is not None:
+            self._finish_or_retry(attempt, graded)
+        elif isinstance(error, KilledWorker):
             if alone:
                 self._quarantine(attempt)
             else:
                 self._suspects.append(attempt)
         elif isinstance(error, (CourseError, ImportError)):
             raise _unfit(error)
-        elif error is not None:
-            graded = checker.blank("infra_error", f"the grader failed: {_words(error)}", self.files.names)
-            self._finish_or_retry(attempt, graded)
         else:
-            self._finish_or_retry(attempt, future.result())
+            blank = checker.blank("infra_error", f"the grader failed: {_words(error)}", self.files.names)
+            self._finish_or_retry(attempt, blank)
 
     def _quarantine(self, attempt: _Try) -> None:
         self.quarantined.append(attempt.submission.file)
@@ -229,6 +227,19 @@ class Work:
     def _finish(self, attempt: _Try, graded: Graded) -> None:
         self.progress.add(self.files.write(attempt.submission, attempt.fingerprint, graded))
         self._report(self.progress)
+
+
+def _graded_or_error(future: Future) -> tuple[Graded | None, Any]:
+    """What a worker has sent, or why it sent nothing. Raises GradingError when the scheduler is gone."""
+    error: Any = future.exception()
+    if future.cancelled():
+        raise GradingError(LOST)
+    if error is None:
+        try:
+            return future.result(), None
+        except Exception as lost:  # the worker that kept it has died since, and so have those that made it anew
+            error = lost
+    return None, error
 
 
 def _read(entry: Entry) -> Submission:

@@ -216,6 +216,28 @@ def test_the_machines_fault_is_tried_again_also_after_a_workers_death(tmp_path, 
     assert (progress.retried, progress.done, progress.counts) == (1, 1, {"graded": 1})
 
 
+def test_a_result_that_dies_with_its_worker_before_it_is_here_is_made_again(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    taken, real = [], pool._graded_or_error
+
+    class Lost:
+        """A future whose result was there when it was announced."""
+
+        def __init__(self, future):
+            self.exception, self.cancelled = future.exception, future.cancelled
+
+        def result(self):
+            raise KilledWorker("it", None, 2)
+
+    def first_is_lost(future):
+        taken.append(future)
+        return real(Lost(future) if len(taken) == 1 else future)
+
+    monkeypatch.setattr(pool, "_graded_or_error", first_is_lost)
+    summary = run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES, box_factory=steady)
+    assert (summary.progress.counts, summary.quarantined, len(taken)) == ({"graded": 1}, (), 2)
+
+
 def test_a_fault_that_stays_is_reported_and_the_next_run_tries_again(tmp_path, monkeypatch):
     inline(monkeypatch)
     folder = hand_in(tmp_path / "in", ann=notebook(RIGHT))
