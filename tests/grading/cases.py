@@ -341,6 +341,7 @@ ENGINE = {
         "nothing lost; a submission that kills every worker is quarantined",
         "grader::test_a_worker_that_dies_half_way_loses_nothing",
         "grader::test_a_submission_that_kills_every_worker_is_quarantined_and_no_other_suffers",
+        "grader::test_a_result_that_dies_with_its_worker_before_it_is_here_is_made_again",
         "cluster::test_a_worker_that_dies_half_way_loses_nothing",
         "cluster::test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quarantined",
     ),
