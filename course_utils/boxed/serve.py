@@ -87,8 +87,8 @@ def serve(reader: int, writer: int) -> None:
     torch.set_num_threads(1)
     message, _ = channel.receive()
     runner = Runner(message["cells"], message["names"])
-    found = {name: program.cell for name, program in runner.extract.programs.items()}
-    channel.send({"found": found, "notes": runner.extract.notes})
+    cells = {name: program.cell for name, program in runner.extract.programs.items()}
+    channel.send({"found": cells, "notes": runner.extract.notes})
     while True:
         message, tensors = channel.receive()
         trial = trial_from_wire(message["trial"], tensors)

@@ -254,7 +254,7 @@ class _Session:
         self.hopeless = ""  # why no box ever gets through the definitions
         self._boxes = contextlib.ExitStack()
         self._box: Any = None
-        self._found: set[str] = set()
+        self._defined: set[str] = set()
         self._starts, self._started = 0, False
         self._left = SUBMISSION_LIMIT + EXERCISE_LIMIT * len(names)
 
@@ -296,7 +296,7 @@ class _Session:
                 self._open(self.names)
                 self._learn(time.monotonic() + START_LIMIT)
                 learned = True
-            if name not in self._found:
+            if name not in self._defined:
                 return None
             self._run(trials, answers)
         except frames.Malformed:
@@ -339,10 +339,10 @@ class _Session:
     def _learn(self, deadline: float) -> None:
         """Receive which functions the notebook defines; the remarks of the first box only, which has seen no input."""
         message, _ = self._box.channel.receive(deadline)
-        found, notes = message.get("found"), message.get("notes")
-        if not isinstance(found, dict) or not isinstance(notes, list):
+        defined, notes = message.get("found"), message.get("notes")
+        if not isinstance(defined, dict) or not isinstance(notes, list):
             raise frames.Malformed("no list of what was found")
-        self._found = found.keys() & set(self.names)
+        self._defined = defined.keys() & set(self.names)
         if not self._started:
             self.notes += [printable(note, 300) for note in notes[:NOTES] if isinstance(note, str)]
         self._started = True
