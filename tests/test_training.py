@@ -1,9 +1,10 @@
 """Training loops: batches, history, and checkpoints that bring back exactly what an interrupt took away."""
 
-import linecache
+import errno
 import math
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from interrupted import Interrupts, run_cell
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -138,18 +140,6 @@ def test_the_summary_line_says_steps_and_last_values(capsys: pytest.CaptureFixtu
 # --- going on after an interrupt --------------------------------------------------------------------------------
 
 TOTAL = 30
-
-
-class Interrupts:
-    """Raises KeyboardInterrupt at these steps, once each: no plain value, so no setting of the run."""
-
-    def __init__(self, *steps: int) -> None:
-        self.steps = set(steps)
-
-    def __call__(self, step: int) -> None:
-        if step in self.steps:
-            self.steps.remove(step)
-            raise KeyboardInterrupt
 
 
 class Student:
@@ -661,12 +651,6 @@ def step_down(x):
 """
 
 
-def run_cell(source: str, scope: dict[str, Any], name: str) -> None:
-    """Run code as a notebook does: its source can be found, its names are global."""
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    exec(compile(source, name, "exec"), scope)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -710,15 +694,82 @@ def test_changed_code_or_settings_start_anew(change: str, path: Path, capsys: py
 def test_a_disk_that_takes_no_checkpoint_does_not_stop_the_training(
     path: Path, uninterrupted: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(state: Any, partial: Path) -> None:
-        partial.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: save(state, Full(file)))
     student = Student(path)
     assert same(student.result(student.train(Interrupts())), uninterrupted)
-    assert capsys.readouterr().out.count("No space left on device") == 1
+    said = capsys.readouterr().out
+    assert re.search(
+        rf"Student: step 0 is not saved, since the disk of {path.parent} is full: 0\.\d MB are needed and .* MB are free\. "
+        "Training goes on, and tries again later",
+        said,
+    )
+    assert said.count("is full") == 1 and "inline_container" not in said
     assert list(path.parent.iterdir()) == []
+
+
+class Full:
+    """A file on a disk that takes a thousand bytes."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.room = file, 1000
+
+    def write(self, content: Any) -> int:
+        self.room -= len(content)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(content)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_when_there_is_room_again_checkpoints_are_written_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save, weight = torch.save, torch.zeros(3)
+    with monkeypatch.context() as full, pytest.raises(KeyboardInterrupt):
+        full.setattr(torch, "save", lambda state, file: save(state, Full(file)))
+        run = training.steps(range(9), 9, "room", keep={"weight": weight}, checkpoint=path, every=-1)
+        for step, _ in run:
+            if step == 4:
+                full.setattr(torch, "save", save)
+            if step == 7:
+                raise KeyboardInterrupt
+    said = capsys.readouterr().out
+    assert said.count("is not saved") == 1 and said.count("room: saved again, at step 5.") == 1
+    assert torch.load(path, weights_only=True)["done"] == 7
+
+
+@pytest.mark.parametrize("where", ["cache", "given path"])
+def test_where_nothing_can_be_written_training_goes_on_without_checkpoints(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "file" / "cache"))
+    checkpoint = "lesson" if where == "cache" else tmp_path / "file" / "below" / "run.pt"
+    run = training.steps(range(3), 3, "read-only", keep={"w": torch.zeros(1)}, checkpoint=checkpoint, every=-1)
+    assert [step for step, _ in run] == [0, 1, 2]
+    said = capsys.readouterr().out
+    assert said.startswith("read-only: trains without checkpoints, since none can be kept (")
+    assert said.count("checkpoints") == 1
+    assert ("Set COURSE_CACHE to a directory that can be written" in said) == (where == "cache")
+
+
+def test_a_directory_that_becomes_read_only_does_not_stop_the_training(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    run = training.steps(range(3), 3, "read-only", keep={"w": torch.zeros(1)}, checkpoint=path, every=-1)
+    with monkeypatch.context() as patch:
+        for step, _ in run:
+            if step == 1:
+                patch.setattr(os, "replace", read_only)
+                patch.setattr(os, "unlink", read_only)
+                patch.setattr(Path, "unlink", read_only)
+    assert "step 2 is not saved, since" in (said := capsys.readouterr().out) and "(Read-only file system)" in said
 
 
 def test_a_named_checkpoint_lies_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_curve_and_weights(
     run = settings(corpus, tmp_path)
     command = [sys.executable, "-m", "course_utils", "train-gpt", *run.arguments()]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    checkpoint, deadline = tmp_path / "unfinished.pt", time.monotonic() + 120
+    checkpoint, deadline = run.checkpoint(STEPS), time.monotonic() + 120
     while not (checkpoint.exists() and torch.load(checkpoint, weights_only=True)["done"] >= 2):
         assert started.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import lesson_code
 import pytest
@@ -255,12 +257,50 @@ def by_cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return real + cross_entropy(fake_logits, torch.zeros_like(fake_logits))
 
 
+def stable_cost(pieces: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The discriminator's loss by max(x, 0) + log(1 + exp(−|x|)), with the first part made by `pieces`."""
+
+    def softplus(x: Tensor) -> Tensor:
+        return pieces(x) + torch.log1p(torch.exp(-x.abs()))
+
+    return lambda real_logits, fake_logits: softplus(-real_logits).mean() + softplus(fake_logits).mean()
+
+
+def by_sums(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real, fake = F.softplus(-real_logits), torch.logaddexp(fake_logits, torch.zeros_like(fake_logits))
+    return real.sum() / real.numel() + fake.sum() / fake.numel()
+
+
 def by_logsigmoid(fake_logits: Tensor) -> Tensor:
     return -F.logsigmoid(fake_logits).mean()
 
 
 def by_the_logit(p_data: Tensor, p_generator: Tensor) -> Tensor:
     return torch.sigmoid(p_data.log() - p_generator.log())
+
+
+def half_by_half(
+    discriminator: nn.Module, generator_net: nn.Module, real: Tensor, noise: Tensor, optimizer: torch.optim.Optimizer
+) -> float:
+    discriminator.zero_grad()
+    real_loss = F.softplus(-discriminator(real)).mean()
+    real_loss.backward()
+    fake_loss = F.softplus(discriminator(generator_net(noise).detach())).mean()
+    fake_loss.backward()
+    optimizer.step()
+    return (real_loss + fake_loss).item()
+
+
+def frozen(
+    discriminator: nn.Module, generator_net: nn.Module, real: Tensor, noise: Tensor, optimizer: torch.optim.Optimizer
+) -> float:
+    generator_net.requires_grad_(False)
+    optimizer.zero_grad()
+    loss = by_cross_entropy(discriminator(real), discriminator(generator_net(noise)))
+    loss.backward()
+    optimizer.step()
+    generator_net.requires_grad_(True)
+    return loss.item()
 
 
 def detached(
@@ -289,15 +329,47 @@ def through_init(module: nn.Module, generator: torch.Generator) -> None:
         nn.init.zeros_(module.bias)
 
 
+def without_asking_for_affine(module: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02, generator=generator)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02, generator=generator)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def by_class_name(module: nn.Module, generator: torch.Generator) -> None:
+    kind: Any = module
+    if "Conv" in type(module).__name__:
+        kind.weight.data.normal_(0.0, 0.02, generator=generator)
+    elif "BatchNorm" in type(module).__name__:
+        kind.weight.data = 1 + 0.02 * torch.randn(kind.weight.shape, generator=generator, dtype=kind.weight.dtype)
+    else:
+        return
+    if kind.bias is not None:
+        kind.bias.data.fill_(0)
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
         ("discriminator_loss", by_cross_entropy),
+        ("discriminator_loss", stable_cost(lambda x: x.clamp(min=0))),
+        ("discriminator_loss", stable_cost(torch.relu)),
+        ("discriminator_loss", stable_cost(lambda x: torch.where(x > 0, x, 0.0))),
+        ("discriminator_loss", by_sums),
         ("generator_loss", by_logsigmoid),
         ("best_discriminator", by_the_logit),
+        ("best_discriminator", lambda p_data, p_generator: 1 / (1 + p_generator / p_data)),
         ("discriminator_step", detached),
+        ("discriminator_step", half_by_half),
+        ("discriminator_step", frozen),
         ("modes_covered", mode_by_mode),
         ("dcgan_init", through_init),
+        ("dcgan_init", without_asking_for_affine),
+        ("dcgan_init", by_class_name),
     ],
 )
 def test_another_right_way_is_right(name: str, answer: Callable) -> None:
@@ -320,13 +392,151 @@ def within_the_radius_of_any(samples: Tensor, centres: Tensor, radius: float, at
     return int((near.sum(0) >= at_least).sum())
 
 
+def cut_off_near_certainty(p_data: Tensor, p_generator: Tensor) -> Tensor:
+    return (p_data / (p_data + p_generator)).clamp(1e-4, 1 - 1e-4)
+
+
+def in_the_plane(samples: Tensor, centres: Tensor, radius: float, at_least: int) -> int:
+    return definition("modes_covered").reference(samples[:, :2], centres[:, :2], radius, at_least)
+
+
+def nearest_by_city_blocks(samples: Tensor, centres: Tensor, radius: float, at_least: int) -> int:
+    nearest = torch.cdist(samples, centres, p=1).argmin(1)
+    near = (samples - centres[nearest]).norm(dim=1) <= radius
+    return int((torch.bincount(nearest[near], minlength=len(centres)) >= at_least).sum())
+
+
+def one_filter_for_all(module: nn.Module, generator: torch.Generator) -> None:
+    through_init(module, generator)
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        module.weight.data[:] = module.weight.data[0].clone()
+
+
+def no_longer_learning(module: nn.Module, generator: torch.Generator) -> None:
+    through_init(module.requires_grad_(False), generator)
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
         ("discriminator_loss", smoothed_labels),
         ("best_discriminator", softmax_of_densities),
+        ("best_discriminator", cut_off_near_certainty),
         ("modes_covered", within_the_radius_of_any),
+        ("modes_covered", in_the_plane),
+        ("modes_covered", nearest_by_city_blocks),
+        ("dcgan_init", one_filter_for_all),
+        ("dcgan_init", no_longer_learning),
     ],
 )
 def test_a_wrong_way_that_nobody_listed_is_refused(name: str, answer: Callable) -> None:
-    assert check(name, answer, seed=0).status in ("wrong", "diagnosed")
+    for seed in range(3):
+        assert check(name, answer, seed).status in ("wrong", "diagnosed")
+
+
+def log_of_d_plus_a_constant(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real, fake = real_logits.sigmoid(), fake_logits.sigmoid()
+    return -(torch.log(real + 1e-8).mean() + torch.log(1 - fake + 1e-8).mean())
+
+
+def minimax(fake_logits: Tensor) -> Tensor:
+    return torch.mean(torch.log(1 - torch.sigmoid(fake_logits)))
+
+
+def minimax_plus_a_constant(fake_logits: Tensor) -> Tensor:
+    return torch.mean(torch.log(1 - torch.sigmoid(fake_logits) + 1e-8))
+
+
+def library_loss_of_probabilities(fake_logits: Tensor) -> Tensor:
+    d = torch.sigmoid(fake_logits)
+    return F.binary_cross_entropy_with_logits(d, torch.ones_like(d))
+
+
+def fakes_made_in_eval(
+    discriminator: nn.Module, generator_net: nn.Module, real: Tensor, noise: Tensor, optimizer: torch.optim.Optimizer
+) -> float:
+    generator_net.eval()
+    with torch.no_grad():
+        fake = generator_net(noise)
+    generator_net.train()
+    optimizer.zero_grad()
+    loss = by_cross_entropy(discriminator(real), discriminator(fake))
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def cleared_up_afterwards(
+    discriminator: nn.Module, generator_net: nn.Module, real: Tensor, noise: Tensor, optimizer: torch.optim.Optimizer
+) -> float:
+    optimizer.zero_grad()
+    loss = by_cross_entropy(discriminator(real), discriminator(generator_net(noise)))
+    loss.backward()
+    optimizer.step()
+    generator_net.zero_grad()
+    return loss.item()
+
+
+def one_batch_with_labels(
+    discriminator: nn.Module, generator_net: nn.Module, real: Tensor, noise: Tensor, optimizer: torch.optim.Optimizer
+) -> float:
+    images = torch.cat([real, generator_net(noise).detach()])
+    labels = torch.cat([torch.ones(len(real)), torch.zeros(len(noise))]).to(images)
+    optimizer.zero_grad()
+    loss = F.binary_cross_entropy_with_logits(discriminator(images), labels)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def first_centre_within(samples: Tensor, centres: Tensor, radius: float, at_least: int) -> int:
+    counts = [0] * len(centres)
+    for distances in torch.cdist(samples, centres):
+        for mode, distance in enumerate(distances):
+            if distance <= radius:
+                counts[mode] += 1
+                break
+    return sum(count >= at_least for count in counts)
+
+
+def drawn_with(draw: Callable[..., Any]) -> Callable[[nn.Module, torch.Generator], None]:
+    """DCGAN's first weights, those of convolutions drawn by `draw(weight, generator=generator)`."""
+
+    def first_weights(module: nn.Module, generator: torch.Generator) -> None:
+        if not isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            return through_init(module, generator)
+        draw(module.weight, generator=generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    return first_weights
+
+
+def cut_at_two_spreads(weight: Tensor, generator: torch.Generator) -> None:
+    nn.init.normal_(weight, 0.0, 0.02, generator=generator).data.clamp_(-0.04, 0.04)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("discriminator_loss", log_of_d_plus_a_constant, "logarithm_of_d_plus_1e-08"),
+        ("generator_loss", lambda x: -torch.log(torch.sigmoid(x) + 1e-8).mean(), "logarithm_of_d_plus_1e-08"),
+        ("generator_loss", minimax, "saturating_through_the_probability"),
+        ("generator_loss", minimax_plus_a_constant, "saturating_plus_1e-08"),
+        ("generator_loss", lambda x: F.logsigmoid(-x).mean(), "saturating"),
+        ("generator_loss", lambda x: -torch.sigmoid(x).mean(), "logarithm_missing"),
+        ("generator_loss", library_loss_of_probabilities, "sigmoid_applied_twice"),
+        ("discriminator_step", fakes_made_in_eval, "fakes_in_evaluation_mode"),
+        ("discriminator_step", cleared_up_afterwards, "generator_cleared"),
+        ("discriminator_step", one_batch_with_labels, "one_pass_one_mean"),
+        ("modes_covered", first_centre_within, "first_within_the_radius"),
+        ("dcgan_init", drawn_with(partial(nn.init.uniform_, a=-0.02, b=0.02)), "uniform_weights"),
+        ("dcgan_init", drawn_with(nn.init.xavier_uniform_), "uniform_weights"),
+        ("dcgan_init", drawn_with(partial(nn.init.trunc_normal_, std=0.02, a=-0.04, b=0.04)), "truncated"),
+        ("dcgan_init", drawn_with(cut_at_two_spreads), "truncated"),
+    ],
+)
+def test_the_usual_slips_are_told_by_name(name: str, answer: Callable, mistake: str) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert (outcome.status, outcome.mistake) == ("diagnosed", mistake), outcome.message

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_utils import data, runtime
+from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 from course_utils.notebooks import find
 
@@ -364,3 +365,166 @@ def test_numbers_of_other_lessons_are_those_recorded(lesson_number: str, name: s
     )
     (number,) = re.findall(shown, source)
     assert number == f"{recorded:.{len(number.partition('.')[2])}f}"
+
+
+# -- the exercises -------------------------------------------------------------------------------------------------
+
+
+def by_clamp(logits: Tensor, x: Tensor) -> Tensor:
+    cost = logits.clamp(min=0) - logits * x + torch.log1p(torch.exp(-logits.abs()))
+    return cost.sum(tuple(range(1, x.dim())))
+
+
+def by_one_softplus(logits: Tensor, x: Tensor) -> Tensor:
+    return F.softplus((1 - 2 * x) * logits).flatten(1).sum(1)
+
+
+def by_the_distribution(logits: Tensor, x: Tensor) -> Tensor:
+    return -torch.distributions.Bernoulli(logits=logits).log_prob(x).flatten(1).sum(1)
+
+
+def mask_by_counting(kernel_size: int, kind: str, channels_in: int, channels_out: int) -> Tensor:
+    if kernel_size % 2 == 0 or kind not in ("A", "B"):
+        raise ValueError
+    open_ones = kernel_size**2 // 2 + (kind == "B")
+    mask = (torch.arange(kernel_size**2) < open_ones).float().view(kernel_size, kernel_size)
+    return mask.expand(channels_out, channels_in, -1, -1)
+
+
+def mask_by_closing(kernel_size: int, kind: str, channels_in: int, channels_out: int) -> Tensor:
+    if kernel_size % 2 == 0 or kind not in ("A", "B"):
+        raise ValueError
+    mask, centre = torch.ones(channels_out, channels_in, kernel_size, kernel_size), kernel_size // 2
+    mask[:, :, centre + 1 :] = 0
+    mask[:, :, centre, centre + (kind == "B") :] = 0
+    return mask
+
+
+def skew_by_padding(x: Tensor) -> Tensor:
+    height = x.shape[2]
+    return torch.stack([F.pad(x[:, :, row], (row, height - 1 - row)) for row in range(height)], 2)
+
+
+def skew_by_a_loop(x: Tensor) -> Tensor:
+    batch, channels, height, width = x.shape
+    y = x.new_zeros(batch, channels, height, width + height - 1)
+    for row in range(height):
+        y[:, :, row, row : row + width] = x[:, :, row]
+    return y
+
+
+def unskew_by_strides(y: Tensor, width: int) -> Tensor:
+    batch, channels, row, column = y.stride()
+    return y.as_strided((*y.shape[:3], width), (batch, channels, row + column, column))
+
+
+def unskew_by_indices(y: Tensor, width: int) -> Tensor:
+    rows = torch.arange(y.shape[2]).unsqueeze(1)
+    return y[:, :, rows, rows + torch.arange(width)]
+
+
+def complete_place_by_place(image: Tensor, known: Tensor, sample_pixel: Callable, generator: torch.Generator) -> Tensor:
+    filled = image.masked_fill(~known, 0)
+    for place in range(known.numel()):
+        row, col = divmod(place, known.shape[1])
+        if not known[row, col]:
+            filled = filled.clone()
+            filled[:, :, row, col] = sample_pixel(filled, row, col, generator).unsqueeze(1)
+    return filled
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("bernoulli_nll", by_clamp),
+        ("bernoulli_nll", by_one_softplus),
+        ("bernoulli_nll", by_the_distribution),
+        ("bits_per_dimension", lambda nll, n_dims: nll * math.log2(math.e) / n_dims),
+        ("causal_mask", mask_by_counting),
+        ("causal_mask", mask_by_closing),
+        ("skew", skew_by_padding),
+        ("skew", skew_by_a_loop),
+        ("unskew", unskew_by_strides),
+        ("unskew", unskew_by_indices),
+        ("complete", complete_place_by_place),
+    ],
+)
+def test_another_right_way_is_right(name: str, answer: Callable) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert outcome.status == "right", outcome.message
+
+
+def mask_for_small_letters_too(kernel_size: int, kind: str, channels_in: int, channels_out: int) -> Tensor:
+    return mask_by_closing(kernel_size, kind.upper(), channels_in, channels_out)
+
+
+def mask_for_any_part_of_ab(kernel_size: int, kind: str, channels_in: int, channels_out: int) -> Tensor:
+    if kind not in "AB":
+        raise ValueError
+    return mask_by_closing(kernel_size, kind if kind in ("A", "B") else "A", channels_in, channels_out)
+
+
+@pytest.mark.parametrize("answer", [mask_for_small_letters_too, mask_for_any_part_of_ab])
+def test_a_mask_for_a_mistyped_kind_is_refused(answer: Callable) -> None:
+    for seed in range(3):
+        assert check("causal_mask", answer, seed).status in ("wrong", "diagnosed")
+
+
+def log_of_p_plus_a_constant(logits: Tensor, x: Tensor) -> Tensor:
+    white = logits.sigmoid()
+    return -(x * (white + 1e-8).log() + (1 - x) * (1 - white + 1e-8).log()).sum(tuple(range(1, x.dim())))
+
+
+def mask_without_refusals(kernel_size: int, kind: str, channels_in: int, channels_out: int) -> Tensor:
+    mask, centre = torch.zeros(channels_out, channels_in, kernel_size, kernel_size), kernel_size // 2
+    mask[:, :, :centre] = 1
+    mask[:, :, centre, :centre] = 1
+    if kind != "A":
+        mask[:, :, centre, centre] = 1
+    return mask
+
+
+def completed_in_the_given_image(
+    image: Tensor, known: Tensor, sample_pixel: Callable, generator: torch.Generator
+) -> Tensor:
+    for row in range(known.shape[0]):
+        for col in range(known.shape[1]):
+            if not known[row, col]:
+                image[:, 0, row, col] = sample_pixel(image, row, col, generator)
+    return image
+
+
+def drawn_and_then_covered(image: Tensor, known: Tensor, sample_pixel: Callable, generator: torch.Generator) -> Tensor:
+    drawn = torch.zeros_like(image)
+    for row in range(known.shape[0]):
+        for col in range(known.shape[1]):
+            drawn[:, 0, row, col] = sample_pixel(drawn, row, col, generator)
+    return drawn * ~known + image * known
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("bernoulli_nll", log_of_p_plus_a_constant, "logarithm_of_p_plus_1e-08"),
+        (
+            "bernoulli_nll",
+            lambda logits, x: F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x),
+            "averaged_over_images",
+        ),
+        (
+            "bernoulli_nll",
+            lambda logits, x: F.binary_cross_entropy_with_logits(x, logits, reduction="none").flatten(1).sum(1),
+            "arguments_exchanged",
+        ),
+        ("bits_per_dimension", lambda nll, n_dims: nll / n_dims * 1.4427, "rounded_to_1.4427"),
+        ("bits_per_dimension", lambda nll, n_dims: nll / (0.6931 * n_dims), "rounded_to_0.6931"),
+        ("causal_mask", mask_without_refusals, "nothing_refused_and_b_by_default"),
+        ("complete", completed_in_the_given_image, "in_place_and_peeking"),
+        ("complete", drawn_and_then_covered, "everything_drawn_then_covered"),
+    ],
+)
+def test_the_usual_slips_are_told_by_name(name: str, answer: Callable, mistake: str) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert (outcome.status, outcome.mistake) == ("diagnosed", mistake), outcome.message

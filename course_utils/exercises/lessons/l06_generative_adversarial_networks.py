@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 from course_utils.boxed.fixtures import Fixture
 from course_utils.exercises.define import Case, define, edge, randn
 from course_utils.exercises.lessons import chance
+
+CONSTANTS = (1e-6, 1e-7, 1e-8, 1e-10, 1e-12)  # what people add to a probability before they take its logarithm
 
 # -- 6.1 -----------------------------------------------------------------------------------------------------------
 
@@ -35,7 +39,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield edge("real and fake ones are not equally many", **unequal)
     far = 300 * torch.tensor([1.0, -1.0, 1.0, 0.9], dtype=torch.float64)
     yield edge("the logits are as large as ±300", real_logits=far + randn(generator, 4), fake_logits=far.flip(0))
-    yield edge("every logit is 0", real_logits=torch.zeros(3).double(), fake_logits=torch.zeros(3).double())
 
 
 @discriminator_loss.typical
@@ -111,6 +114,25 @@ def cut_off_at_one_hundred(real_logits, fake_logits):
     return F.binary_cross_entropy(real, torch.ones_like(real)) + F.binary_cross_entropy(fake, torch.zeros_like(fake))
 
 
+def _constant_in_the_discriminator(constant: float) -> None:
+    """The mistake of writing log(D + constant), so that log 0 does not occur."""
+
+    def wrong(real_logits, fake_logits):
+        real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
+        return -torch.log(real + constant).mean() - torch.log(1 - fake + constant).mean()
+
+    wrong.__name__ = f"logarithm_of_d_plus_{constant:.0e}"
+    discriminator_loss.mistake(
+        f"you add {constant:.0e} to the probability before you take its logarithm. That keeps the loss finite, but changes "
+        f"every value a little, and no logit costs more than −log {constant:.0e} = {-math.log(constant):.1f}, where one of "
+        "300 on the wrong side should cost 300 and pull with full gradient. Stay with the logits: −log σ(x) = softplus(−x)."
+    )(wrong)
+
+
+for _constant in CONSTANTS:
+    _constant_in_the_discriminator(_constant)
+
+
 @discriminator_loss.mistake(
     "you sum over the batch. A mean over each half makes the loss, and with it the learning rate that suits, independent of "
     "the batch size."
@@ -168,8 +190,8 @@ def best_discriminator(p_data, p_generator):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((6,), (3, 4), (5, 1), (2, 3, 2)):
         yield dict(p_data=randn(generator, *shape).exp(), p_generator=randn(generator, *shape).exp())
-    same = randn(generator, 5).exp()
-    yield edge("both densities are equal", p_data=same, p_generator=same.clone())
+    p_data, p_generator = (6 * randn(generator, 2, 7).abs()).exp()
+    yield dict(p_data=p_data, p_generator=p_generator)  # one is larger than the other by far
     tiny = 1e-20 * randn(generator, 5).exp()
     yield edge("both densities are tiny", p_data=tiny, p_generator=tiny.flip(0) * 3)
 
@@ -285,6 +307,58 @@ def saturating(fake_logits):
 
 
 @generator_loss.mistake(
+    "this is the saturating loss of the minimax game, log(1 − D), and infinite for large logits besides, where D rounds to 1. Its "
+    "gradient vanishes just where the generator needs it, when D sees through every fake. The non-saturating loss is −log D, "
+    "and safe as softplus(−logit)."
+)
+def saturating_through_the_probability(fake_logits):
+    return torch.log(1 - torch.sigmoid(fake_logits)).mean()
+
+
+@generator_loss.mistake(
+    "the logarithm is missing: you average −D. Its gradient, −D(1 − D), vanishes when D sees through every fake; that of "
+    "−log D does not."
+)
+def logarithm_missing(fake_logits):
+    return -torch.sigmoid(fake_logits).mean()
+
+
+@generator_loss.mistake(
+    "`F.binary_cross_entropy_with_logits` applies the sigmoid itself; you give it probabilities, so the sigmoid is applied "
+    "twice."
+)
+def sigmoid_applied_twice(fake_logits):
+    return F.softplus(-torch.sigmoid(fake_logits)).mean()
+
+
+def _constant_in_the_generator(constant: float) -> None:
+    """The mistakes of writing log(D + constant), or log(1 − D + constant), so that log 0 does not occur."""
+
+    def wrong(fake_logits):
+        return -torch.log(torch.sigmoid(fake_logits) + constant).mean()
+
+    def saturating(fake_logits):
+        return torch.log(1 - torch.sigmoid(fake_logits) + constant).mean()
+
+    wrong.__name__ = f"logarithm_of_d_plus_{constant:.0e}"
+    generator_loss.mistake(
+        f"you add {constant:.0e} to the probability before you take its logarithm. That keeps the loss finite, but changes "
+        f"every value a little, and no fake costs more than −log {constant:.0e} = {-math.log(constant):.1f}: one at a logit "
+        "of −300 should cost 300 and pull with full gradient. Stay with the logits: −log σ(x) = softplus(−x)."
+    )(wrong)
+    saturating.__name__ = f"saturating_plus_{constant:.0e}"
+    generator_loss.mistake(
+        "this is the saturating loss of the minimax game, log(1 − D). Its gradient vanishes just where the generator needs "
+        "it, when D sees through every fake. The non-saturating loss is −log D. (And the "
+        f"{constant:.0e} that you add keeps it finite, but cuts it off; softplus needs no constant.)"
+    )(saturating)
+
+
+for _constant in CONSTANTS:
+    _constant_in_the_generator(_constant)
+
+
+@generator_loss.mistake(
     "this is the discriminator's half, −log(1 − D): it would train the generator to be found out. The generator wants its "
     "fakes to be called real, so the label is 1."
 )
@@ -380,6 +454,13 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for kind, batch in (("sgd", 6), ("adam", 7)):
         normed = _players(generator, kind, batch, 4, 3, norm=True)
         yield edge("the discriminator uses batch normalisation", **normed)
+    touched = _players(generator, "sgd", 5, 3, 4, norm=False)
+    yield touched | dict(
+        generator_net=replace(touched["generator_net"], options=(("sizes", (4, 6, 3)), ("stale", True)))
+    )
+    normed = _players(generator, "sgd", 7, 3, 3, norm=False)
+    layer = Fixture("layer", 0, (("name", "BatchNorm1d"), ("arguments", (3,))))
+    yield edge("the generator uses batch normalisation", **(normed | dict(generator_net=layer)))
 
 
 @discriminator_step.typical
@@ -430,6 +511,39 @@ def nothing_learned(discriminator, generator_net, real, noise, optimizer):
 def one_pass(discriminator, generator_net, real, noise, optimizer):
     logits = discriminator(torch.cat([real, generator_net(noise).detach()]))
     return _update(discriminator_loss(logits[: len(real)], logits[len(real) :]), optimizer)
+
+
+@discriminator_step.mistake(
+    "you lay real and fake images in one heap: one pass through the discriminator, in which batch normalisation would mix "
+    "them, and one mean over all labels, which is half of `discriminator_loss`. Two passes, and the two means are added."
+)
+def one_pass_one_mean(discriminator, generator_net, real, noise, optimizer):
+    logits = discriminator(torch.cat([real, generator_net(noise).detach()]))
+    labels = (torch.arange(len(logits), device=logits.device) < len(real)).to(logits)
+    return _update(F.binary_cross_entropy_with_logits(logits, labels), optimizer)
+
+
+@discriminator_step.mistake(
+    "the gradients of the generator are gone: you clear them. In the discriminator's turn nothing of the generator is "
+    "touched, neither its weights nor their gradients. Where a graph leads to it, cut that (`torch.no_grad()`, `.detach()`), "
+    "instead of clearing up behind it."
+)
+def generator_cleared(discriminator, generator_net, real, noise, optimizer):
+    generator_net.zero_grad()
+    return _update(discriminator_loss(discriminator(real), discriminator(generator_net(noise).detach())), optimizer)
+
+
+@discriminator_step.mistake(
+    "you make the fakes in evaluation mode. Batch normalisation then takes its running statistics instead of those of the "
+    "batch, so that the discriminator learns from other images than it will be shown in the generator's turn. Leave the mode "
+    "as it is: without a graph is enough."
+)
+def fakes_in_evaluation_mode(discriminator, generator_net, real, noise, optimizer):
+    training = generator_net.training
+    generator_net.eval()
+    fake = generator_net(noise).detach()
+    generator_net.train(training)
+    return _update(discriminator_loss(discriminator(real), discriminator(fake)), optimizer)
 
 
 @discriminator_step.mistake(
@@ -516,6 +630,14 @@ def _clouds(generator: torch.Generator, counts: tuple[int, ...], d: int, spread:
     return dict(samples=samples[order], centres=centres, radius=1.0, at_least=4)
 
 
+def _heaps(generator: torch.Generator, centres: tuple, places: tuple, radius: float = 1.0) -> dict:
+    """Five samples in a heap at each of these places, all of it moved somewhere else."""
+    middles, somewhere = torch.tensor(centres, dtype=torch.float64), randn(generator, len(centres[0]))
+    samples = torch.tensor(places, dtype=torch.float64).repeat(5, 1)
+    samples = samples + 0.01 * randn(generator, *samples.shape)
+    return dict(samples=samples + somewhere, centres=middles + somewhere, radius=radius, at_least=4)
+
+
 @modes_covered.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for counts, d in (((4, 9, 1, 3, 6), 2), ((3, 4, 2, 12, 5, 4, 0), 2), ((7, 4, 4, 2), 3), ((5, 30, 3, 8), 2)):
@@ -523,6 +645,11 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for spread in (0.7, 1.0):
         yield _clouds(generator, (6, 12, 4, 9, 8, 7), 2, spread)
     yield _clouds(generator, (9, 20, 4), 3, 0.5) | dict(radius=0.6, at_least=2)
+    yield _heaps(generator, ((0, 0, 0), (0, 0, 9), (0, 0, 9.8)), ((0, 0, 0.5), (0, 0, 9.3), (0, 0, 10.3)))
+    overlapping = _heaps(generator, ((0, 0), (1.4, 0), (2.1, 0)), ((0, 0.2), (0.8, 0.1), (2.3, 0.3)))
+    yield overlapping  # two of the heaps lie within the radius of two centres
+    yield overlapping | dict(centres=overlapping["centres"].flip(0))
+    yield _heaps(generator, ((2.95, 0), (2, 2)), ((0, 0),), radius=2.9)  # nearest is another one by |x| + |y|
     apart = torch.tensor([[0.0, 0.0], [20.0, 0.0], [0.0, 30.0]], dtype=torch.float64)
     on_the_edge = torch.tensor([[3.0, 4.0], [-4.0, 3.0], [20.0, 5.0], [20.0, 0.0]], dtype=torch.float64)
     yield edge("samples lie exactly at the radius", samples=on_the_edge, centres=apart, radius=5.0, at_least=2)
@@ -591,6 +718,24 @@ def square_modes(samples, centres, radius, at_least):
 
 
 @modes_covered.mistake(
+    "you add up the absolute differences of the coordinates. The distance is Euclidean: the root of the sum of the squares."
+)
+def city_blocks(samples, centres, radius, at_least):
+    distances, nearest = torch.cdist(samples, centres, p=1).min(1)
+    counts = torch.bincount(nearest[distances <= radius], minlength=len(centres))
+    return int((counts >= at_least).sum())
+
+
+@modes_covered.mistake(
+    "a sample goes to the first centre in whose radius it lies. Where two of them overlap, it belongs to the nearer one."
+)
+def first_within_the_radius(samples, centres, radius, at_least):
+    near = torch.cdist(samples, centres) <= radius
+    first = near & (near.cumsum(1) == 1)
+    return int((first.sum(0) >= at_least).sum())
+
+
+@modes_covered.mistake(
     "you count samples, not modes: how many lie near a centre says nothing about how many centres have some."
 )
 def samples_counted(samples, centres, radius, at_least):
@@ -628,7 +773,7 @@ def dcgan_init(module, generator):
     with torch.no_grad():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.weight.normal_(0.0, 0.02, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d) and module.affine:
+        elif isinstance(module, nn.BatchNorm2d):
             module.weight.normal_(1.0, 0.02, generator=generator)
         else:
             return
@@ -656,7 +801,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for _ in range(2):
         yield case("BatchNorm2d", 4000)
     yield edge("a convolution has no bias", **case("Conv2d", 24, 20, 4, bias=False))
-    yield edge("a batch normalisation has neither scale nor bias", **case("BatchNorm2d", 5, affine=False))
     yield edge("the layer is an nn.Linear, which stays as it is", **case("Linear", 7, 5))
 
 
@@ -680,6 +824,29 @@ def _deviations(arguments: dict[str, Any], result: dict[str, Any], *kinds: str) 
 def _as_drawn(deviations: Tensor | None, spread: float = SPREAD) -> bool:
     """Whether the weights are normal around their mean, with this standard deviation."""
     return deviations is None or chance.distributed(torch.special.ndtr(deviations / spread))
+
+
+@dcgan_init.claim("every weight should be drawn by itself; many of yours are equal.")
+def each_is_drawn(arguments, result):
+    deviations = _deviations(arguments, result, "Conv2d", "ConvTranspose2d")
+    return deviations is None or len(deviations.unique()) > 0.9 * len(deviations)
+
+
+@dcgan_init.claim("the weights should be normal, not uniform.")
+def not_uniform(arguments, result):
+    deviations = _deviations(arguments, result, "Conv2d", "ConvTranspose2d")
+    if deviations is None:
+        return True
+    lowest, highest = deviations.aminmax()
+    return not chance.distributed((deviations - lowest) / (highest - lowest))
+
+
+@dcgan_init.claim("the weights should be normal with both its tails: yours are cut off.")
+def tails(arguments, result):
+    deviations = _deviations(arguments, result, "Conv2d", "ConvTranspose2d")
+    if deviations is None or not deviations.any():
+        return True
+    return deviations.abs().max() > 2.5 * deviations.std()  # of 7680 normal ones, 95 are larger
 
 
 @dcgan_init.claim("the weights of an `nn.Conv2d` should be normal, with mean 0 and standard deviation 0.02.")
@@ -723,12 +890,6 @@ def not_squared(arguments, result):
     return deviations is None or not _as_drawn(deviations, SPREAD**2)
 
 
-@dcgan_init.claim("the weights should be normal, not uniform.")
-def not_uniform(arguments, result):
-    deviations = _deviations(arguments, result, "Conv2d", "ConvTranspose2d")
-    return deviations is None or deviations.abs().max().item() > 3 * SPREAD  # of 7680 normal ones, 20 are larger
-
-
 @dcgan_init.claim("convolutions should not keep the weights that they came with.")
 def convolutions_change(arguments, result):
     return _kind(arguments) not in ("Conv2d", "ConvTranspose2d") or not _kept(arguments, result, "weight")
@@ -742,6 +903,13 @@ def biases_of_convolutions(arguments, result):
 @dcgan_init.claim("the biases of batch normalisations should become 0.")
 def biases_of_batch_norms(arguments, result):
     return _kind(arguments) != "BatchNorm2d" or _zero(result)
+
+
+@dcgan_init.claim(
+    "the layer should go on learning: its parameters still want gradients, and it stays in training mode."
+)
+def goes_on_learning(arguments, result):
+    return result["module.requires_grad"] and result["module.training"]
 
 
 @dcgan_init.claim("every layer but (transposed) convolutions and batch normalisations should stay as it is.")
@@ -778,7 +946,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 @torch.no_grad()
 def _initialised(module: Any, generator: torch.Generator, kinds: Any, spread: float = SPREAD) -> None:
     """The right weights, for layers of these kinds, or with another spread."""
-    if isinstance(module, kinds) and getattr(module, "weight", None) is not None:
+    if isinstance(module, kinds):
         module.weight.normal_(float(isinstance(module, nn.BatchNorm2d)), spread, generator=generator)
         if module.bias is not None:
             module.bias.zero_()
@@ -803,7 +971,7 @@ def batch_norm_forgotten(module, generator):
 )
 def scales_around_zero(module, generator):
     _initialised(module, generator, CONVOLUTIONS)
-    if isinstance(module, nn.BatchNorm2d) and module.affine:
+    if isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 0.0, SPREAD, generator=generator)
         nn.init.zeros_(module.bias)
 
@@ -813,7 +981,7 @@ def scales_around_zero(module, generator):
 )
 def scales_all_one(module, generator):
     _initialised(module, generator, CONVOLUTIONS)
-    if isinstance(module, nn.BatchNorm2d) and module.affine:
+    if isinstance(module, nn.BatchNorm2d):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
 
@@ -865,6 +1033,18 @@ def uniform_weights(module, generator):
 
 
 @dcgan_init.mistake(
+    "the weights are cut off at two standard deviations. A normal distribution has tails, and nothing is cut off here: "
+    "`weight.normal_(0.0, 0.02, ...)`, not `trunc_normal_` or a clamp."
+)
+def truncated(module, generator):
+    _initialised(module, generator, nn.BatchNorm2d)
+    if isinstance(module, CONVOLUTIONS):
+        nn.init.trunc_normal_(module.weight, 0.0, SPREAD, -2 * SPREAD, 2 * SPREAD, generator=generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+@dcgan_init.mistake(
     "you change an `nn.Linear` as well. Here only (transposed) convolutions and batch normalisations get new weights."
 )
 def linear_too(module, generator):
@@ -883,7 +1063,7 @@ dcgan_init.hints(
     "`network.apply(f)` calls f on every layer, activations included. So first ask what you have been given: "
     "`isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))`.",
     "`module.weight.normal_(mean, spread, generator=generator)` under `torch.no_grad()`, or `nn.init.normal_`. A bias may be "
-    "None, and `nn.BatchNorm2d(..., affine=False)` has no weight.",
+    "None.",
     "Convolutions around 0, scales of batch normalisation around 1, both with spread 0.02; then biases that are not None: "
     "`.zero_()`.",
 )

@@ -38,8 +38,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     huge = _images(generator, 4, 1, 3, 5)
     yield edge("the logits are ±1000", **(huge | dict(logits=1000 * huge["logits"].sign())))
     yield edge("the images are flat, (N, D)", **_images(generator, 4, 7))
-    yield edge("the batch holds one image", **_images(generator, 1, 1, 4, 3))
-    yield edge("an image is a single pixel", **_images(generator, 7, 1, 1, 1))
 
 
 @bernoulli_nll.typical
@@ -71,6 +69,22 @@ def mean_over_everything(logits, x):
 
 
 @bernoulli_nll.mistake(
+    "you add up the pixels and average over the images, as one does with a loss. Here every image keeps a number of its own: "
+    "sum over the pixels only, (N,)."
+)
+def averaged_over_images(logits, x):
+    return _cost(logits, x).sum() / len(x)
+
+
+@bernoulli_nll.mistake(
+    "logits and images have changed places: `F.binary_cross_entropy_with_logits` takes the logits first, and the zeros and "
+    "ones as its target."
+)
+def arguments_exchanged(logits, x):
+    return _cost(x, logits).flatten(1).sum(1)
+
+
+@bernoulli_nll.mistake(
     "this is the log-probability itself, which is never above 0. A loss is minimised, so the sign turns: likely images get "
     "a small number, unlikely ones a large one."
 )
@@ -85,6 +99,26 @@ def sign_forgotten(logits, x):
 def logarithm_of_zero(logits, x):
     p = torch.sigmoid(logits)
     return -(x * torch.log(p) + (1 - x) * torch.log(1 - p)).flatten(1).sum(1)
+
+
+def _constant_in_the_logarithm(constant: float) -> None:
+    """The mistake of writing log(p + constant), so that log 0 does not occur."""
+
+    def wrong(logits, x):
+        p = torch.sigmoid(logits)
+        cost = x * torch.log(p + constant) + (1 - x) * torch.log(1 - p + constant)
+        return -cost.flatten(1).sum(1)
+
+    wrong.__name__ = f"logarithm_of_p_plus_{constant:.0e}"
+    bernoulli_nll.mistake(
+        f"you add {constant:.0e} to the probability before you take its logarithm. That keeps it finite, but changes every "
+        f"price a little, and no pixel costs more than −log {constant:.0e} = {-math.log(constant):.1f} nats: one that the "
+        "model rules out with a logit of 1000 costs 1000. `F.binary_cross_entropy_with_logits` never leaves the logits."
+    )(wrong)
+
+
+for _constant in (1e-6, 1e-7, 1e-8, 1e-10, 1e-12):
+    _constant_in_the_logarithm(_constant)
 
 
 @bernoulli_nll.mistake(
@@ -155,8 +189,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield dict(nll=_nats(generator, *shape), n_dims=n_dims)
     yield edge("nll is one number in a tensor", nll=_nats(generator), n_dims=49)
     yield edge("nll is a plain number", nll=_nats(generator).item(), n_dims=196)
-    yield edge("the batch holds one image", nll=_nats(generator, 1), n_dims=9)
-    yield edge("an image is a single pixel", nll=_nats(generator, 4) / 100, n_dims=1)
 
 
 @bits_per_dimension.typical
@@ -201,11 +233,24 @@ def logarithm_twice(nll, n_dims):
     return (torch.log2(nll) if isinstance(nll, Tensor) else math.log2(nll)) / n_dims
 
 
-@bits_per_dimension.mistake(
-    "you have rounded log 2 to 0.693. Three digits are not enough for numbers that differ in the fourth: `math.log(2)`."
-)
-def rounded_logarithm(nll, n_dims):
-    return nll / (n_dims * 0.693)
+def _rounded(written: str, factor: float) -> None:
+    """The mistake of writing a rounded number instead of log 2 or of what it divides by."""
+
+    def wrong(nll, n_dims):
+        return nll * factor / n_dims
+
+    wrong.__name__ = f"rounded_to_{written}"
+    off = round(1 / abs(factor * math.log(2) - 1))
+    bits_per_dimension.mistake(
+        f"{written} is {'log 2' if float(written) < 1 else '1 / log 2'}, rounded: what comes out is off by one part in "
+        f"{off}. Models are compared by such differences, so write `math.log(2)`."
+    )(wrong)
+
+
+for _written in ("0.69", "0.693", "0.6931", "0.69315", "0.693147"):
+    _rounded(_written, 1 / float(_written))
+for _written in ("1.44", "1.443", "1.4427", "1.442695"):
+    _rounded(_written, float(_written))
 
 
 @bits_per_dimension.mistake(
@@ -256,7 +301,9 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield edge("the kernel is a single weight, of kind B", **_wanted(1, "B", 2, 4))
     yield edge("the kernel's size is even", **_wanted(4, "A", 1, 2))
     yield edge("the kind is neither A nor B", **_wanted(3, "C", 2, 1))
-    yield edge("the kind is two letters", **_wanted(5, "AB", 1, 3))
+    yield edge("the kind is neither A nor B", **_wanted(5, "AB", 1, 3))
+    yield edge("the kind is neither A nor B", **_wanted(3, "b", 1, 2))
+    yield edge("the kind is neither A nor B", **_wanted(5, "", 2, 1))
 
 
 @causal_mask.typical
@@ -366,13 +413,21 @@ def channels_exchanged(kernel_size, kind, channels_in, channels_out):
 
 
 @causal_mask.mistake(
-    "nothing is refused. A kernel of even size has no centre, so that its mask is one pixel off; and a kind that is "
-    "mistyped would silently count as another. Raise a ValueError in both cases."
+    "right, but nothing is refused. A kernel of even size has no centre, so that its mask is one pixel off; and a kind that is "
+    "mistyped would silently count as A. Raise a ValueError in both cases."
 )
 def nothing_refused(kernel_size, kind, channels_in, channels_out):
     mask = torch.zeros(channels_out, channels_in, kernel_size, kernel_size)
     mask.flatten(2)[:, :, : kernel_size * (kernel_size // 2) + kernel_size // 2 + (kind == "B")] = 1
     return mask
+
+
+@causal_mask.mistake(
+    "right, but nothing is refused. A kernel of even size has no centre, so that its mask is one pixel off; and a kind that is "
+    "mistyped would silently count as B, the one that lets a first layer see its own pixel. Raise a ValueError in both cases."
+)
+def nothing_refused_and_b_by_default(kernel_size, kind, channels_in, channels_out):
+    return nothing_refused(kernel_size, "A" if kind == "A" else "B", channels_in, channels_out)
 
 
 causal_mask.hints(
@@ -404,7 +459,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield dict(x=randn(generator, *shape))
     yield edge("the image is one row", x=randn(generator, 3, 2, 1, 5))
     yield edge("the image is one column", x=randn(generator, 2, 3, 4, 1))
-    yield edge("the image is a single pixel", x=randn(generator, 3, 2, 1, 1))
 
 
 @skew.typical
@@ -502,7 +556,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield dict(y=randn(generator, batch, channels, height, width + height - 1), width=width)
     yield edge("the image is one row", y=randn(generator, 3, 2, 1, 5), width=5)
     yield edge("the image is one column", y=randn(generator, 2, 3, 4, 4), width=1)
-    yield edge("the image is a single pixel", y=randn(generator, 3, 2, 1, 1), width=1)
 
 
 @unskew.typical
@@ -593,10 +646,6 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     black = _hidden(generator, 3, 4, 5)
     black["known"][:, 0] = True
     yield edge("known pixels are 0", **(black | dict(image=black["image"] * (torch.arange(5) > 1))))
-    yield edge("the batch holds one image", **_hidden(generator, 1, 4, 3))
-    yield edge("the image is one row", **_hidden(generator, 3, 1, 6))
-    yield edge("the image is one column", **_hidden(generator, 2, 5, 1))
-    yield edge("the image is a single pixel", **_hidden(generator, 4, 1, 1))
 
 
 @complete.typical
@@ -616,6 +665,23 @@ def zeros_taken_for_unknown(image, known, sample_pixel, generator):
             if (completed[:, 0, row, col] == 0).all():
                 completed[:, 0, row, col] = sample_pixel(completed, row, col, generator)
     return completed
+
+
+@complete.mistake(
+    "you fill the given `image` itself, and let its unknown pixels begin with what it holds there. Both go wrong: the caller's "
+    "picture is gone, and where you have hidden the pixels yourself the model is shown the true ones. Begin with a new tensor, "
+    "in which all unknown pixels are 0."
+)
+def in_place_and_peeking(image, known, sample_pixel, generator):
+    return _filled(image, known, sample_pixel, generator)
+
+
+@complete.mistake(
+    "all pixels are drawn, starting from a black image, and the known ones are put in at the end: `sample_pixel` never sees "
+    "them, and is asked about them for nothing. Begin with the known pixels in their places, and ask about the others only."
+)
+def everything_drawn_then_covered(image, known, sample_pixel, generator):
+    return torch.where(known, image, _filled(torch.zeros_like(image), torch.zeros_like(known), sample_pixel, generator))
 
 
 @complete.mistake(

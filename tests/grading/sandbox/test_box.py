@@ -499,7 +499,7 @@ def test_7_the_check_sees_a_zombie():
 def test_7_nothing_survives_the_grader():
     program = """
 import time
-from course_utils.grading.box import Box
+from course_utils.grading.sandbox.box import Box
 with Box(program="import time; print('up', flush=True); time.sleep(30)") as box:
     while not box.output:
         time.sleep(0.01)
