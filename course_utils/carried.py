@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 from collections.abc import Iterator, Mapping
 from types import FrameType, ModuleType
 from typing import Any
@@ -32,21 +31,32 @@ def marks(things: Mapping[str, Any]) -> dict[str, str]:
 
 
 def rebound(frame: FrameType) -> list[str]:
-    """The names that the `for` loop at which `frame` stands reads before it assigns them: their values are carried on."""
-    try:
-        nodes = ast.walk(ast.parse(textwrap.dedent(fingerprint.source_of(frame))))
-    except SyntaxError:
-        return []
-    for node in nodes:
+    """The names that the `for` loop at which `frame` stands reads before it assigns them: their values are carried on.
+
+    A tensor to which something is added (`total += loss`) stays the same tensor, and is none of them.
+    """
+    for node in fingerprint.nodes(fingerprint.source_of(frame)):
         if isinstance(node, ast.For) and node.lineno <= frame.f_lineno < node.body[0].lineno:
-            assigned, read_first = {name for name, _ in uses(node.target)}, set()
-            for name, is_assigned in (use for statement in node.body for use in uses(statement)):
-                if is_assigned:
-                    assigned.add(name)
-                elif name not in assigned:
-                    read_first.add(name)
-            return sorted(read_first & assigned)
+            scope, augmented = {**frame.f_globals, **frame.f_locals}, _only_augmented(node)
+            return [n for n in rebound_in(node) if not (n in augmented and isinstance(scope.get(n), Tensor))]
     return []
+
+
+def rebound_in(loop: ast.For) -> list[str]:
+    """The names that a loop reads before it assigns them."""
+    assigned, read_first = {name for name, _ in uses(loop.target)}, set[str]()
+    for name, is_assigned in (use for statement in loop.body for use in uses(statement)):
+        if is_assigned:
+            assigned.add(name)
+        elif name not in assigned:
+            read_first.add(name)
+    return sorted(read_first & assigned)
+
+
+def _only_augmented(loop: ast.For) -> set[str]:
+    targets = {node.target for node in ast.walk(loop) if isinstance(node, ast.AugAssign)}
+    names = [node for node in ast.walk(loop) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)]
+    return {node.id for node in names if node in targets} - {node.id for node in names if node not in targets}
 
 
 def uses(node: ast.AST) -> Iterator[tuple[str, bool]]:

@@ -49,9 +49,19 @@ def source_of(frame: FrameType) -> str:
     return "".join(linecache.getlines(frame.f_code.co_filename))
 
 
+def nodes(source: str) -> list[ast.AST]:
+    """The syntax tree of a piece of code as a list; empty if it cannot be parsed."""
+    try:
+        return list(ast.walk(ast.parse(textwrap.dedent(source))))
+    except SyntaxError:
+        return []
+
+
 def names_read(source: str) -> set[str]:
-    """The names that a piece of code reads; none if it cannot be parsed."""
-    return {node.id for node in _name_nodes(source) if isinstance(node.ctx, ast.Load)}
+    """The names that a piece of code reads, be it to add to them (`total += 1`); none if it cannot be parsed."""
+    found = nodes(source)
+    augmented = {node.target for node in found if isinstance(node, ast.AugAssign)}
+    return {n.id for n in found if isinstance(n, ast.Name) and (isinstance(n.ctx, ast.Load) or n in augmented)}
 
 
 def of_values(state: Any) -> str:
@@ -112,14 +122,8 @@ def _sample(batch: Any) -> Any:
 
 
 def _names_only_read(source: str) -> set[str]:
-    return names_read(source) - {node.id for node in _name_nodes(source) if not isinstance(node.ctx, ast.Load)}
-
-
-def _name_nodes(source: str) -> list[ast.Name]:
-    try:
-        return [node for node in ast.walk(ast.parse(textwrap.dedent(source))) if isinstance(node, ast.Name)]
-    except SyntaxError:
-        return []
+    names = [node for node in nodes(source) if isinstance(node, ast.Name)]
+    return names_read(source) - {node.id for node in names if not isinstance(node.ctx, ast.Load)}
 
 
 def _is_setting(value: Any) -> bool:

@@ -151,8 +151,6 @@ def test_few_noted_states_do_for_long_runs(kind: str, tmp_path: Path, monkeypatc
     monkeypatch.setattr(randomness, "MOST_STATES", 2)
     whole = Training(None, kind).fit(Interrupts())
     assert interrupted(tmp_path / "run.pt", kind, True, 17) == whole
-    draws = torch.load(tmp_path / "run.pt", weights_only=True) if (tmp_path / "run.pt").exists() else None
-    assert draws is None, "a finished run leaves no checkpoint"
 
 
 def test_batches_that_cannot_be_found_again_are_named_and_training_goes_on(
