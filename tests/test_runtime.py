@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from course_utils import conventions, data, evaluate, plots, runtime, training, widgets
+from course_utils.errors import CourseError
 
 NO_DATA: list[dict[str, Any]] = []
 
@@ -88,6 +89,31 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(
     monkeypatch.setenv("COURSE_DEVICE", device)
     with pytest.raises(RuntimeError, match=f"COURSE_DEVICE is '{device}', which is not on this machine; there is: cpu"):
         runtime.start("cpu")
+    with pytest.raises(CourseError, match=r"Set it to one of these, or unset it, and start again\.$"):
+        runtime.pick_device()
+
+
+@pytest.mark.parametrize("written", ["CPU", " cpu ", "cpu"])
+def test_a_device_is_understood_however_it_is_written(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSE_DEVICE", written)
+    assert runtime.pick_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("profile", "device", "caution"),
+    [
+        ("smoke", "cpu", "sizes for a trial (the numbers in the text are those of profile cpu), seed 0."),
+        ("gpu", "cpu", "sizes for a GPU (there is none here), seed 0."),
+        ("gpu", "meta", ""),
+        ("cpu", "cpu", ""),
+    ],
+)
+def test_the_session_line_warns_of_sizes_that_fit_neither_text_nor_machine(
+    profile: str, device: str, caution: str, monkeypatch: pytest.MonkeyPatch, shown: list[Any]
+) -> None:
+    monkeypatch.setattr(runtime, "pick_device", lambda: torch.device(device))
+    runtime.start(profile)
+    assert shown[-1].text.endswith(caution or f"torch {torch.__version__.split('+')[0]}, seed 0.")
 
 
 def test_the_best_device_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Training loops: batches, history, and checkpoints that bring back exactly what an interrupt took away."""
 
+import dataclasses
 import errno
 import math
 import os
@@ -8,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,8 @@ TOTAL = 30
 class Student:
     """A network with dropout (global generator), Adam, a schedule, noise from a generator, a running mean kept."""
 
+    every = -1.0  # seconds between checkpoints: one after every step
+
     def __init__(self, path: Path | None, seed: int = 0, lr: float = 1e-2, reuse: bool = False) -> None:
         torch.manual_seed(seed)
         self.path, self.reuse = path, reuse
@@ -154,15 +157,15 @@ class Student:
         self.generator = torch.Generator().manual_seed(seed)
         self.mean = torch.zeros(())
 
-    def train(self, interrupt: Interrupts, noisy: Any = None) -> training.Steps:
+    def train(self, interrupt: Callable[[int], None], noisy: Any = None) -> training.Steps:
         """The loop, with a checkpoint after every step."""
         keep = dict(model=self.model, optimizer=self.optimizer, schedule=self.schedule, generator=self.generator)
         data = torch.Generator().manual_seed(7)
         x, y = torch.randn(40, 5, generator=data), torch.randn(40, 1, generator=data)
         batches = training.batches(x, y, size=8) if noisy is None else noisy(self.generator)
         keep |= {"mean": [self.mean]}
-        run = training.steps(
-            batches, TOTAL, title="Student", keep=keep, checkpoint=self.path, every=-1.0, reuse=self.reuse
+        self.run = run = training.steps(
+            batches, TOTAL, title="Student", keep=keep, checkpoint=self.path, every=self.every, reuse=self.reuse
         )
         for step, (x, y) in run:
             noise = 0.1 * torch.randn(x.shape, generator=self.generator)
@@ -211,7 +214,9 @@ def test_an_interrupt_in_the_same_process_leaves_no_trace(at: list[int], path: P
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_interrupt_before_the_first_regular_checkpoint_leaves_no_trace(path: Path) -> None:
+def test_an_interrupt_before_the_first_regular_checkpoint_leaves_no_trace(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weight, interrupt = torch.zeros(3), Interrupts(2)
 
     def train() -> None:
@@ -225,6 +230,56 @@ def test_an_interrupt_before_the_first_regular_checkpoint_leaves_no_trace(path: 
     with pytest.raises(KeyboardInterrupt):
         train()
     train()
+    assert capsys.readouterr().out.startswith(
+        "slow to save: begun again: it was interrupted before its first checkpoint.\nslow to save: 5 steps in"
+    )
+
+
+def test_what_is_gone_on_with_is_named_with_its_full_path(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student = Student(path)
+    with pytest.raises(KeyboardInterrupt):
+        student.train(Interrupts(4))
+    student.train(Interrupts())
+    assert f"Student: going on from step 4 of 30; to train anew, delete {path}.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_run_that_is_asked_to_stop_ends_its_step_saves_and_says_so(
+    anew: bool, path: Path, uninterrupted: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(Student):
+        every = 1e9  # no checkpoint would be written but for the request
+
+    student, asked = Slow(path), [12]
+
+    def stop(step: int) -> None:
+        if step in asked:
+            asked.remove(step)
+            student.run.stop()
+
+    with pytest.raises(KeyboardInterrupt):
+        student.train(stop)
+    assert torch.load(path, weights_only=True)["done"] == 13
+    assert f"Student: stopped after step 13 of 30, and saved in {path}: started again, it goes on from there.\n" in (
+        capsys.readouterr().out
+    )
+    student = Slow(path) if anew else student
+    assert same(student.result(student.train(stop)), uninterrupted)
+
+
+def test_a_request_to_stop_in_the_last_step_is_fulfilled_already() -> None:
+    run = training.steps(range(3), 3, "short")
+    for step, _ in run:
+        if step == 2:
+            run.stop()
+
+
+def test_without_a_checkpoint_stopping_promises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    run = training.steps(range(3), 3, "short")
+    with pytest.raises(KeyboardInterrupt):
+        for _ in run:
+            run.stop()
+    assert capsys.readouterr().out == "short: stopped after step 1 of 3.\n"
 
 
 def test_objects_made_anew_are_brought_to_where_they_were(path: Path, uninterrupted: list[Any]) -> None:
@@ -355,6 +410,7 @@ def test_a_killed_process_is_continued_by_a_fresh_one_bit_for_bit(
         for at in ("12", "99")
     ]
     assert codes == [-signal.SIGKILL, 0]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["run.pt.result"], "nothing half-written is left"
     assert "Student: going on from step 12 of 30" in capfd.readouterr().out
     assert same(torch.load(f"{path}.result"), uninterrupted)
     assert not path.exists()
@@ -445,6 +501,16 @@ class Bomb:
 
     def __reduce__(self) -> tuple:
         return os.mkdir, (self.target,)
+
+
+def test_a_checkpoint_of_another_format_is_passed_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(training, "FORMAT", 1)
+        leave_a_checkpoint(path)
+    Student(path).train(Interrupts())
+    assert "have changed since the checkpoint; starting from step 0" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -638,8 +704,17 @@ run = training.steps(training.batches(rows, size=4), 6, title="cell", keep={"w":
 for step, (x,) in run:
     loss = step_down(x)
     interrupt(step)
+    notes.append([betas, recipe.momentum])
     run.log(loss=loss)
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    momentum: float
+    warm_up: None = None
+
+
 HELPERS = """
 def gradient(x):
     return 2 * w
@@ -659,6 +734,8 @@ def step_down(x):
         "a helper",
         "a helper's helper",
         "a number in another cell",
+        "a tuple in another cell",
+        "a frozen dataclass in another cell",
         "the batches' seed",
         "the data",
     ],
@@ -666,6 +743,7 @@ def step_down(x):
 def test_changed_code_or_settings_start_anew(change: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scope = {"training": training, "torch": torch, "path": path, "__name__": "__main__", "interrupt": Interrupts(3)}
     scope |= {"learning_rate": 0.1, "rows": torch.arange(20.0), "w": torch.ones(3)}
+    scope |= {"betas": (0.9, 0.999), "recipe": Recipe(momentum=0.9), "notes": ["a list may grow"]}
     run_cell(HELPERS, scope, "<cell 1>")
     with pytest.raises(KeyboardInterrupt):
         run_cell(CELL, scope, "<cell 2>")
@@ -678,6 +756,10 @@ def test_changed_code_or_settings_start_anew(change: str, path: Path, capsys: py
         helpers = HELPERS.replace("2 * w", "3 * w")
     elif change == "a number in another cell":
         scope["learning_rate"] = 0.2
+    elif change == "a tuple in another cell":
+        scope["betas"] = (0.9, 0.99)
+    elif change == "a frozen dataclass in another cell":
+        scope["recipe"] = Recipe(momentum=0.8)
     elif change == "the batches' seed":
         cell = CELL.replace("size=4", "size=4, seed=1")
     elif change == "the data":
@@ -770,6 +852,13 @@ def test_a_directory_that_becomes_read_only_does_not_stop_the_training(
                 patch.setattr(os, "unlink", read_only)
                 patch.setattr(Path, "unlink", read_only)
     assert "step 2 is not saved, since" in (said := capsys.readouterr().out) and "(Read-only file system)" in said
+
+
+def test_what_killed_processes_left_half_written_is_swept_when_a_run_begins(path: Path) -> None:
+    for number in range(3):
+        path.with_name(f".run.pt.{number}.part").write_bytes(b"half")
+    Student(path).train(Interrupts())
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_named_checkpoint_lies_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -390,6 +392,22 @@ def test_a_corpus_is_your_own_file(tmp_path: Path) -> None:
         (b"short", ValueError, r"own\.txt has 5 characters: a text needs at least 1000"),
         (b"a" * 1500 + "é".encode("latin1") + b"a", ValueError, r"own\.txt is not UTF-8: byte 0xe9 at offset 1500\."),
         ("Ein Text".encode("utf-16") * 200, ValueError, r"not UTF-8: byte 0xff at offset 0\. Save it as UTF-8"),
+        (
+            b"text " * 300 + b"\0",
+            ValueError,
+            r"has NUL characters, which no text has\. Save it as UTF-8 .* if it is a text",
+        ),
+        (
+            ("für " * 400).encode()[:-3],
+            ValueError,
+            r"ends in the middle of a character: it was cut off\. Get the whole",
+        ),
+        (
+            "Съешь ещё булок. ".encode("cp1251") * 99,
+            ValueError,
+            r"Save it as UTF-8 in an editor in which it can be read",
+        ),
+        (bytes(range(256)) * 8, ValueError, r"is not UTF-8: byte 0x80 at offset 128\. .* if it is a text at all"),
         (None, FileNotFoundError, r"there is no file .*own\.txt: check its name, or give the full path"),
     ],
 )
@@ -401,6 +419,51 @@ def test_a_corpus_that_cannot_be_read_is_refused_with_advice(
     with pytest.raises(error, match=advice):
         data.corpus(tmp_path / "own.txt")
     assert runtime.sources_in_use() == []
+
+
+WINDOWS = "The quick “brown” fox – said: “jumps”, café.\n"
+RUSSIAN = "Съешь ещё этих мягких французских булок, да выпей чаю.\n"
+CHINESE = "天地玄黄，宇宙洪荒。日月盈昃，辰宿列张。寒来暑往，秋收冬藏。\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "name"),
+    [
+        (WINDOWS, "cp1252", "CP1252"),
+        (WINDOWS, "utf-16", "UTF-16"),  # with a mark, as Windows saves "Unicode"
+        (WINDOWS.encode("ascii", "ignore").decode(), "utf-16-le", "UTF-16LE"),  # valid UTF-8, with NUL in between
+        *(
+            (text, f"utf-16-{order}e", f"UTF-16{order.upper()}E")
+            for text in (WINDOWS, RUSSIAN, CHINESE)
+            for order in "lb"
+        ),
+        *(
+            (text, f"utf-32-{order}e", f"UTF-32{order.upper()}E")
+            for text in (WINDOWS, RUSSIAN, CHINESE)
+            for order in "lb"
+        ),
+        (CHINESE, "utf-32", "UTF-32"),
+    ],
+)
+def test_the_remedy_names_the_encoding_and_works(
+    text: str, encoding: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text *= 1 + 1000 // len(text)
+    monkeypatch.chdir(tmp_path)
+    Path("my own.txt").write_bytes(text.encode(encoding))
+    with pytest.raises(ValueError, match=rf"iconv -f {name} -t UTF-8 .* \(it seems to be {name}\)$") as caught:
+        data.corpus("my own.txt")
+    if shutil.which("iconv"):
+        command = str(caught.value).partition("or convert it: ")[2].rpartition(" (it seems")[0]
+        subprocess.run(command, shell=True, check=True)
+        assert data.corpus("my own-utf8.txt").text.removeprefix("\ufeff") == text
+
+
+def test_a_link_that_leads_back_to_itself_is_no_corpus(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(OSError, match="a is a symbolic link that leads back to itself: give the path of the text"):
+        data.corpus(tmp_path / "a")
 
 
 def test_a_directory_is_no_corpus(tmp_path: Path) -> None:

@@ -173,6 +173,55 @@ def test_an_archive_placed_by_hand_is_unpacked_without_a_network(places: dict[st
     assert WHOLE.items() <= files_below(places["data"]).items()
 
 
+PACKED_ANEW = {name: gzip.compress(raw, compresslevel=1, mtime=99) for name, raw in RAW.items()}
+
+
+@pytest.mark.parametrize("suffix", [".gz", ""], ids=["beside the missing files", "in their place"])
+@pytest.mark.parametrize("where", ["given", "data"])
+def test_files_that_somebody_else_packed_are_taken(
+    suffix: str,
+    where: str,
+    places: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert PACKED_ANEW != ARCHIVES
+    put(places[where], **{f"{name}{suffix}": archive for name, archive in PACKED_ANEW.items()})
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    if where == "given":
+        monkeypatch.setenv("COURSE_DATA", str(places["given"]))
+    before = files_below(places["given"])
+    assert download.find_or_fetch(tiny(closed_address())) == places["data"]
+    assert WHOLE.items() <= files_below(places["data"]).items()
+    assert files_below(places["given"]) == before
+    said = capsys.readouterr().out
+    if where == "given":
+        assert ("is missing (one.gz is there, which has it and will be unpacked)" in said) == (suffix == ".gz")
+    assert ("is packed with gzip: it has" in said) == (suffix == "")
+
+
+def test_a_set_without_archives_is_unpacked_as_well(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    put(places["data"], **{"two.gz": PACKED_ANEW["two"]})
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    download.find_or_fetch(
+        Dataset("two", (closed_address(),), (File("tiny/two", len(RAW["two"]), sha256(RAW["two"])),))
+    )
+    assert files_below(places["data"])["tiny/two"] == RAW["two"]
+
+
+@pytest.mark.parametrize("archive", [gzip.compress(b"another file"), PACKED_ANEW["one"][:99], b"no archive", b""])
+def test_an_archive_without_the_file_is_named_and_left_alone(
+    archive: bytes, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(places["given"], **{"one.gz": archive, "two": RAW["two"]})
+    monkeypatch.setenv("COURSE_DATA", str(places["given"]))
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    with pytest.raises(UnavailableError):
+        download.find_or_fetch(tiny(closed_address()))
+    assert "is missing (one.gz is there, which does not have it, or not whole)" in capsys.readouterr().out
+    assert files_below(places["given"])["tiny/one.gz"] == archive
+
+
 def test_the_checkouts_own_directory_is_the_repositorys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert download._checkout_directory() == REPOSITORY / "data"
