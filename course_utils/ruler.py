@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from course_utils import data, evaluate, fingerprint, runtime, training
 from course_utils.conventions import cache_dir
-from course_utils.files import write_bytes
+from course_utils.files import trouble, write_bytes
 
 WIDTH = 64  # features of an image
 COVERED = 0.05  # the least share of the images that makes a class a covered one
@@ -340,7 +340,7 @@ def _keep(ruler: Ruler, folder: Path, key: str) -> None:
         for other in set(folder.glob(f"ruler-{key}-*.pt")) - {path}:
             other.unlink(missing_ok=True)
     except OSError as error:
-        print(f"Ruler: it is not kept ({error}).")
+        print(f"Ruler: it is not kept, since {trouble(error, path, len(buffer.getvalue()))}.")
 
 
 def _sum(content: bytes) -> str:

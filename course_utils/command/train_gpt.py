@@ -126,7 +126,7 @@ def _wait_for(command: list[str], environment: dict[str, str]) -> int:
             interrupted = True
         else:
             break
-    if interrupted:
+    if interrupted or code == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     return code
 
