@@ -266,7 +266,8 @@ class Steps(Generic[Batch]):
             if not self._unsaved:
                 size = sum(part.nbytes for _, part in fingerprint.leaves(state) if isinstance(part, Tensor))
                 why = files.trouble(error, self.checkpoint, size)
-                self._say(f"step {done} is not saved, since {why}. Training goes on, and tries again later.")
+                then = " Training goes on, and tries again later." if done < self.total else ""
+                self._say(f"step {done} is not saved, since {why}.{then}")
             self._unsaved = True
         else:
             if self._unsaved:
