@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from course_utils.conventions import Profile, lesson_number
+from course_utils.display import make_printable
 
 if TYPE_CHECKING:
     from course_utils.grading.result import Result
@@ -28,7 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",
-    help="Run, study and maintain the course. Lessons are named by number: `course run 01`.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets: `list` them, `verify` or `fetch` them.")
 app.add_typer(data_app, name="data")
@@ -36,6 +36,12 @@ console = Console()
 if not console.is_terminal:
     console.width = 140  # logs have no width; do not fold tables at 80
 errors = Console(stderr=True)
+
+
+@app.callback()
+def start() -> None:
+    """Run, study and maintain the course. Lessons are named by number: `course run 01`."""
+    make_printable()
 
 
 class Precision(enum.StrEnum):

@@ -1,6 +1,7 @@
 """The `course` command: what it prints, what it writes, and its exit codes. Lessons are small and import no torch."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -569,3 +570,15 @@ def test_data_fetch_says_why_it_cannot(root: Path, data_set: Path) -> None:
     result = course("data", "fetch")
     assert result.exit_code == 1
     assert "✘ letters: COURSE_OFFLINE is set" in result.output
+
+
+def test_output_in_a_narrow_encoding_is_readable_and_keeps_the_exit_code(tmp_path: Path) -> None:
+    """As on Windows, where a file or a pipe is written in cp1252."""
+    command = [sys.executable, "-m", "course_utils", "data", "verify"]
+    places = {name: str(tmp_path) for name in ("COURSE_DATA", "COURSE_CACHE")}
+    environment = {**os.environ, **places, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    said = (done.stdout + done.stderr).decode("cp1252")
+    assert "Traceback" not in said
+    assert "is not here in full" in said or "are sound" in said
+    assert done.returncode == int("is not here in full" in said)
