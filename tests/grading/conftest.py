@@ -18,9 +18,11 @@ def box_is_possible():
 
 
 @pytest.fixture(scope="session")
-def boxes():
-    """Real boxes; skips where grading would refuse to start."""
-    try:
-        tightness.require()
-    except NoBox as error:
-        pytest.skip(str(error))
+def boxes(box_is_possible):
+    """Real boxes; skips where the machine gives none that is tight.
+
+    What can be read in a box is the course's own choice on every machine: such a leak is for the tests to find.
+    """
+    leaks = [tried for tried in tightness.examine() if not tried.holds]
+    if leaks and all(leak.name != "files" for leak in leaks):
+        pytest.skip(f"a box on this machine is not tight: {'; '.join(leak.text for leak in leaks)}")
