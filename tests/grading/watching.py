@@ -1,5 +1,6 @@
 """Processes of this machine, as tests of boxes look for them."""
 
+import contextlib
 import os
 import pathlib
 import time
@@ -19,11 +20,12 @@ def running(process):
 
 
 def children():
-    return {
-        int(child)
-        for thread in os.listdir("/proc/self/task")
-        for child in pathlib.Path(f"/proc/self/task/{thread}/children").read_text().split()
-    }
+    """The processes that this one has started and not waited for; a thread may end while its list is read."""
+    found = set()
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.update(map(int, pathlib.Path(f"/proc/self/task/{thread}/children").read_text().split()))
+    return found
 
 
 def wait_until(condition, seconds=5):
