@@ -1,6 +1,7 @@
 """Importing the helpers costs little, and what a lesson does not use is not loaded."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,17 @@ def test_the_command_line_starts_without_torch() -> None:
     code = "import sys, course_utils.command.cli; print('torch' in sys.modules, 'papermill' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "7"}])
+def test_threads_that_wait_leave_the_core_to_others(given: dict[str, str]) -> None:
+    names = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    code = f"import course_utils, os; print(*(os.environ[name] for name in {names}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment | given
+    )
+    assert done.stdout.split() == [given.get(name, "0") for name in names]
 
 
 # -- the house ---------------------------------------------------------------------------------------------------

@@ -15,16 +15,20 @@ from course_utils.notebooks.normalise import hash_problems, source_hash
 BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BADGE_LINK = re.compile(r"https://colab\.research\.google\.com/github/[^/\s)]+/[^/\s)]+/blob/[^/\s)]+/notebooks/")
 COLAB_CELL = """\
-# On Google Colab this cell installs the course's helpers. Anywhere else it does nothing while they are there.
-import importlib.util
+# On Google Colab this cell installs the course's helpers. Anywhere else it imports them: before PyTorch, because they
+# keep its threads from burning the time of other programs.
+import importlib
 import subprocess
 import sys
 
-if importlib.util.find_spec("course_utils") is None:
+try:
+    import course_utils
+except ModuleNotFoundError:
     course = "git+{address}@{ref}"
     if "google.colab" in sys.modules:
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", course], check=True)
         importlib.invalidate_caches()
+        import course_utils
     else:
         print(f'course_utils is missing. Install it with:  python -m pip install "{{course}}"')"""
 PARAMETERS_CELL = 'PROFILE = "auto"'

@@ -69,11 +69,19 @@ def test_an_address_that_is_none_is_refused(repository: str, root: Path) -> None
 def run_colab_cell(root: Path, monkeypatch: pytest.MonkeyPatch, on_colab: bool, installed: bool) -> list[list[str]]:
     """The commands that the first cell runs, in a world with or without Colab and the package."""
     commands: list[list[str]] = []
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
+    package = types.ModuleType("course_utils")
+
+    def run(command: list[str], check: bool) -> None:
+        commands.append(command)
+        monkeypatch.setitem(sys.modules, "course_utils", package)
+
+    monkeypatch.setitem(sys.modules, "course_utils", package if installed else None)
+    monkeypatch.setattr("subprocess.run", run)
     if on_colab:
         monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    exec(compile(colab.colab_cell(root), "cell", "exec"), {})
+    cell: dict[str, object] = {}
+    exec(compile(colab.colab_cell(root), "cell", "exec"), cell)
+    assert ("course_utils" in cell) == (installed or on_colab)
     return commands
 
 
