@@ -25,8 +25,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from course_utils import carried, files, fingerprint, keeping, randomness, spoilt
+from course_utils import files, fingerprint
 from course_utils.conventions import cache_dir
+from course_utils.resuming import carried, keeping, randomness, spoilt
 
 FORMAT = 2  # of checkpoints: one of another format is passed over
 

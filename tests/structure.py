@@ -12,6 +12,7 @@ imports. That a package's `__init__` hands on what its modules define is no arro
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections import Counter
@@ -36,6 +37,7 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def arrows(root: Path = ROOT) -> dict[str, set[str]]:
     """For each module those of the course that it imports."""
     known = modules(root)

@@ -20,8 +20,9 @@ from interrupted import Interrupts, run_cell
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from course_utils import fingerprint, keeping, training
+from course_utils import fingerprint, training
 from course_utils.conventions import cache_dir
+from course_utils.resuming import keeping
 
 # --- batches ----------------------------------------------------------------------------------------------------
 

@@ -12,9 +12,10 @@ from interrupted import Interrupts, Notebook
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from course_utils import carried, training
+from course_utils import training
+from course_utils.resuming import carried
 
-NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
+NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 
 MADE = """
 torch.manual_seed(0)

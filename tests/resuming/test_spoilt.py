@@ -10,7 +10,8 @@ import torch
 from interrupted import Interrupts, Notebook
 from torch import nn
 
-from course_utils import spoilt, training
+from course_utils import training
+from course_utils.resuming import spoilt
 
 IMPORTS = "import torch\nfrom torch import nn\nfrom course_utils import training\nrows = torch.ones(8, 2)"
 MODEL = "model = nn.Linear(2, 1)"

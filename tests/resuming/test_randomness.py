@@ -12,7 +12,8 @@ from interrupted import Interrupts
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from course_utils import fingerprint, keeping, randomness, training
+from course_utils import fingerprint, training
+from course_utils.resuming import keeping, randomness
 
 TOTAL = 24
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(7))

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils import fingerprint, randomness
+from course_utils import fingerprint
+from course_utils.resuming import randomness
 
 
 def changeable(frame: FrameType, keep: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils import randomness
+from course_utils.resuming import randomness
 
 
 def state(thing: Any) -> Any:
