@@ -172,3 +172,11 @@ def test_the_map_names_every_module_in_its_place_and_no_other() -> None:
     differing = {place: drawn.get(place, set()) ^ there.get(place, set()) for place in drawn.keys() | there.keys()}
     assert {f"course_utils/{place}": names for place, names in differing.items() if names} == {}
     assert drawn.keys() == there.keys()
+
+
+def test_the_table_of_benchmarks_names_all_that_can_be_run() -> None:
+    rows = re.findall(
+        r"(?m)^\| `(\w+)` \| ", text("CONTRIBUTING.md").partition("## Benchmarks")[2].partition("\n## ")[0]
+    )
+    runnable = [path.stem for path in PYTHON if path.parent == ROOT / "benchmarks" and "__main__" in path.read_text()]
+    assert sorted(rows) == sorted(runnable)
