@@ -5,7 +5,7 @@
 
 A submission answers three exercises of lesson 02. The comparison gives the same notebooks to both graders in one run;
 nbgrader gets an environment of its own, thrown away afterwards, and its tests call this course's own `check`. It takes
-one notebook at a time, so that our own grader is timed with one process too. The many are graded with all cores; every
+one notebook at a time, so that our own grader is timed with one process too, with forked boxes and with fresh ones. The many are graded with all cores; every
 point, every process left behind, and the grader's memory are counted.
 """
 
@@ -34,6 +34,7 @@ from course_utils.exercises.catalogue import definition
 from course_utils.grading import grader, store
 from course_utils.grading.progress import Progress
 from course_utils.grading.sandbox.box import Box
+from course_utils.grading.sandbox.forked import ForkedBox
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "grading"))
 import demo
@@ -200,9 +201,12 @@ def compare(count: int) -> None:
         source = collected(other.course / "submitted", place / "collected")
         wanted = {student: sum(of.values()) for student, of in points.items()}
         minutes = {}
-        for name, workers in (("course grade, all cores", None), ("course grade, one process", 1)):
+        ways = {"forked boxes, all cores": {}, "forked boxes, one process": {"workers": 1}}
+        ways["fresh boxes, one process"] = {"workers": 1, "fresh": True}
+        for name, options in ways.items():
             start = time.perf_counter()
-            summary = grader.run(source, place / f"out-{workers}", EXERCISES, workers=workers)
+            summary = grader.run(source, place / f"out-{name}", EXERCISES, **options)
+            assert name.split()[0] == summary.progress.boxes.split()[0], summary.progress.boxes
             minutes[name] = (time.perf_counter() - start) / 60
             results = store.load(summary.folder)
             assert {result.student: result.points for result in results} == wanted
@@ -217,18 +221,19 @@ def compare(count: int) -> None:
     print(f"{anchor[0]:32}{count / anchor[1]:8.1f} a minute")
     for name, took in minutes.items():
         print(f"{name:32}{count / took:8.1f} a minute{anchor[1] / took:8.2f} times as many")
-    seconds = [start_up() for _ in range(7)]
-    print(f"a box has imported torch and answers after {statistics.median(seconds):.2f} s (median of 7)")
+    for kind in (Box, ForkedBox):
+        seconds = [start_up(kind) for _ in range(8)][1:]
+        print(f"a {kind.__name__} answers after {statistics.median(seconds):.2f} s (median of 7)")
     print(f"all processes of a box took {memory / 1e6:.0f} MB at most; the same points from all graders")
     print(
         f"a notebook that replaces `check` and answers nothing: {theirs:g} points from nbgrader, {ours} from this grader"
     )
 
 
-def start_up() -> float:
+def start_up(kind: type[Box]) -> float:
     """Seconds from nothing until an empty box has answered."""
     start = time.perf_counter()
-    with Box() as box:
+    with kind() as box:
         box.channel.send({"cells": [], "names": []})
         box.channel.receive(time.monotonic() + 60)
         return time.perf_counter() - start

@@ -335,12 +335,11 @@ def grade(
     out: Annotated[Path, typer.Option(help="Where results, grade books and pages go.", file_okay=False)],
     lesson: Annotated[list[str] | None, typer.Option(help="A lesson by number; may be repeated.")] = None,
     exercise: Annotated[list[str] | None, typer.Option(help="A single exercise by name; may be repeated.")] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(help="Who handed in which file. Default: manifest.csv there.")
-    ] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Who handed in what. Default: manifest.csv there.")] = None,
     secret: Annotated[Path | None, typer.Option(help="The file with the secret. Default: OUT/secret.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A dask scheduler's address. Default: processes here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes here. Default: one a core.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start every box anew: slower, nothing shared.")] = False,
 ) -> None:
     """Grade notebooks in boxes that they cannot get out of. `docs/grading.md` shows the whole route.
 
@@ -354,7 +353,9 @@ def grade(
         options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
         title = f"Lesson {', '.join(map(lesson_number, lesson))}" if lesson else "Exercises"
         try:
-            summary, results, page = grader.run_and_report(submissions, out, names, title, console, **options)
+            summary, results, page = grader.run_and_report(
+                submissions, out, names, title, console, fresh=fresh, **options
+            )
         except KeyboardInterrupt:
             errors.print("What has been graded is kept: the same command goes on from there.")
             raise
@@ -367,12 +368,11 @@ def grade(
 
 def _say_what_waits(results: list[Result], page: Path) -> bool:
     """Say how many submissions have no grade yet, and what to do about each kind; returns whether there are any."""
-    from course_utils.grading import cohort, decisions
-    from course_utils.grading.result import NOT_FINAL
+    from course_utils.grading import cohort, decisions, result
 
-    waiting = Counter(result.status for result in results if not result.is_final)
+    waiting = Counter(each.status for each in results if not each.is_final)
     students = cohort.students(results)
-    several = [student for student in students if student.why and student.why not in NOT_FINAL]
+    several = [student for student in students if student.why and student.why not in result.NOT_FINAL]
     if waiting["needs_review"]:
         say(
             f"{waiting['needs_review']} of {len(results)} wait for a person: write points into "

@@ -202,6 +202,11 @@ def check_grading(root: Path) -> Iterator[Finding]:
         for tried in tightness.examine():
             remedy = "" if tried.holds else "grade on another machine; `docs/grading.md` says what it needs"
             yield Finding(f"box, {tried.name}", OK if tried.holds else WARNING, tried.text, remedy)
+        why_not = tightness.why_not_forked()
+        text = (
+            f"every box starts anew, which takes about four times as long: {why_not}" if why_not else "boxes are forked"
+        )
+        yield Finding("box, speed", OK, text)
     except NoBox as error:
         yield Finding(
             "grading", WARNING, f"no box can be made here, so nothing can be graded: {error}", "see docs/grading.md"

@@ -41,13 +41,14 @@ def run(
     secret_file: Path | str | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
+    fresh: bool = False,
     box_factory: BoxFactory | None = None,
     report: Report | None = None,
 ) -> Summary:
     """Grade the exercises `names` of all submissions in `source`; result files go to `out`/submissions.
 
     `scheduler`: the address of a dask scheduler; by default `workers` processes are started here, one a core.
-    `box_factory` is for tests. `report` is called after every change. Results of an earlier run stand if nothing that
+    `fresh`: every box starts anew, none is forked. `box_factory` is for tests. `report` is called after every change. Results of an earlier run stand if nothing that
     they depend on has changed. Raises GradingError, SubmissionError, KeyError for an unknown exercise, and `box.NoBox`.
     """
     for name in names:
@@ -58,7 +59,8 @@ def run(
         store.check_same_assignment(folder, names)
         secret = store.read_secret(Path(secret_file) if secret_file else Path(out) / "secret", make=secret_file is None)
         files = store.ResultFiles(folder, tuple(names), secret)
-        work = pool.Work(files, submissions, box_factory or pool.real_box, report or (lambda progress: None))
+        ordinary = pool.fresh_box if fresh else pool.forked_box
+        work = pool.Work(files, submissions, box_factory or ordinary, report or (lambda progress: None))
         waiting = work.not_yet_graded()
         first = next(waiting, None)
         if first is not None:

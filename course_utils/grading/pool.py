@@ -41,11 +41,12 @@ LOST = "the connection to the workers is lost. Run the same command again; it go
 
 @dataclass(frozen=True)
 class Needs:
-    """What a worker must have: the code with this fingerprint, which `told` describes, and boxes unless for tests."""
+    """What a worker must have: the code with this fingerprint, which `told` describes, and boxes: "fresh" or "forked" ones
+    (or fresh ones, where those do not hold); "" in tests."""
 
     code: str
     told: str
-    boxes: bool
+    boxes: str
 
 
 @dataclass(frozen=True)
@@ -69,25 +70,38 @@ def grade_task(task: Task, box_factory: checker.BoxFactory) -> Graded:
 
 
 @functools.cache
-def require_fit(needs: Needs) -> None:
-    """Run in a worker: raise GradingError unless its course is the grader's, and NoBox unless it can make boxes."""
+def require_fit(needs: Needs) -> str:
+    """Run in a worker: say which boxes it makes.
+
+    Raises GradingError unless its course is the grader's, and NoBox unless it can make boxes.
+    """
     if needs.code != store.exercise_fingerprint():
         raise GradingError(
             f"the worker on {socket.gethostname()} has another version of the course or of its packages, so that points "
             f"might differ: {store.course_version()}, {store.package_versions()}; the grader has {needs.told}. Install "
             "the same on both and start the workers again."
         )
-    if needs.boxes:
-        from course_utils.grading.sandbox import tightness
+    if not needs.boxes:
+        return ""
+    from course_utils.grading.sandbox import tightness
 
-        tightness.require()
+    tightness.require()
+    why_not = tightness.why_not_forked() if needs.boxes == "forked" else "as asked for"
+    return f"fresh ({why_not})" if why_not else "forked"
 
 
-def real_box() -> AbstractContextManager[Any]:
-    """A box with the ordinary limits."""
-    from course_utils.grading.sandbox.box import Box, Limits
+def fresh_box() -> AbstractContextManager[Any]:
+    """A box with the ordinary limits, in which everything starts anew."""
+    from course_utils.grading.sandbox.box import Box
 
-    return Box(Limits())
+    return Box()
+
+
+def forked_box() -> AbstractContextManager[Any]:
+    """A box with the ordinary limits; forked, unless this machine's forked boxes do not hold."""
+    from course_utils.grading.sandbox import forked, tightness
+
+    return fresh_box() if tightness.why_not_forked() else forked.ForkedBox()
 
 
 # -- work --------------------------------------------------------------------------------------------------------
@@ -113,7 +127,7 @@ class Work:
         self.quarantined: list[str] = []
         self._box_factory = box_factory
         told = f"{files.version}, {store.package_versions()}"
-        self._needs = Needs(files.code, told, boxes=box_factory is real_box)
+        self._needs = Needs(files.code, told, {fresh_box: "fresh", forked_box: "forked"}.get(box_factory, ""))
         self._again: deque[_Try] = deque()
         self._suspects: deque[_Try] = deque()
         self._running: dict[Any, _Try] = {}
@@ -140,7 +154,7 @@ class Work:
         Raises NoBox or GradingError where a worker does not fit, or none is left.
         """
         self._wait_for_workers(client)
-        _require_fit(client, self._needs)
+        self.progress.boxes = _require_fit(client, self._needs)
         self._fill(client, waiting)
         while self._running:
             self._take(self._next(client))
@@ -319,12 +333,16 @@ def _threads(client: Client) -> int:
         raise GradingError(LOST) from None
 
 
-def _require_fit(client: Client, needs: Needs) -> None:
-    """Raise NoBox or GradingError unless every worker that there is fits; later ones are asked with their first task."""
+def _require_fit(client: Client, needs: Needs) -> str:
+    """Which boxes the workers make. Later workers are asked with their first task.
+
+    Raises NoBox or GradingError unless every worker that there is fits.
+    """
     told: Any = client.run(require_fit, needs, on_error="return")
     for problem in told.values():
         if isinstance(problem, BaseException):
             raise _unfit(problem)
+    return "; ".join(sorted(set(told.values())))
 
 
 def _unfit(error: BaseException) -> CourseError:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Progress:
     """How far a run is. `counts` has the statuses of this run's results, `kept` counts those of earlier runs.
 
-    `waits_for` says what is missing if nothing goes on.
+    `waits_for` says what is missing if nothing goes on, `boxes` how the workers' boxes are made.
     """
 
     total: int
@@ -27,6 +27,7 @@ class Progress:
     retried: int = 0
     running: int = 0
     waits_for: str = ""
+    boxes: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     points: float = 0
     max_points: float = 0
@@ -91,6 +92,8 @@ def table(progress: Progress) -> Table:
     shown.add_row("points of this run", f"{points_text(progress.points)} of {points_text(progress.max_points)}")
     to_go = f", {max(left / rate, 1):.0f} min to go" if rate and left else ""
     shown.add_row("speed", f"{rate:.0f} a minute{to_go}")
+    if progress.boxes:
+        shown.add_row("boxes", Text(progress.boxes))
     for line in progress.last:
         shown.add_row("", Text(line))
     return shown

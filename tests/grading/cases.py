@@ -13,6 +13,7 @@ TRAPS = {
     "2 the grader's environment in process 1": (
         "bubblewrap starts with an empty environment",
         "box::test_2_the_grader_s_environment_is_nowhere",
+        "box::test_a_box_holds_against_all_escapes",
     ),
     "3 a fork bomb starves the next student": (
         "tasks are counted inside, for each box alone",
@@ -53,6 +54,16 @@ TRAPS = {
         "the definitions after it are graded",
         "box::test_9_a_failing_statement_does_not_lose_the_definitions_after_it",
         "extract::test_a_failing_statement_does_not_take_others_along",
+    ),
+    "boxes forked from one parent": (
+        "the parent is fit to be one, and replaced; its children have no privileges; where none can be had, fresh boxes do",
+        "forked::test_no_process_of_a_box_has_privileges",
+        "forked::test_a_parent_is_replaced_now_and_then_and_none_is_left",
+        "forked::test_a_dead_parent_is_replaced",
+        "forked::test_a_parent_with_a_second_thread_or_memory_that_it_would_share_forks_nothing",
+        "forked::test_where_no_box_can_be_forked_fresh_ones_do_and_it_is_said",
+        "forked::test_a_forked_box_that_is_not_tight_is_not_used",
+        "forked::test_fresh_boxes_can_be_asked_for",
     ),
     "10 no box can be made": (
         "the remedy is said, by the doctor too, and nothing is graded without a box",
@@ -292,6 +303,7 @@ FORGING = {
     "inherited file descriptors": (
         "nothing but the two pipes",
         "box::test_no_open_file_of_the_grader_is_inherited",
+        "box::test_a_box_holds_against_all_escapes",
     ),
     "inputs memorised between runs": (
         "no gain: nothing stays, and each student, exercise and trial has its own inputs",

@@ -263,7 +263,7 @@ def test_a_worker_with_another_version_is_refused_by_name(alone, tmp_path):
 def test_a_worker_that_comes_late_and_does_not_fit_ends_the_run(tmp_path, monkeypatch):
     inline(monkeypatch)
     monkeypatch.setattr(pool, "_require_fit", lambda *_: None)
-    others = pool.Needs("other code", "other course", False)
+    others = pool.Needs("other code", "other course", "")
     monkeypatch.setattr(pool, "Needs", lambda *_, **__: others)
     with pytest.raises(GradingError, match=r"another version of the course.*the grader has other course"):
         run(hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out", NAMES, box_factory=steady)

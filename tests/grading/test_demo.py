@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import check
-from course_utils.grading import submissions
+from course_utils.grading import pool, submissions
 from course_utils.grading.text import printable
 
 SAMPLES = {sample.student.split()[0]: sample for sample in demo.SAMPLES}
@@ -153,7 +153,9 @@ def test_differences_are_found_and_named():
     ]
 
 
-def test_the_whole_demo_in_real_boxes_comes_out_as_it_must(boxes, tmp_path):
+@pytest.mark.parametrize("kind", ["forked_box", "fresh_box"])
+def test_the_whole_demo_in_real_boxes_comes_out_as_it_must(boxes, tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(pool, "forked_box", getattr(pool, kind))
     app = typer.Typer()
     app.command()(demo.main)
     told = CliRunner().invoke(app, [str(tmp_path)])

@@ -420,14 +420,16 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
             pass
 
 
-def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(boxes, tmp_path):
+@pytest.mark.parametrize("fresh", [False, True])
+def test_in_real_boxes_a_right_answer_wins_and_one_that_looks_around_finds_nothing(boxes, tmp_path, fresh):
     thief = (
         "def relu_backward(x, grad_output):\n"
         "    from course_utils.exercises.lessons.l00_backpropagation import relu_backward as reference\n"
         "    return reference(x, grad_output)"
     )
     folder = hand_in(tmp_path / "in", ann=notebook("from google.colab import drive", RIGHT), ben=notebook(thief))
-    summary = run(folder, tmp_path / "out", NAMES[:1], workers=2)
+    summary = run(folder, tmp_path / "out", NAMES[:1], workers=2, fresh=fresh)
+    assert summary.progress.boxes == "fresh (as asked for)" if fresh else "forked"
     found = {name: result["exercises"][0] for name, result in results(tmp_path / "out").items()}
     assert {name: mark["points"] for name, mark in found.items()} == {"ann": 1, "ben": 0}
     assert found["ben"]["message"].startswith("ModuleNotFoundError.")

@@ -139,10 +139,10 @@ class Box:
         except OSError:
             return None
 
-    def process_limits(self) -> list[str]:
-        """The command that sets limits inside, where they count for this box alone."""
+    def bounds(self) -> dict[str, int]:
+        """The limits of each process in it, by the names of setrlimit."""
         limits = self.limits
-        bounds = {
+        return {
             "cpu": int(limits.cpu_seconds) + 2,  # the watch looks at all processes, and is to be first
             "data": limits.memory_bytes,
             "as": limits.memory_bytes + LIBRARIES,
@@ -152,7 +152,10 @@ class Box:
             "core": 0,
             "memlock": 0,
         }
-        return [mounts.program("prlimit"), *(f"--{name}={bound}:{bound}" for name, bound in bounds.items())]
+
+    def process_limits(self) -> list[str]:
+        """The command that sets limits inside, where they count for this box alone."""
+        return [mounts.program("prlimit"), *(f"--{name}={bound}:{bound}" for name, bound in self.bounds().items())]
 
     # -- its life -----------------------------------------------------------------------------------------------
 
@@ -192,17 +195,16 @@ class Box:
 
     def _has_ended(self, seconds: float) -> bool:
         """Whether bubblewrap has ended, or does so within these seconds; `Popen.wait` would look only now and then."""
-        if not _readable(self._bubblewrap, seconds):
+        if not readable(self._bubblewrap, seconds):
             return False
         self._process.wait()
         return True
 
     def _start(self) -> None:
         """Start bubblewrap and wait for its first process. Raises NoBox."""
-        to_box, from_us = self._pipe(inwards=True)
-        from_box, to_us = self._pipe()
+        ends = self._connect()
         self._status_pipe, status = self._pipe()
-        command = self._command(status, to_box, to_us)
+        command = self._command(status, *ends)
         _adopt_orphans()
         self._process = subprocess.Popen(
             command,
@@ -220,11 +222,22 @@ class Box:
         self._ours.callback(os.close, self._bubblewrap)
         self._ours.callback(self._finish)
         threading.Thread(target=self._keep_output, args=(self._process.stdout,), daemon=True).start()
-        self._find_first_process()
-        self.channel = Channel(from_box, from_us)
+        self._pid = self._await_first_process()
+        with contextlib.suppress(ProcessLookupError):  # it may have ended already
+            self._first = os.pidfd_open(self._pid)
+        self._begin_to_watch()
+
+    def _begin_to_watch(self) -> None:
         watch = threading.Thread(target=self._watch, daemon=True)
         watch.start()
         self._ours.callback(watch.join)
+
+    def _connect(self) -> tuple[int, int]:
+        """Make the channel; returns its ends in the box, to read from and to write to."""
+        to_box, from_us = self._pipe(inwards=True)
+        from_box, to_us = self._pipe()
+        self.channel = Channel(from_box, from_us)
+        return to_box, to_us
 
     def _command(self, status: int, reader: int, writer: int) -> list[str]:
         """What starts the box, which is given these descriptors. Raises NoBox."""
@@ -240,8 +253,11 @@ class Box:
         command += [mounts.interpreter(), "-I", "-S", "-B", f"{mounts.COURSE}/start.py", str(reader), str(writer)]
         return [*command, MAIN if self._program is None else "program", *mounts.package_folders()]
 
-    def _find_first_process(self) -> None:
-        """Wait until the namespaces stand. Raises NoBox with what bubblewrap says if they do not."""
+    def _await_first_process(self) -> int:
+        """Wait until the namespaces stand; returns the number that process 1 is said to have.
+
+        Raises NoBox, with what is said instead, if they do not.
+        """
         deadline = time.monotonic() + START_SECONDS
         while not (told := re.search(rb'"child-pid": *(\d+)', self._status)):
             if not self._read_status(deadline - time.monotonic()):
@@ -250,9 +266,7 @@ class Box:
                 said = self.output.decode(errors="replace").strip()[:500] or "bwrap does not answer"
                 hint = next((text for part, text in HINTS.items() if part in said), "Run `course doctor`")
                 raise NoBox(f"no box can be made here: {said}. {hint}")
-        self._pid = int(told[1])
-        with contextlib.suppress(ProcessLookupError):  # it may have ended already
-            self._first = os.pidfd_open(self._pid)
+        return int(told[1])
 
     def _end(self) -> None:
         """Kill the box's first process, and with it all others; bubblewrap then reaps it, and we reap bubblewrap."""
@@ -276,8 +290,9 @@ class Box:
 
     def _watch(self) -> None:
         """Kill the box when all of its processes together exceed a limit."""
-        start = time.monotonic()
-        while not self._over.wait(INTERVAL) and not self._has_ended(0.0):
+        start, over = time.monotonic(), False
+        while not over and not self._has_ended(0.0):
+            over = self._over.wait(INTERVAL)  # and then it is looked at once more
             used = usage(self._pid, self.limits.total_memory)
             self.peak_memory = max(self.peak_memory, used.memory)
             reason = self._exceeded(used, time.monotonic() - start)
@@ -307,7 +322,7 @@ class Box:
 
     def _read_status(self, seconds: float) -> bool:
         """Read what bubblewrap says about the box; False when there is nothing more within this time."""
-        part = os.read(self._status_pipe, 4096) if _readable(self._status_pipe, seconds) else b""
+        part = os.read(self._status_pipe, 4096) if readable(self._status_pipe, seconds) else b""
         self._status += part
         return bool(part)
 
@@ -332,7 +347,7 @@ class Box:
         self._theirs.callback(os.close, descriptor)
 
 
-def _readable(descriptor: int, seconds: float) -> bool:
+def readable(descriptor: int, seconds: float) -> bool:
     """Whether there is something to read, or within these seconds; of a process, whether it has ended."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

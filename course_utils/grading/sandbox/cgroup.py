@@ -37,6 +37,11 @@ class Group:
         joins = 'echo $$ > "$1/cgroup.procs" && shift && ' * len(self.folders)
         return ["/bin/sh", "-c", f'{joins}exec "$@"', "sh", *map(str, self.folders)]
 
+    def add(self, process: int) -> None:
+        """Take a process in. Raises OSError."""
+        for folder in self.folders:
+            (folder / "cgroup.procs").write_text(f"{process}\n")
+
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a member because of this group's limit, and not because the machine is full."""
         return any(map(_was_full, self.folders))

@@ -26,16 +26,16 @@ class Usage:
 
 
 def usage(first: int, enough: int) -> Usage:
-    """What this process and all its descendants take.
+    """What this process 1 of a box and all its descendants take; the memory of its own, which is not the program's, aside.
 
     Memory that they share counts once if there are two large ones, or more than `enough` bytes of it: telling it apart
     takes the kernel some milliseconds.
     """
     everyone = descendants(first)
-    resident = sorted(_resident(process) for process in everyone)
+    resident = sorted(_resident(process) for process in everyone[1:])
     memory = sum(resident)
     if memory > enough or sum(resident[:-1]) > LARGE:
-        memory = sum(_proportional(process) for process in everyone)
+        memory = sum(_proportional(process) for process in everyone[1:])
     return Usage(memory, sum(_cpu_seconds(process) for process in everyone), _tmp_files(first))
 
 

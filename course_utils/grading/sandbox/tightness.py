@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import course_utils
 from course_utils.grading.sandbox.box import ENVIRONMENT, Box, Limits
+from course_utils.grading.sandbox.forked import ForkedBox
 from course_utils.grading.sandbox.mounts import NoBox
 
 SECONDS = 20.0  # for all escapes together
+LIMITS = Limits(wall_seconds=SECONDS, cpu_seconds=SECONDS)
 OWN_PROCESSES = 50  # a new box has fewer; among its own, a number says nothing
 CLAIMS = {
     "network": "no network",
@@ -36,9 +39,9 @@ class Property:
     text: str
 
 
-def examine(box: Box | None = None) -> list[Property]:
-    """Try to get out of a box, which is made for it and ended. Raises NoBox where there is none."""
-    box = box or Box(Limits(wall_seconds=SECONDS, cpu_seconds=SECONDS), escapes())
+def examine(kind: type[Box] | None = None, limits: Limits = LIMITS) -> list[Property]:
+    """Try to get out of a box of this kind (a fresh one), which is made and ended. Raises NoBox where there is none."""
+    box = (kind or Box)(limits, escapes())
     with socket.create_server(("127.0.0.1", 0)) as server, box:
         given = json.dumps(_targets(box, server.getsockname()[1])) + "\n"
         os.write(box.channel.writer, given.encode())
@@ -60,12 +63,26 @@ def escapes() -> str:
 
 def require() -> None:
     """Raise NoBox, with what to do about it, unless a box can be made here and holds. There is no grading without."""
-    leaks = [tried.text for tried in examine() if not tried.holds]
+    leaks = _leaks()
     if leaks:
         raise NoBox(
-            f"a box on this machine is not tight: {'; '.join(leaks)}. Nothing is graded here; update bubblewrap and the "
-            "kernel, or grade on another machine"
+            f"a box on this machine is not tight: {leaks}. Nothing is graded here; update bubblewrap and the kernel, or "
+            "grade on another machine"
         )
+
+
+@functools.cache
+def why_not_forked() -> str:
+    """Why no forked box may be used here, where fresh ones have to do; "" where it holds as a fresh one does."""
+    try:
+        leaks = _leaks(ForkedBox)
+    except NoBox as error:
+        return str(error)
+    return f"a forked box is not tight: {leaks}" if leaks else ""
+
+
+def _leaks(kind: type[Box] | None = None) -> str:
+    return "; ".join(tried.text for tried in examine(kind) if not tried.holds)
 
 
 def _targets(box: Box, port: int) -> dict[str, object]:

@@ -23,8 +23,9 @@ from watching import alive, children, running, wait_until
 from course_utils.command import doctor
 from course_utils.exercises.catalogue import definition
 from course_utils.grading import checker
-from course_utils.grading.sandbox import mounts, tightness
+from course_utils.grading.sandbox import forked, mounts, tightness
 from course_utils.grading.sandbox.box import Box, Limits, NoBox
+from course_utils.grading.sandbox.forked import ForkedBox
 from course_utils.grading.sandbox.processes import descendants
 
 LITTLE = Limits(
@@ -37,6 +38,7 @@ LITTLE = Limits(
     tmp_files=200,
     output_bytes=10_000,
 )
+TORCH = {"memory_bytes": 850_000_000, "total_memory": 420_000_000}  # what a parent has imported counts in a forked box
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
 pytestmark = pytest.mark.usefixtures("box_is_possible")
 
@@ -121,16 +123,84 @@ class Starved(Box):
         return [*super().process_limits(), "--nproc=2:2"]
 
 
+class UnfilteredFork(ForkedBox):
+    def request(self):
+        return super().request() | {"filter": ""}
+
+
+class UnlimitedFork(ForkedBox):
+    def request(self):
+        return super().request() | {"bounds": {}}
+
+    def group(self):
+        return None
+
+
+class RoomyFork(ForkedBox):
+    def request(self):
+        return super().request() | {"tmp_bytes": 10**9}
+
+
+class UnwatchedFork(ForkedBox, Unwatched):
+    pass
+
+
+class UngroupedFork(ForkedBox):
+    def group(self):
+        return None
+
+
+class PatientFork(ForkedBox):
+    def _exceeded(self, used, seconds):
+        return ""
+
+
 class Patient(Box):
     def _exceeded(self, used, seconds):
         return ""
 
 
-def run(program, kind=Box, limits=LITTLE, seconds=12):
+def little(kind, **others):
+    """Small limits for what the program takes itself."""
+    limits = replace(LITTLE, **others)
+    if not issubclass(kind, ForkedBox):
+        return limits
+    return replace(limits, **{name: getattr(limits, name) + size for name, size in TORCH.items()})
+
+
+def run(program, kind=Box, limits=None, seconds=12):
     """A box in which this program has ended, or was ended."""
-    with kind(limits, program) as box:
+    with kind(limits or little(kind), program) as box:
         box.wait(seconds)
     return box
+
+
+@pytest.fixture(params=[Box, ForkedBox])
+def kind(request, box_is_possible):
+    """Both kinds of boxes, which must hold alike."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def why_no_forks(box_is_possible):
+    """Why no box can be forked here, if so; the parent of forked boxes lives while these tests run."""
+    why = ""
+    try:
+        with ForkedBox(program=""):
+            pass
+    except NoBox as error:
+        why = str(error)
+    yield why
+    forked.end_parents()
+
+
+@pytest.fixture(autouse=True)
+def forks_where_needed(request, why_no_forks):
+    """Skips a test of forked boxes where there are none."""
+    kinds = getattr(request.node, "callspec", None)
+    forks = kinds and any(isinstance(one, type) and issubclass(one, ForkedBox) for one in kinds.params.values())
+    if why_no_forks and forks:
+        pytest.skip(f"no box can be forked here: {why_no_forks}")
 
 
 def last_line(box):
@@ -143,12 +213,12 @@ def last_line(box):
 
 
 def leaks(kind):
-    return {tried.name for tried in tightness.examine(kind(LITTLE, tightness.escapes())) if not tried.holds}
+    return {tried.name for tried in tightness.examine(kind, little(kind)) if not tried.holds}
 
 
-def test_a_box_holds_against_all_escapes():
-    assert leaks(Box) == set()
-    assert [tried.name for tried in tightness.examine(Box(LITTLE, tightness.escapes()))] == list(tightness.CLAIMS)
+def test_a_box_holds_against_all_escapes(kind):
+    assert leaks(kind) == set()
+    assert [tried.name for tried in tightness.examine(kind, little(kind))] == list(tightness.CLAIMS)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +233,9 @@ def test_a_box_holds_against_all_escapes():
         (Roomy, {"writing"}),
         (Unlimited, {"limits"}),
         (Starved, {"limits"}),
+        (UnfilteredFork, {"network", "privileges"}),
+        (RoomyFork, {"writing"}),
+        (UnlimitedFork, {"limits"}),
     ],
 )
 def test_the_escapes_find_what_is_missing_in_a_weakened_box(kind, leak):
@@ -185,15 +258,15 @@ IDS_OUTSIDE = "import time; print('up', flush=True); time.sleep(8)"
 
 
 def users_outside(kind):
-    with kind(LITTLE, IDS_OUTSIDE) as box:
+    with kind(little(kind), IDS_OUTSIDE) as box:
         assert wait_until(lambda: b"up" in box.output)
         status = [pathlib.Path(f"/proc/{process}/status").read_text() for process in descendants(box._pid)]
         return {line.split()[1] for text in status for line in text.splitlines() if line.startswith("Uid")}
 
 
 @root_only
-def test_1_root_is_given_up_outside_too():
-    assert users_outside(Box) == {"65534"}
+def test_1_root_is_given_up_outside_too(kind):
+    assert users_outside(kind) == {"65534"}
     assert users_outside(Root) == {"0"}
 
 
@@ -224,7 +297,7 @@ def test_no_open_file_of_the_grader_is_inherited(monkeypatch, tmp_path):
         assert b" 6\n" in run(OPEN_FILES, Leaky).output
 
 
-def test_2_the_grader_s_environment_is_nowhere(monkeypatch):
+def test_2_the_grader_s_environment_is_nowhere(monkeypatch, kind):
     monkeypatch.setenv("COURSE_TEST_TOKEN", "s3cr3t")
     program = """
 import os
@@ -234,7 +307,7 @@ except OSError:
     first = ""
 print("s3cr3t" in first, os.environ.get("COURSE_TEST_TOKEN"))
 """
-    assert last_line(run(program)) == "False None"
+    assert last_line(run(program, kind)) == "False None"
     assert last_line(run(program, Talkative)) == "False s3cr3t"
     assert last_line(run(program, ShowsProcesses)) == "True s3cr3t"
 
@@ -254,9 +327,10 @@ print(count, flush=True)
 """
 
 
-def test_3_a_fork_bomb_is_bounded():
-    assert 0 < int(last_line(run(FORKS))) < LITTLE.tasks
-    assert int(last_line(run(FORKS, Unlimited))) == 30
+@pytest.mark.parametrize("kind, unlimited", [(Box, Unlimited), (ForkedBox, UnlimitedFork)])
+def test_3_a_fork_bomb_is_bounded(kind, unlimited):
+    assert 0 < int(last_line(run(FORKS, kind))) < LITTLE.tasks
+    assert int(last_line(run(FORKS, unlimited))) == 30
 
 
 class LimitedOutside(Box):
@@ -266,7 +340,7 @@ class LimitedOutside(Box):
 
 def forks_beside_a_bomb(kind):
     try:
-        with kind(LITTLE, FORKS + "time.sleep(8)") as bomb:
+        with kind(little(kind), FORKS + "time.sleep(8)") as bomb:
             assert wait_until(lambda: bomb.output.strip())
             return int(last_line(run(FORKS, kind)))
     except (NoBox, AssertionError):
@@ -274,12 +348,13 @@ def forks_beside_a_bomb(kind):
 
 
 @root_only
-def test_3_a_fork_bomb_does_not_starve_the_neighbour():
-    assert forks_beside_a_bomb(Box) == int(last_line(run(FORKS)))
+def test_3_a_fork_bomb_does_not_starve_the_neighbour(kind):
+    assert forks_beside_a_bomb(kind) == int(last_line(run(FORKS, kind)))
     assert forks_beside_a_bomb(LimitedOutside) == 0
 
 
-def test_3_a_thread_bomb_is_bounded():
+@pytest.mark.parametrize("kind, unlimited", [(Box, Unlimited), (ForkedBox, UnlimitedFork)])
+def test_3_a_thread_bomb_is_bounded(kind, unlimited):
     program = """
 import threading, time
 count = 0
@@ -291,8 +366,8 @@ except RuntimeError:
     pass
 print(count, flush=True)
 """
-    assert 0 < int(last_line(run(program))) < LITTLE.tasks
-    assert int(last_line(run(program, Unlimited))) == 30
+    assert 0 < int(last_line(run(program, kind))) < LITTLE.tasks
+    assert int(last_line(run(program, unlimited))) == 30
 
 
 WRITES = """
@@ -308,8 +383,8 @@ print(places)
 """
 
 
-def test_4_only_tmp_can_be_written_to():
-    assert last_line(run(WRITES)) == "[]"
+def test_4_only_tmp_can_be_written_to(kind):
+    assert last_line(run(WRITES, kind)) == "[]"
     assert "/" in last_line(run(WRITES, Writable))
 
 
@@ -326,15 +401,17 @@ print(size)
 """
 
 
-def test_4_tmp_is_bounded():
-    assert 0 < int(last_line(run(FILLS))) <= LITTLE.tmp_bytes
-    assert int(last_line(run(FILLS, Roomy))) == 16_000_000
+@pytest.mark.parametrize("kind, roomy", [(Box, Roomy), (ForkedBox, RoomyFork)])
+def test_4_tmp_is_bounded(kind, roomy):
+    assert 0 < int(last_line(run(FILLS, kind))) <= LITTLE.tmp_bytes
+    assert int(last_line(run(FILLS, roomy))) == 16_000_000
 
 
-def test_4_so_is_the_number_of_files_in_it():
+@pytest.mark.parametrize("kind, unwatched", [(Box, Unwatched), (ForkedBox, UnwatchedFork)])
+def test_4_so_is_the_number_of_files_in_it(kind, unwatched):
     program = "import time\nfor i in range(400):\n    open(f'/tmp/{i}', 'w').close()\ntime.sleep(0.5)"
-    assert run(program).why() == "memory"
-    assert run(program, Unwatched).why() == "exited 0"
+    assert run(program, kind).why() == "memory"
+    assert run(program, unwatched).why() == "exited 0"
 
 
 BOMB = "import time; kept = bytearray(b'x') * {size}; print(len(kept), flush=True); time.sleep({seconds})"
@@ -350,33 +427,46 @@ for _ in range(5):
 """
 
 
-def test_5_memory_of_one_process_is_bounded():
+@pytest.mark.parametrize("kind, unlimited", [(Box, Unlimited), (ForkedBox, UnlimitedFork)])
+def test_5_memory_of_one_process_is_bounded(kind, unlimited):
     program = BOMB.format(size=240_000_000, seconds=0)
-    assert last_line(run(program)) == "MemoryError"
-    assert last_line(run(program, Unlimited, replace(LITTLE, total_memory=10**9))) == "240000000"
+    assert last_line(run(program, kind)) == "MemoryError"
+    assert last_line(run(program, unlimited, replace(LITTLE, total_memory=10**9))) == "240000000"
 
 
 class UnwatchedUngrouped(Unwatched, Ungrouped):
     pass
 
 
-def test_5_memory_of_many_processes_is_bounded_by_the_watch():
-    box = run(BOMBS, Ungrouped)
+class UnwatchedUngroupedFork(UngroupedFork, Unwatched):
+    pass
+
+
+@pytest.mark.parametrize(
+    "ungrouped, neither", [(Ungrouped, UnwatchedUngrouped), (UngroupedFork, UnwatchedUngroupedFork)]
+)
+def test_5_memory_of_many_processes_is_bounded_by_the_watch(ungrouped, neither):
+    limits = replace(LITTLE, memory_bytes=10**9)
+    box = run(BOMBS, ungrouped, limits)
     assert box.why() == "memory"
-    assert LITTLE.total_memory < box.peak_memory < 5 * 80_000_000
-    assert run(BOMBS, UnwatchedUngrouped).why() == "exited 0"
+    assert LITTLE.total_memory < box.peak_memory
+    assert run(BOMBS, neither, limits).why() == "exited 0"
 
 
-def test_5_memory_of_many_processes_is_bounded_by_the_kernel_where_there_are_control_groups(monkeypatch):
+@pytest.mark.parametrize("kind, ungrouped", [(Box, Ungrouped), (ForkedBox, UngroupedFork)])
+def test_5_memory_of_many_processes_is_bounded_by_the_kernel_where_there_are_control_groups(
+    monkeypatch, kind, ungrouped
+):
     with Box(LITTLE, "") as box:
         if box.group() is None:
             pytest.skip("no control group can be made here")
     monkeypatch.setattr("course_utils.grading.sandbox.box.INTERVAL", 60.0)
-    assert run(BOMBS).why() == "memory"
-    assert run(BOMBS, Ungrouped).why() == "exited 0"
+    limits = replace(LITTLE, memory_bytes=10**9)
+    assert run(BOMBS, kind, limits).why() == "memory"
+    assert run(BOMBS, ungrouped, limits).why() == "exited 0"
 
 
-def test_5_what_processes_share_counts_once():
+def test_5_what_processes_share_counts_once(kind):
     program = """
 import os, time
 kept = bytearray(b"x") * 80_000_000
@@ -387,12 +477,12 @@ for _ in range(4):
 for _ in range(4):
     os.wait()
 """
-    assert run(program).why() == "exited 0"
+    assert run(program, kind).why() == "exited 0"
 
 
-def test_5_peak_memory_is_what_the_program_took():
-    box = run(BOMB.format(size=80_000_000, seconds=0.3))
-    assert 80_000_000 < box.peak_memory < 120_000_000
+def test_5_peak_memory_is_what_the_program_took(kind):
+    box, own = run(BOMB.format(size=80_000_000, seconds=0.3), kind), TORCH["total_memory"] * (kind is ForkedBox)
+    assert 80_000_000 < box.peak_memory < 120_000_000 + own
 
 
 class KeepsTmp(Unwatched):
@@ -406,16 +496,21 @@ class KeepsTmp(Unwatched):
         return [*arguments[: at - 4], "--bind", self.place, *arguments[at + 1 :]]
 
 
-WRITES_AND_LOOKS = "import os; print(os.listdir('/tmp')); open('/tmp/inputs', 'w').write('noted')"
+WRITES_AND_LOOKS = """
+import os
+print({*os.listdir('/tmp'), *os.listdir('.')} or [])
+for place in ('/tmp/inputs', 'inputs'):
+    open(place, 'w').write('noted')
+"""
 
 
-def test_what_a_box_writes_is_not_there_in_the_next(tmp_path, monkeypatch):
-    assert [last_line(run(WRITES_AND_LOOKS)) for _ in range(2)] == ["[]", "[]"]
+def test_what_a_box_writes_is_not_there_in_the_next(tmp_path, monkeypatch, kind):
+    assert [last_line(run(WRITES_AND_LOOKS, kind)) for _ in range(2)] == ["[]", "[]"]
     place = tempfile.mkdtemp(dir="/var/tmp")
     os.chmod(place, 0o777)
     monkeypatch.setattr(KeepsTmp, "place", place)
     try:
-        assert [last_line(run(WRITES_AND_LOOKS, KeepsTmp)) for _ in range(2)] == ["[]", "['inputs']"]
+        assert [last_line(run(WRITES_AND_LOOKS, KeepsTmp)) for _ in range(2)] == ["[]", "{'inputs'}"]
     finally:
         shutil.rmtree(place)
 
@@ -434,9 +529,9 @@ print(found)
 """
 
 
-def test_6_the_references_are_not_on_the_box_s_disk(monkeypatch):
+def test_6_the_references_are_not_on_the_box_s_disk(monkeypatch, kind):
     assert REFERENCE in (mounts.PACKAGE / LESSON).read_text()
-    assert last_line(run(FINDS)) == "[]"
+    assert last_line(run(FINDS, kind)) == "[]"
     files = [*mounts.course_files(), LESSON]
     monkeypatch.setattr(mounts, "course_files", lambda: files)
     assert last_line(run(FINDS)) == f"['/course/course_utils/{LESSON}']"
@@ -476,12 +571,12 @@ class KillsTheOuterOne(Box):
 
 
 @pytest.mark.parametrize("program", ["", "import time; time.sleep(20)", FORKS + "time.sleep(20)"])
-def test_7_no_process_and_no_zombie_is_left(program):
+def test_7_no_process_and_no_zombie_is_left(program, kind):
     before = children()
-    with Box(LITTLE, program) as box:
+    with kind(little(kind), program) as box:
         if program:
             assert wait_until(lambda: len(descendants(box._pid)) > 1)
-        processes = {box._process.pid, *descendants(box._pid)}
+        processes = {*([box._process.pid] if kind is Box else []), *descendants(box._pid)}
         if not program:
             box.wait(5)
     assert not [process for process in processes if alive(process)]
@@ -496,11 +591,11 @@ def test_7_the_check_sees_a_zombie():
     box._process.wait()
 
 
-def test_7_nothing_survives_the_grader():
-    program = """
+def test_7_nothing_survives_the_grader(kind):
+    program = f"""
 import time
-from course_utils.grading.sandbox.box import Box
-with Box(program="import time; print('up', flush=True); time.sleep(30)") as box:
+from {kind.__module__} import {kind.__name__}
+with {kind.__name__}(program="import time; print('up', flush=True); time.sleep(30)") as box:
     while not box.output:
         time.sleep(0.01)
     print(box._pid, flush=True)
@@ -519,32 +614,33 @@ with Box(program="import time; print('up', flush=True); time.sleep(30)") as box:
 PRINTS = "import sys\nfor _ in range(30):\n    sys.stdout.write('x' * 100_000)\nsys.stdout.flush()"
 
 
-def test_8_output_is_capped_while_it_streams():
-    box = run(PRINTS)
+def test_8_output_is_capped_while_it_streams(kind):
+    box = run(PRINTS, kind)
     assert (len(box.output), box.why()) == (LITTLE.output_bytes, "exited 0")
-    assert len(run(PRINTS, limits=replace(LITTLE, output_bytes=10**9)).output) == 3_000_000
+    assert len(run(PRINTS, kind, little(kind, output_bytes=10**9)).output) == 3_000_000
 
 
 ENDLESS = "import os\nwhile True:\n    os.write(1, b'x' * 10_000)"
 
 
-def test_8_endless_output_ends_at_the_time_limit():
-    limits = replace(LITTLE, wall_seconds=0.5)
-    box = run(ENDLESS, limits=limits)
+@pytest.mark.parametrize("kind, patient", [(Box, Patient), (ForkedBox, PatientFork)])
+def test_8_endless_output_ends_at_the_time_limit(kind, patient):
+    limits = little(kind, wall_seconds=0.5)
+    box = run(ENDLESS, kind, limits)
     assert (len(box.output), box.why()) == (LITTLE.output_bytes, "time")
-    assert run(ENDLESS, Patient, limits, seconds=1.5).why() == ""
+    assert run(ENDLESS, patient, limits, seconds=1.5).why() == ""
 
 
-def test_9_a_failing_statement_does_not_lose_the_definitions_after_it():
+def test_9_a_failing_statement_does_not_lose_the_definitions_after_it(kind):
     cells = [
         "from google.colab import drive\ndrive.mount('/content')",
         "import torch",
         definition("lstm_update").source().replace("    c_next =", "    later = lambda: drive\n    c_next ="),
     ]
-    result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
+    result = checker.grade(cells, ["lstm_update"], "student", b"secret", kind)
     assert [(mark.name, mark.status) for mark in result.marks] == [("lstm_update", "right")]
     cells[2] = cells[2].replace("f * c", "f + c")
-    result = checker.grade(cells, ["lstm_update"], "student", b"secret", Box)
+    result = checker.grade(cells, ["lstm_update"], "student", b"secret", kind)
     assert result.marks[0].points == 0
 
 
@@ -601,9 +697,9 @@ IGNORES = "import signal\nfor n in set(range(1, 65)) - {9, 19, 32, 33}:\n    sig
 
 
 @pytest.mark.parametrize("program", ["import time; time.sleep(20)", IGNORES + "while True: pass", "print(1)"])
-def test_time_is_bounded_whatever_the_program_ignores(program):
+def test_time_is_bounded_whatever_the_program_ignores(program, kind):
     start = time.monotonic()
-    with Box(replace(LITTLE, wall_seconds=0.7), program) as box:
+    with kind(little(kind, wall_seconds=0.7), program) as box:
         box.wait(6)
     assert box.why() == ("exited 0" if program == "print(1)" else "time")
     assert time.monotonic() - start < 4
@@ -615,10 +711,11 @@ SPINS = (
 )
 
 
-def test_processor_time_of_all_processes_together_is_bounded():
+@pytest.mark.parametrize("kind, unwatched", [(Box, Unwatched), (ForkedBox, UnwatchedFork)])
+def test_processor_time_of_all_processes_together_is_bounded(kind, unwatched):
     program = SPINS.format(ignores=IGNORES)
-    assert run(program, limits=replace(LITTLE, cpu_seconds=0.5)).why() == "cpu"
-    assert run(program, Unwatched, replace(LITTLE, cpu_seconds=0.5)).why() != "cpu"
+    assert run(program, kind, little(kind, cpu_seconds=0.5)).why() == "cpu"
+    assert run(program, unwatched, little(unwatched, cpu_seconds=0.5)).why() != "cpu"
 
 
 @pytest.mark.parametrize(
@@ -633,17 +730,17 @@ def test_processor_time_of_all_processes_together_is_bounded():
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed"),
     ],
 )
-def test_why_tells_how_it_ended(program, why):
-    assert run(program).why() == why
+def test_why_tells_how_it_ended(program, why, kind):
+    assert run(program, kind).why() == why
 
 
-def test_a_running_box_has_not_ended():
-    with Box(LITTLE, "import time; time.sleep(20)") as box:
+def test_a_running_box_has_not_ended(kind):
+    with kind(little(kind), "import time; time.sleep(20)") as box:
         assert box.why() == ""
     assert box.why() == ""
 
 
-def test_the_program_cannot_forge_how_it_ended():
+def test_the_program_cannot_forge_how_it_ended(kind):
     program = """
 import os
 for descriptor in range(3, 256):
@@ -653,7 +750,7 @@ for descriptor in range(3, 256):
         pass
 os._exit(9)
 """
-    assert run(program).why() == "exited 9"
+    assert run(program, kind).why() == "exited 9"
 
 
 LISTS = """
@@ -691,13 +788,15 @@ if os.fork() == 0:
     os.kill(-1, signal.SIGKILL)
 signal.pause()
 """
+FIRST = "import os, signal; os.kill(1, signal.SIGKILL); os.kill(1, signal.SIGINT)"
 
 
-def test_kill_everybody_reaches_the_own_box_only():
-    with Box(LITTLE, ECHOES) as neighbour:
+def test_kill_everybody_reaches_the_own_box_only(kind):
+    with kind(little(kind), ECHOES) as neighbour:
         assert answers(neighbour)
-        box = run("import os, signal; os.kill(1, signal.SIGKILL)" + EVERYBODY)
-        assert box.why() == "killed"
+        assert run(FIRST + EVERYBODY, kind).why() == "killed"
+        assert answers(neighbour)
+        assert run("import os, signal; os.kill(0, signal.SIGKILL)", kind).why() == "killed"  # its process group
         assert answers(neighbour)
 
 
@@ -724,8 +823,8 @@ print('ready', flush=True)
 
 
 @pytest.mark.parametrize("end", ["time.sleep(0.5)", "time.sleep(20)"])
-def test_daemons_die_with_the_box(end):
-    with Box(LITTLE, DAEMON.format(end=end)) as box:
+def test_daemons_die_with_the_box(end, kind):
+    with kind(little(kind), DAEMON.format(end=end)) as box:
         assert wait_until(lambda: b"ready" in box.output)
         processes = descendants(box._pid)
         assert len(processes) == 3, "the daemon is not among them"
@@ -752,15 +851,18 @@ def test_daemons_outlive_a_box_without_processes_of_its_own():
         "ctypes.CDLL(None).shmget(0, 4096, 0o1600) + 1 or 1 / 0",
     ],
 )
-def test_memory_that_nobody_counts_is_refused(attempt):
+@pytest.mark.parametrize("kind, unfiltered", [(Box, Unfiltered), (ForkedBox, UnfilteredFork)])
+def test_memory_that_nobody_counts_is_refused(attempt, kind, unfiltered):
     program = (
         f"import ctypes, mmap, os, socket\ntry:\n    {attempt}\n    print('made')\nexcept Exception: print('refused')"
     )
-    assert last_line(run(program)) == "refused"
-    assert last_line(run(program, Unfiltered)) == "made"
+    assert last_line(run(program, kind)) == "refused"
+    assert last_line(run(program, unfiltered)) == "made"
 
 
-@pytest.mark.parametrize("kind, reached", [(Unfiltered, False), (Connected, False), (ConnectedUnfiltered, True)])
+@pytest.mark.parametrize(
+    "kind, reached", [(Unfiltered, False), (UnfilteredFork, False), (Connected, False), (ConnectedUnfiltered, True)]
+)
 def test_no_network_twice_over(kind, reached):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -771,16 +873,16 @@ def test_no_network_twice_over(kind, reached):
         assert last_line(run(program, kind)) == str(reached)
 
 
-def test_torch_works_in_a_box_and_says_nothing():
+def test_torch_works_in_a_box_and_says_nothing(kind):
     program = "import torch\nx = torch.ones(3, requires_grad=True)\n(x * x).sum().backward()\nprint(x.grad.tolist())"
-    box = run(program, limits=Limits(), seconds=30)
+    box = run(program, kind, Limits(), seconds=30)
     assert box.output.decode() == "[2.0, 2.0, 2.0]\n"
     assert box.peak_memory < Limits().total_memory / 2
 
 
-def test_a_compiled_function_runs_as_it_stands():
+def test_a_compiled_function_runs_as_it_stands(kind):
     program = "import torch\nf = torch.compile(lambda x: x + 1)\nprint(f(torch.ones(2)).tolist())"
-    assert run(program, limits=Limits(), seconds=60).output.decode() == "[2.0, 2.0]\n"
+    assert run(program, kind, Limits(), seconds=60).output.decode() == "[2.0, 2.0]\n"
 
 
 def test_a_copied_interpreter_is_complete_and_unwritable(monkeypatch, installed_course):
@@ -800,11 +902,11 @@ def test_a_copied_interpreter_is_complete_and_unwritable(monkeypatch, installed_
         mounts.staged.cache_clear()
 
 
-def test_no_descriptors_are_left_open():
-    run("")
+def test_no_descriptors_are_left_open(kind):
+    run("", kind)
     before = len(os.listdir("/proc/self/fd"))
     for program in ("", "import time; time.sleep(20)", "1 / 0"):
-        with Box(LITTLE, program):
+        with kind(little(kind), program):
             pass
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -827,6 +929,7 @@ def test_nothing_is_left_of_a_box_that_cannot_be_started(monkeypatch, place):
 
 
 def test_after_all_of_this_no_process_is_left():
+    forked.end_parents()
     names = [path.read_bytes() for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if _is_ours(path)]
     assert [name for name in names if b"/course/start.py" in name] == []
 
@@ -840,8 +943,8 @@ def _is_ours(path):
         return False
 
 
-def test_several_threads_may_end_a_box_at_once():
-    with Box(LITTLE, "import time\ntime.sleep(30)") as box, ThreadPoolExecutor(8) as threads:
+def test_several_threads_may_end_a_box_at_once(kind):
+    with kind(little(kind), "import time\ntime.sleep(30)") as box, ThreadPoolExecutor(8) as threads:
         for _ in threads.map(lambda _: box._end(), range(8)):
             pass
         assert box.why() == "killed"
