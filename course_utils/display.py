@@ -11,7 +11,7 @@ import unicodedata
 from typing import Any
 
 # The ink of a verdict, legible on white and, in a cell's output, on black.
-RIGHT, NEARLY, WRONG, OPEN = "#0b7a4b", "#8a5200", "#b3261e", "#5f6368"
+RIGHT, NEARLY, WRONG, OPEN, REVIEW = "#0b7a4b", "#9a5c00", "#c0312a", "#5f6368", "#6a59c6"
 
 # How the course's symbols are written where the output's encoding has no place for them.
 _PLAIN: dict[str, str] = dict(zip("✔✘◐✎•·−–—×≈“”„‘’", 'vx~-*----x~"""\'\'', strict=True))

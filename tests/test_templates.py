@@ -7,6 +7,7 @@ import jinja2
 import pytest
 
 from course_utils import display, templates
+from course_utils.exercises import notebook
 
 PALETTE = (templates.SHARED / "palette.css").read_text(encoding="utf-8")
 LIGHT, DARK = (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in PALETTE.split("@media"))
@@ -34,8 +35,8 @@ def test_a_value_that_is_not_given_is_an_error(tmp_path: Path) -> None:
 
 def test_the_palette_has_the_same_colours_in_the_dark_and_those_of_messages_in_the_light() -> None:
     assert LIGHT.keys() == DARK.keys()
-    inks = (LIGHT["right"], LIGHT["known"], LIGHT["wrong"], LIGHT["open"])
-    assert inks == (display.RIGHT, display.NEARLY, display.WRONG, display.OPEN)
+    inks = [LIGHT[name] for name in ("right", "nearly", "wrong", "open", "review")]
+    assert inks == [display.RIGHT, display.NEARLY, display.WRONG, display.OPEN, display.REVIEW]
 
 
 def contrast(one: str, other: str) -> float:
@@ -49,6 +50,12 @@ def contrast(one: str, other: str) -> float:
 
     bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("ink", sorted(set(notebook.COLOURS.values())))
+def test_every_mark_under_a_cell_is_legible_in_light_and_dark_notebooks(ink: str) -> None:
+    """4.5 is WCAG's bound for text, 3 that for bold signs: JupyterLab's dark theme has a ground of #111111."""
+    assert contrast(ink, "#ffffff") >= 4.5 and contrast(ink, "#111111") >= 3
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])

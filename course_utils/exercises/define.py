@@ -17,6 +17,7 @@ from torch import Tensor
 
 from course_utils.boxed.fixtures import Fixture
 from course_utils.boxed.observe import Trial
+from course_utils.exercises.findings import Status
 
 MINIMUM_TRIALS = 25
 GRADIENT = "gradient with respect to "  # how the name of a gradient begins for students and for claims
@@ -51,15 +52,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Case:
-    """Arguments for one trial; `label` names an edge case, as in "right, but not when {label}"."""
+    """Arguments for one trial; `label` names an edge case, as in "right, but not when {label}", which the exercise's card
+    or docstring announces in the words `stated`."""
 
     arguments: dict[str, Any]
     label: str = ""
+    stated: str = ""
 
 
-def edge(label: str, /, **arguments: Any) -> Case:
-    """An edge case: a trial that is named when it is the only thing that goes wrong."""
-    return Case(arguments, label)
+def edge(label: str, /, *, stated: str, **arguments: Any) -> Case:
+    """An edge case: an answer that fails nothing else is nearly right. A student reads of it in the card or in the
+    docstring, in the words `stated`; what is not worth a sentence there is not tested."""
+    return Case(arguments, label, stated)
 
 
 def randn(generator: torch.Generator, *shape: int) -> Tensor:
@@ -74,6 +78,7 @@ class Definition:
     name: str
     lesson: str
     points: int
+    edge_points: float
     reference: Callable
     outputs: tuple[str, ...]
     gradients: tuple[str, ...] = ()
@@ -127,25 +132,36 @@ class Definition:
         source = textwrap.dedent(inspect.getsource(self.reference))
         return source[source.index("def ") :].rstrip() + "\n"
 
-    def trials(self, seed: int, device: torch.device | str = "cpu") -> list[Trial]:
-        """At least 25 trials, every case in float64 and float32; with an accelerator, one more round there."""
+    def earned(self, status: str) -> float:
+        """The points of an answer of this status: all for a right one, all but `edge_points` for a nearly right one."""
+        if status == Status.RIGHT:
+            return self.points
+        return self.points - self.edge_points if status == Status.NEARLY_RIGHT else 0
+
+    def made_cases(self, generator: torch.Generator) -> list[Case]:
+        """One round of cases, as random as `generator` makes them."""
         if self._cases is None:
             raise LookupError(f"exercise {self.name} defines no cases")
+        return [case if isinstance(case, Case) else Case(case) for case in self._cases(generator)]
+
+    def trials(self, seed: int, device: torch.device | str = "cpu") -> list[Trial]:
+        """At least 25 trials, every case in float64 and float32; with an accelerator, one more round there.
+
+        The ordinary ones come first: an answer that an edge case stops for good has been asked all of them by then.
+        """
         generator = torch.Generator().manual_seed(seed)
         rounds: list[tuple[torch.dtype, str]] = [(torch.float64, "cpu"), (torch.float32, "cpu")]
         made: list[Trial] = []
         while rounds or len(made) < MINIMUM_TRIALS:
             dtype, where = rounds.pop(0) if rounds else (torch.float64, "cpu")
-            for case in self._cases(generator):
-                case = case if isinstance(case, Case) else Case(case)
+            for case in self.made_cases(generator):
                 arguments = {name: place(value, dtype, where) for name, value in case.arguments.items()}
                 made.append(self._trial(arguments, case.label, seed + len(made)))
         if torch.device(device).type != "cpu":
-            case = next(iter(self._cases(generator)))
-            arguments = case.arguments if isinstance(case, Case) else case
-            arguments = {name: place(value, torch.float32, device) for name, value in arguments.items()}
+            case = self.made_cases(generator)[0]
+            arguments = {name: place(value, torch.float32, device) for name, value in case.arguments.items()}
             made.append(self._trial(arguments, f"the tensors are on {device}", seed + len(made)))
-        return made
+        return sorted(made, key=lambda trial: bool(trial.label))
 
     def typical_trial(self, seed: int) -> Trial | None:
         """One trial of the lesson's own size, or None where the definition gives none."""
@@ -169,6 +185,7 @@ def define(
     fresh: bool = False,
     updates: tuple[str, ...] = (),
     forbidden: tuple[str, ...] = (),
+    edge_points: float | None = None,
 ) -> Callable[[Callable], Definition]:
     """Decorator that turns a reference function into a registered `Definition`.
 
@@ -176,15 +193,17 @@ def define(
     says that a result must not share memory with an argument; `updates` names the networks that the function trains:
     of any other network among the arguments, the gradients too must be as the reference leaves them. `forbidden` names
     the calls that would do the exercise's work, such as "nn.LSTM": a right answer that uses one is told so in the
-    notebook, and waits for a person in grading (see `forbidden.calls`).
+    notebook, and waits for a person in grading (see `forbidden.calls`). `edge_points` are lost by an answer that fails
+    edge cases only: 1 where there are two points or more, one half where there is one, unless given.
     """
+    lost = (1 if points >= 2 else 0.5) if edge_points is None else edge_points
 
     def register(reference: Callable) -> Definition:
         name = reference.__name__
         if name in registry and registry[name].reference.__code__ != reference.__code__:
             raise ValueError(f"there are two exercises called {name}")
         names = (outputs,) if isinstance(outputs, str) else outputs
-        registry[name] = Definition(name, lesson, points, reference, names, gradients, fresh, updates, forbidden)
+        registry[name] = Definition(name, lesson, points, lost, reference, names, gradients, fresh, updates, forbidden)
         return registry[name]
 
     return register

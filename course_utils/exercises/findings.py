@@ -22,6 +22,7 @@ class Status(StrEnum):
     """How an answer stands; the last two only in grading."""
 
     RIGHT = "right"
+    NEARLY_RIGHT = "nearly right"
     DIAGNOSED = "diagnosed"
     WRONG = "wrong"
     ERROR = "error"
@@ -213,15 +214,17 @@ class NotCut(Finding):
 
 @dataclass(frozen=True)
 class OnlyOnEdge(Finding):
-    """Right but on one kind of edge case; there, `inner` is what is wrong."""
+    """Right on every ordinary case, but not on this edge case; there, `inner` is what is wrong. Nor on `others`."""
 
     label: str
     inner: tuple[Finding, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """The edge case, in words."""
-        return f"generic:edge:{self.label}"
+        """The named mistake that is made there, else the edge case, in words."""
+        named = [finding.key for finding in self.inner if isinstance(finding, NamedMistake)]
+        return "+".join(named) or f"generic:edge:{self.label}"
 
 
 # -- another form than asked for -----------------------------------------------------------------------------------
@@ -412,18 +415,18 @@ class TooSlow(Finding):
 
 
 @dataclass(frozen=True)
-class Printed(Finding):
-    """What the answer printed."""
+class StandIn(Finding):
+    """From here on the exercise's name means the reference."""
 
-    text: str
+    exercise: str
 
 
 @dataclass(frozen=True)
 class ForbiddenCalls(Finding):
-    """Calls that the exercise is to be written without, in an answer that is `right` otherwise, or is not."""
+    """Calls that the exercise is to be written without, in an answer whose status would be `otherwise`."""
 
     calls: tuple[str, ...]
-    right: bool
+    otherwise: Status
 
 
 # -- what only grading finds ---------------------------------------------------------------------------------------

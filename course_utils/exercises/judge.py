@@ -1,14 +1,15 @@
 """Judge what a candidate did: right, a known mistake, an error, or different — and say why.
 
 The trusted half of an exercise: it knows references, mistakes and claims, and works on recorded `Observation`s
-only, so the candidate may have run anywhere. Order of judgement: not attempted, named mistake, exception or time
-limit, generic transformation (`explain`), another form, another value (`differ`).
+only, so the candidate may have run anywhere. Order of judgement: not attempted, nearly right (wrong on edge cases only),
+named mistake, exception or time limit, generic transformation (`explain`), another form, another value (`differ`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from course_utils.exercises.explain import MISTAKE_LIMIT, explain
 from course_utils.exercises.findings import (
     BrokenClaim,
     Finding,
+    ForbiddenCalls,
     NamedMistake,
     NotAttempted,
     OnCase,
@@ -37,6 +39,7 @@ from course_utils.exercises.findings import (
     leaves,
 )
 
+KNOWN = (Status.DIAGNOSED, Status.NEARLY_RIGHT)  # of which it is known what is wrong
 TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
 REFERENCE_LIMIT = 60.0  # seconds for one call of a reference, which takes milliseconds: beyond, the machine stood still
 
@@ -65,8 +68,15 @@ class Outcome:
         """The key without the numbers in it, which may follow from inputs that are hidden."""
         return self._joined(finding.general_key for finding in self.findings)
 
+    def with_forbidden(self, used: Sequence[str]) -> Outcome:
+        """The outcome of an answer that also uses these calls, which its exercise forbids: before it earns points, a
+        person looks at it."""
+        earns = self.status in (Status.RIGHT, Status.NEARLY_RIGHT)
+        finding = ForbiddenCalls(tuple(used), self.status)
+        return Outcome(Status.NEEDS_REVIEW if earns else self.status, (*self.findings, finding))
+
     def _joined(self, keys: Iterable[str | None]) -> str | None:
-        known = dict.fromkeys(key for key in keys if key) if self.status == Status.DIAGNOSED else ()
+        known = dict.fromkeys(key for key in keys if key) if self.status in KNOWN else ()
         return "+".join(known) or None
 
 
@@ -83,13 +93,21 @@ def check(name: str, candidate: Callable, seed: int = 0, device: torch.device | 
     if not callable(candidate):
         raise TypeError(f"the answer to {name} must be a function, not {type(candidate).__name__}")
     asked = trials(name, seed, device)
+    return judge(name, asked, watch(candidate, asked))
+
+
+def watch(
+    candidate: Callable, asked: list[Trial], unseen: Callable[[], AbstractContextManager] = nullcontext
+) -> list[Observation]:
+    """What `candidate` does on the trials, as far as it gets; all calls but the first are made within `unseen()`."""
     observations, left = [], TOTAL_LIMIT
     for trial in asked:
-        observations.append(observe(candidate, trial, min(TIME_LIMIT, left)))
+        with unseen() if observations else nullcontext():
+            observations.append(observe(candidate, trial, min(TIME_LIMIT, left)))
         left = max(left - observations[-1].seconds, 0.0)
         if observations[-1].event in ("timed out", "not attempted"):
             break
-    return judge(name, asked, observations)
+    return observations
 
 
 def first_failure(name: str, candidate: Callable, seed: int = 0) -> Trial | None:
@@ -110,22 +128,28 @@ def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Out
     Raises RuntimeError if the machine stood still while a reference ran.
     """
     exercise = definition(name)
-    if any(o.event == "not attempted" for o in observations):
+    if any(o.event == "not attempted" and not t.label for t, o in zip(asked, observations, strict=False)):
         return Outcome(Status.NOT_ATTEMPTED, (NotAttempted(begun=bool(observations[0].printed)),))
     rows = []
     for trial, actual in zip(asked, observations, strict=False):
         expected = _expected(exercise, trial)
         rows.append(Comparison(trial, expected, actual, agrees(exercise, expected, actual)))
-    if exercise.claims:
-        if any(_is_too_large(row) for row in rows):
-            return _unnamed(exercise, rows, [])
-        broken = _broken_claims(exercise, [(row.trial, row.actual) for row in rows])
-        if not broken and all(row.right for row in rows):
-            return Outcome(Status.RIGHT, (Right(len(rows)),))
-        return _named_by_claims(exercise, rows, broken) or _unnamed(exercise, rows, broken)
-    if all(row.right for row in rows):
+    if exercise.claims and any(_is_too_large(row) for row in rows):
+        return _unnamed(exercise, rows, [])
+    if _is_right(exercise, rows):
         return Outcome(Status.RIGHT, (Right(len(rows)),))
-    return _named(exercise, rows) or _unnamed(exercise, rows, [])
+    broken = _broken_claims(exercise, rows)
+    named = _named_by_claims(exercise, rows, broken) if exercise.claims else _named(exercise, rows)
+    if labels := _failed_edges(exercise, asked, rows):
+        label, *others = labels
+        inner = (named,) if named else _why_on_edge(exercise, label, rows)
+        inner += (OnCase(label),) if others and not named else ()
+        return Outcome(Status.NEARLY_RIGHT, (OnlyOnEdge(label, inner, tuple(others)),))
+    return Outcome(Status.DIAGNOSED, (named,)) if named else _unnamed(exercise, rows, broken)
+
+
+def _is_right(exercise: Definition, rows: list[Comparison]) -> bool:
+    return all(row.right for row in rows) and not _broken_claims(exercise, rows)
 
 
 def _expected(exercise: Definition, trial: Trial) -> Observation:
@@ -142,7 +166,7 @@ def _unnamed(exercise: Definition, rows: list[Comparison], broken: list[str]) ->
     """What to say when no named mistake of the exercise explains the answer."""
     if error := _error(exercise, rows):
         return Outcome(Status.ERROR, (error,))
-    if not exercise.claims and (explanation := explain(exercise, rows) or _only_on_edge(exercise, rows)):
+    if not exercise.claims and (explanation := explain(exercise, rows)):
         return Outcome(Status.DIAGNOSED, explanation)
     if form := _form(exercise, rows):
         return Outcome(Status.WRONG, form)
@@ -154,7 +178,7 @@ def _unnamed(exercise: Definition, rows: list[Comparison], broken: list[str]) ->
 # -- named mistakes ------------------------------------------------------------------------------------------------
 
 
-def _named(exercise: Definition, rows: list[Comparison]) -> Outcome | None:
+def _named(exercise: Definition, rows: list[Comparison]) -> NamedMistake | None:
     """The first mistake that does, on every trial, exactly what the candidate did.
 
     Failing that, the first that does so on all but the edge cases on which the candidate broke down: no window was
@@ -171,11 +195,7 @@ def _named(exercise: Definition, rows: list[Comparison]) -> Outcome | None:
 
     likely = [mistake for mistake in exercise.mistakes.values() if explains(mistake, intact)]
     likely.sort(key=lambda mistake: not explains(mistake, broken))
-    return _diagnosed(likely[0]) if likely else None
-
-
-def _diagnosed(mistake: Mistake) -> Outcome:
-    return Outcome(Status.DIAGNOSED, (NamedMistake(mistake.key, mistake.sentence),))
+    return NamedMistake(likely[0].key, likely[0].sentence) if likely else None
 
 
 def _breaks_down(row: Comparison) -> bool:
@@ -186,8 +206,9 @@ def _breaks_down(row: Comparison) -> bool:
     return actual.event == "raised" or (actual.event == "returned" and not same_form(row.expected, actual))
 
 
-def _broken_claims(exercise: Definition, observed: list[tuple[Trial, Observation]]) -> list[str]:
+def _broken_claims(exercise: Definition, rows: list[Comparison]) -> list[str]:
     """The keys of the claims that do not hold; a claim that cannot be evaluated counts as broken."""
+    observed = [(row.trial, row.actual) for row in rows]
     return [key for key, claim in exercise.claims.items() if not _holds(claim, observed)]
 
 
@@ -224,11 +245,11 @@ def _is_too_large(row: Comparison) -> bool:
     return any(entries(v) > max(2 * entries(expected.get(leaf)), 1000) for leaf, v in leaves(row.actual).items())
 
 
-def _named_by_claims(exercise: Definition, rows: list[Comparison], broken: list[str]) -> Outcome | None:
+def _named_by_claims(exercise: Definition, rows: list[Comparison], broken: list[str]) -> NamedMistake | None:
     """The mistake that breaks exactly the same claims, fails on the same trials and in the same way."""
     return next(
         (
-            _diagnosed(mistake)
+            NamedMistake(mistake.key, mistake.sentence)
             for mistake in exercise.mistakes.values()
             if _breaks_alike(exercise, mistake, rows, broken)
         ),
@@ -250,6 +271,39 @@ def _breaks_alike(exercise: Definition, mistake: Mistake, rows: list[Comparison]
     return all(_holds(claim, tried) == (key not in broken) for key, claim in exercise.claims.items())
 
 
+# -- answers that are right but for edge cases ---------------------------------------------------------------------
+
+
+def _failed_edges(exercise: Definition, asked: list[Trial], rows: list[Comparison]) -> list[str]:
+    """The edge cases that an answer fails which is right in all that was asked beside them; none if it is not.
+
+    One judged by claims fails an edge case if a claim that holds on the ordinary cases breaks together with it.
+    """
+    ordinary = [row for row in rows if not row.trial.label]
+    complete = len(ordinary) == sum(not trial.label for trial in asked) > 0 and not _out_of_time(rows)
+    if not complete or not _is_right(exercise, ordinary):
+        return []
+    edges: dict[str, list[Comparison]] = {}
+    for row in rows:
+        if row.trial.label:
+            edges.setdefault(row.trial.label, []).append(row)
+    return [label for label, its in edges.items() if not _is_right(exercise, ordinary + its)]
+
+
+def _why_on_edge(exercise: Definition, label: str, rows: list[Comparison]) -> tuple[Finding, ...]:
+    """What is wrong on an edge case, by which alone an answer is wrong, where no mistake's name says it."""
+    its = [row for row in rows if row.trial.label == label]
+    wrong = [row for row in its if not row.right]
+    if error := _error(exercise, wrong):
+        return (replace(error, label="") if isinstance(error, (Raised, TimeLimit)) else error,)
+    if not wrong:
+        ordinary = [row for row in rows if not row.trial.label]
+        broken = _broken_claims(exercise, ordinary + its)[0]
+        return (BrokenClaim(broken, exercise.claims[broken].sentence),)
+    explanation = () if exercise.claims else explain(exercise, wrong)
+    return explanation or (other_form(exercise, wrong[0]) or overflow(wrong[0], rows) or other_value(wrong[0]),)
+
+
 # -- answers without a named mistake -------------------------------------------------------------------------------
 
 
@@ -257,12 +311,17 @@ def _error(exercise: Definition, rows: list[Comparison]) -> Finding | None:
     """A time limit, or an exception that is not asked for."""
     for row in rows:
         if row.actual.event == "timed out":
-            if sum(each.actual.seconds for each in rows) >= TOTAL_LIMIT:
+            if _out_of_time(rows):
                 return TimeLimit(TOTAL_LIMIT, together=True)
             return TimeLimit(TIME_LIMIT, rows[-1].trial.label)
-        if row.actual.event == "raised" and not row.right:
+        if row.actual.event in ("raised", "not attempted") and not row.right:
             return _exception(exercise, row)
     return None
+
+
+def _out_of_time(rows: list[Comparison]) -> bool:
+    """Whether all calls together took too long."""
+    return sum(row.actual.seconds for row in rows) >= TOTAL_LIMIT
 
 
 def _exception(exercise: Definition, row: Comparison) -> Finding:
@@ -274,18 +333,6 @@ def _exception(exercise: Definition, row: Comparison) -> Finding:
     where = (failure.line_number, failure.line, row.trial.label)
     asked_for = (asked.kind, asked.message) if asked else ()
     return Raised(exercise.name, failure.kind, failure.message, *where, *asked_for)
-
-
-def _only_on_edge(exercise: Definition, rows: list[Comparison]) -> tuple[Finding, ...]:
-    """Right on every ordinary case, wrong on one kind of edge case."""
-    wrong = [row for row in rows if not row.right]
-    labels = {row.trial.label for row in wrong}
-    if "" in labels or len(labels) != 1 or not any(row.right for row in rows if not row.trial.label):
-        return ()
-    inner = explain(exercise, wrong)
-    if not inner:
-        inner = (other_form(exercise, wrong[0]) or overflow(wrong[0], rows) or other_value(wrong[0]),)
-    return (OnlyOnEdge(labels.pop(), inner),)
 
 
 def _form(exercise: Definition, rows: list[Comparison]) -> tuple[Finding, ...]:

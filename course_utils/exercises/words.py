@@ -45,9 +45,13 @@ def for_notebook(findings: Sequence[f.Finding]) -> str:
 
 def for_grader(findings: Sequence[f.Finding]) -> str:
     """What a student reads about a graded answer, whose inputs are hidden."""
-    if any(isinstance(finding, (f.OtherEntry, f.OtherValue)) for finding in findings):
+    if _tell_values(findings):
         return OTHER_RESULT
     return _joined(findings, _DiscreetWriter())
+
+
+def _tell_values(findings: Sequence[f.Finding]) -> bool:
+    return any(isinstance(finding, (f.OtherEntry, f.OtherValue)) for finding in findings)
 
 
 def advised_part(message: str) -> str:
@@ -287,8 +291,8 @@ def _(it: f.NotCut, w: _Writer) -> str:
 
 @_says(f.OnlyOnEdge)
 def _(it: f.OnlyOnEdge, w: _Writer) -> str:
-    text = f"right on ordinary cases, but not when {it.label}"
-    return f"{text}." if w.discreet else f"{text}: {_joined(it.inner, w)}"
+    text = f"nearly right, except where {', or where '.join([it.label, *it.others])}"
+    return f"{text}." if w.discreet and _tell_values(it.inner) else f"{text}: {_joined(it.inner, w)}"
 
 
 @_says(f.OnCase)
@@ -414,24 +418,20 @@ def _(it: f.Share, w: _Writer) -> str:
 
 @_says(f.TooSlow)
 def _(it: f.TooSlow, w: _Writer) -> str:
-    return (
-        f"It takes {it.times:.0f} times as long as the reference, so the lesson goes on with the reference. Can you do "
-        "without the Python loop?"
-    )
+    return f"It takes {it.times:.0f} times as long as the reference. Can you do without the Python loop?"
 
 
-@_says(f.Printed)
-def _(it: f.Printed, w: _Writer) -> str:
-    return f"{NEXT_LINE}It printed: {it.text}"
+@_says(f.StandIn)
+def _(it: f.StandIn, w: _Writer) -> str:
+    return f"{NEXT_LINE}The lesson goes on with the reference; your own function is `exercise.mine.{it.exercise}`."
 
 
 @_says(f.ForbiddenCalls)
 def _(it: f.ForbiddenCalls, w: _Writer) -> str:
-    if w.discreet:
-        return f"right, but {uses(it.calls)}. A person will decide on its points."
-    if not it.right:
+    if it.otherwise not in (f.Status.RIGHT, f.Status.NEARLY_RIGHT):
         return f"{NEXT_LINE}Besides, {uses(it.calls)}."
-    return f"{NEXT_LINE}But {uses(it.calls)}: write that part yourself. As it is, a person will decide on its points."
+    but = "But" if it.otherwise == f.Status.RIGHT else "Besides,"
+    return f"{NEXT_LINE}{but} {uses(it.calls)}: write that part yourself. As it is, a person will decide on its points."
 
 
 @_says(f.NotThere)

@@ -142,10 +142,12 @@ def _participant(row: Student) -> str:
 def _summary(result: Result) -> str:
     """One sentence on a submission."""
     right = [mark.name for mark in result.marks if mark.is_solved]
-    others = [mark.name for mark in result.marks if not mark.is_solved]
+    nearly = [mark.name for mark in result.marks if mark.word.group == "nearly"]
+    others = [mark.name for mark in result.marks if mark.name not in (*right, *nearly)]
     parts = [f"Right: {', '.join(right) or 'none'}."]
-    if others:
-        parts.append(f"Not yet: {', '.join(others)}.")
+    for words, named in (("Nearly right", nearly), ("Not yet", others)):
+        if named:
+            parts.append(f"{words}: {', '.join(named)}.")
     return " ".join([*parts, *filter(None, [result.reason])])
 
 

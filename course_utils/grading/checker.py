@@ -30,7 +30,6 @@ from course_utils.exercises.findings import (
     CallsFailed,
     CannotJudge,
     Died,
-    ForbiddenCalls,
     Interfered,
     NotThere,
     Postponed,
@@ -152,12 +151,11 @@ def _grade_one(exercise: Definition, student: str, secret: bytes, session: _Sess
     except Unavailable as fault:
         session.faults.append(str(fault))
         outcome = Outcome(Status.INFRA_ERROR, (Postponed(str(fault)),))
-    points = exercise.points if outcome.status == Status.RIGHT else 0
     seconds = round(time.perf_counter() - start, 3)
     return Mark(
         name=exercise.name,
         lesson=exercise.lesson,
-        points=points,
+        points=exercise.earned(outcome.status),
         max_points=exercise.points,
         status=outcome.status,
         mistake=outcome.general_mistake,
@@ -172,11 +170,12 @@ def _review_dependent(marks: Sequence[Mark], cells: Sequence[str]) -> list[Mark]
     failed = {mark.name for mark in marks if mark.status not in (Status.RIGHT, Status.INFRA_ERROR)}
     reviewed = []
     for mark in marks:
-        if mark.status in (Status.WRONG, Status.DIAGNOSED, Status.ERROR, Status.NOT_ATTEMPTED):
+        if mark.name in failed and mark.status not in (Status.MISSING, Status.NEEDS_REVIEW):
             called = sorted(forbidden.called(mark.name, cells) & failed)
             if called:
                 message = words.for_grader([CallsFailed(tuple(called))])
-                mark = msgspec.structs.replace(mark, status=Status.NEEDS_REVIEW, mistake=None, message=message)
+                review = {"status": Status.NEEDS_REVIEW, "points": 0, "mistake": None, "message": message}
+                mark = msgspec.structs.replace(mark, **review)
         reviewed.append(mark)
     return reviewed
 
@@ -233,8 +232,10 @@ def _judged(exercise: Definition, trials: list[Trial], observed: list[Observatio
         return Outcome(Status.NEEDS_REVIEW, (CannotJudge(),))
     if outcome.status == Status.RIGHT and len(known) != len(trials):
         return Outcome(Status.NEEDS_REVIEW, (CannotJudge(),))
-    used = forbidden.calls(exercise.forbidden, exercise.name, session.cells) if outcome.status == Status.RIGHT else []
-    return Outcome(Status.NEEDS_REVIEW, (ForbiddenCalls(tuple(used), right=True),)) if used else outcome
+    if outcome.status not in (Status.RIGHT, Status.NEARLY_RIGHT):
+        return outcome
+    used = forbidden.calls(exercise.forbidden, exercise.name, session.cells)
+    return outcome.with_forbidden(used) if used else outcome
 
 
 # -- talking to boxes --------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ MISTAKES = 12  # rows about the most common ones
 # The groups of an exercise's statuses, in the order of a bar's segments.
 GROUPS = {
     "right": "right",
+    "nearly": "nearly right: all but edge cases",
     "known": "a known mistake",
     "wrong": "wrong or an error",
     "open": "not attempted or not found",

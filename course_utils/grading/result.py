@@ -31,6 +31,7 @@ class Word(NamedTuple):
 # An exercise's status.
 WORDS = {
     "right": Word("✔", "right", "right"),
+    "nearly right": Word("◐", "nearly right: all but edge cases", "nearly"),
     "diagnosed": Word("✘", "not yet right: a known mistake", "known"),
     "wrong": Word("✘", "not yet right", "wrong"),
     "error": Word("✘", "stopped with an error", "wrong"),

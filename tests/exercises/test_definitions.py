@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import json
 import random
 import time
@@ -12,11 +13,15 @@ import numpy as np
 import pytest
 import torch
 
+from course_utils.boxed.observe import observe
 from course_utils.exercises import check, names
 from course_utils.exercises.catalogue import definition, lesson_numbers
-from course_utils.notebooks import find
+from course_utils.exercises.findings import OnlyOnEdge, Status
+from course_utils.notebooks import find, ipynb
 
 NOTEBOOKS = [lesson.path for lesson in find.lessons(Path(__file__).parents[2])]
+CASES = {name: definition(name).made_cases(torch.Generator().manual_seed(0)) for name in names()}
+EDGES = {name: {case.label: case.stated for case in cases if case.label} for name, cases in CASES.items()}
 SECONDS = 0.5  # a check answers at once
 
 every_exercise = pytest.mark.parametrize("name", names())
@@ -59,8 +64,13 @@ def test_the_reference_is_right(name: str, seed: int) -> None:
 def test_each_mistake_is_told_with_its_own_sentence(name: str, seed: int) -> None:
     for mistake in definition(name).mistakes.values():
         outcome = check(name, mistake.function, seed)
-        assert (outcome.status, outcome.mistake) == ("diagnosed", mistake.key), outcome.message
-        assert outcome.message == mistake.sentence
+        assert outcome.mistake == mistake.key, outcome.message
+        if outcome.status == "nearly right":
+            (finding,) = outcome.findings
+            assert isinstance(finding, OnlyOnEdge) and finding.label in EDGES[name]
+            assert outcome.message.removeprefix("nearly right, except where ").endswith(f": {mistake.sentence}")
+        else:
+            assert (outcome.status, outcome.message) == ("diagnosed", mistake.sentence)
 
 
 @every_exercise
@@ -91,6 +101,57 @@ def test_the_reference_is_documented_and_short(name: str) -> None:
     reference = definition(name).reference
     assert reference.__doc__, "the docstring is the exercise's text"
     assert len(inspect.getsource(reference).splitlines()) < 40
+
+
+# -- its edge cases ------------------------------------------------------------------------------------------------
+
+
+def told() -> dict[str, str]:
+    """What a student reads of each exercise before writing it: its card and its docstring, in one line."""
+    texts = {}
+    for path in NOTEBOOKS:
+        cells = ipynb.read(path).cells
+        for card, stub in itertools.pairwise(cells):
+            if card.cell_type == "markdown" and (function := ipynb.exercise_function(stub)):
+                docstring = ast.get_docstring(function, clean=False) or ""
+                texts[function.name] = " ".join(f"{card.source} {docstring}".split())
+    return texts
+
+
+TOLD = told()
+
+
+@every_exercise
+def test_no_edge_case_is_tested_that_the_card_or_the_docstring_does_not_state(name: str) -> None:
+    unsaid = {label: stated for label, stated in EDGES[name].items() if " ".join(stated.split()) not in TOLD[name]}
+    assert not unsaid
+    assert all(len(stated.split()) >= 2 for stated in EDGES[name].values()), "a word alone states nothing"
+
+
+@every_exercise
+def test_refusing_bad_input_is_an_edge_case(name: str) -> None:
+    reference = definition(name).reference
+    for seed in range(3):
+        refused = [
+            trial.label for trial in definition(name).trials(seed) if observe(reference, trial).event == "raised"
+        ]
+        assert all(refused), "a student who writes no refusal has the function right"
+
+
+@every_exercise
+def test_a_nearly_right_answer_loses_the_points_of_its_edge_cases(name: str) -> None:
+    exercise = definition(name)
+    lost = exercise.points - exercise.earned(Status.NEARLY_RIGHT)
+    assert lost == exercise.edge_points == (1 if exercise.points >= 2 else 0.5)
+    assert [exercise.earned(status) for status in Status if "right" not in status] == [0] * (len(Status) - 2)
+    assert exercise.earned(Status.RIGHT) == exercise.points
+
+
+@every_exercise
+def test_ordinary_cases_come_first_and_show_a_right_answer_alone(name: str) -> None:
+    exercise = definition(name)
+    edges = [bool(trial.label) for trial in exercise.trials(0)]
+    assert edges == sorted(edges) and not all(edges)
 
 
 # -- the check -----------------------------------------------------------------------------------------------------

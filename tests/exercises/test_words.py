@@ -73,7 +73,8 @@ FINDINGS = [
     f.OtherInfinities(RESULT, float("-inf"), SIZE, SIZE, SIZE, SHAPE),
     f.OtherWay(),
     f.Share(SIZE, SIZE, ("low",)),
-    f.ForbiddenCalls(("nn.LSTM",), right=True),
+    f.ForbiddenCalls(("nn.LSTM",), f.Status.RIGHT),
+    f.ForbiddenCalls(("nn.LSTM",), f.Status.NEARLY_RIGHT),
     f.NotThere("total"),
     f.Interfered(),
     f.Died("its process was killed"),
@@ -81,7 +82,7 @@ FINDINGS = [
     f.CallsFailed(("total",)),
     f.Postponed("the machine is too busy"),
 ]
-OF_THE_NOTEBOOK = [f.TooSlow(SIZE), f.Printed(BOX), f.ForbiddenCalls(("nn.LSTM",), right=False)]
+OF_THE_NOTEBOOK = [f.TooSlow(SIZE), f.StandIn("total"), f.ForbiddenCalls(("nn.LSTM",), f.Status.WRONG)]
 
 
 def test_there_are_words_for_every_finding_and_every_transformation() -> None:

@@ -41,8 +41,9 @@ IN_TIME, TOO_LATE = "2026-05-30T18:00:00+00:00", "2026-06-01T08:30:00+00:00"
 class Sample:
     """One submission: who, which bytes, and what grading it must give.
 
-    `right` names the exercises that earn their points, `mistakes` those that are recognised (by the mistake's key),
-    `review` those that wait for a person; all others earn nothing. `statuses` are those that the submission may have.
+    `right` names the exercises that earn all their points, `nearly` those that fail edge cases only and earn their share,
+    and `mistakes` those that are wrong, both by the mistake's key; `review` those that wait for a person. All others earn
+    nothing. `statuses` are those that the submission may have.
     """
 
     student: str
@@ -50,6 +51,7 @@ class Sample:
     build: Callable[[], bytes]
     right: tuple[str, ...] = ()
     mistakes: dict[str, str] = field(default_factory=dict)
+    nearly: dict[str, str] = field(default_factory=dict)
     review: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ("graded",)
     late: bool = False
@@ -93,11 +95,15 @@ def differences(results: Sequence[Result]) -> list[str]:
 def _differences(sample: Sample, result: Result | None) -> list[str]:
     if result is None:
         return ["no result"]
-    right = {mark.name for mark in result.marks if mark.points}
+    right = {mark.name for mark in result.marks if mark.points == mark.max_points}
+    share = {mark.name for mark in result.marks if 0 < mark.points < mark.max_points}
     review = {mark.name for mark in result.marks if mark.status == "needs_review"}
+    nearly = {mark.name: mark.mistake for mark in result.marks if mark.status == "nearly right"}
     mistakes = {mark.name: mark.mistake for mark in result.marks if mark.status == "diagnosed"}
     compared = (
         ("points for", sorted(right), sorted(sample.right)),
+        ("a share of the points for", sorted(share), sorted(sample.nearly)),
+        ("nearly right", nearly, sample.nearly),
         ("known mistakes", mistakes, sample.mistakes),
         ("waiting for a person", sorted(review), sorted(sample.review)),
         ("late", result.late, sample.late),
@@ -282,12 +288,11 @@ def _ordinary() -> tuple[Sample, ...]:
         ),
         Sample(
             "Cleo Example_1003",
-            "unfinished: two exercises as they were handed out; one mistake",
-            lambda: notebook(
-                {"adding_problem": "", "next_character": "", "lstm_update": mistaken("lstm_update", "squashed_memory")}
-            ),
+            "unfinished: one exercise as it was handed out; one mistake, and one that shows at temperature 0 only",
+            lambda: notebook(_cleo()),
             ("lstm_gates", "open_forget_gate"),
             {"lstm_update": "squashed_memory"},
+            {"next_character": "divided_by_zero"},
         ),
     )
 
@@ -334,6 +339,14 @@ def _ben() -> dict[str, str]:
     return {
         "lstm_gates": mistaken("lstm_gates", "output_before_candidate"),
         "lstm_update": mistaken("lstm_update", "squashed_memory"),
+    }
+
+
+def _cleo() -> dict[str, str]:
+    return {
+        "adding_problem": "",
+        "lstm_update": mistaken("lstm_update", "squashed_memory"),
+        "next_character": mistaken("next_character", "divided_by_zero"),
     }
 
 

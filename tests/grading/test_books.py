@@ -97,6 +97,25 @@ def test_an_open_submission_has_no_grade_rather_than_zero(status):
     assert (line[head.index("Grade")], line[head.index("Why no grade")]) == ("", status)
 
 
+def test_half_a_point_reaches_every_book():
+    nearly = mark("open_forget_gate", "nearly right", 0.5, 1, message="nearly right, except where the value is 0.")
+    half = result(marks=[mark(), nearly, mark("lstm_update", "wrong", 0, 1)])
+    cohort = students([half])
+    head, line = rows(books.grades_csv(cohort))
+    assert (line[head.index("Grade")], line[head.index("02 open_forget_gate")]) == ("2.5", "0.5")
+    assert rows(books.canvas_csv(cohort, "L"))[2][-1] == "2.5"
+    moodle = rows(books.moodle_csv(cohort))[1]
+    assert moodle[2:4] == ["2.5", "4"]
+    assert moodle[5] == "Right: lstm_gates. Nearly right: open_forget_gate. Not yet: lstm_update."
+    content = books.gradescope(half)
+    assert content["score"] == 2.5
+    assert [(test["score"], test["status"]) for test in content["tests"]] == [
+        (2, "passed"),
+        (0.5, "failed"),
+        (0, "failed"),
+    ]
+
+
 # -- Gradescope --------------------------------------------------------------------------------------------------
 
 

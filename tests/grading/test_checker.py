@@ -386,13 +386,49 @@ def test_a_named_mistake_keeps_its_sentence_with_its_numbers():
         exercise = definition(name)
         for mistake in exercise.mistakes.values():
             outcome = check(name, mistake.function)
-            assert for_grader(outcome.findings) == outcome.message == mistake.sentence
+            assert for_grader(outcome.findings) == outcome.message and outcome.message.endswith(mistake.sentence)
 
 
 def test_the_name_of_an_edge_case_is_told_and_the_values_there_are_not():
     cell = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0) + (x == 0) * 0.25"
     mark = only(grade([cell], ["relu_backward"])[0])
-    assert "some inputs are exactly 0" in mark.message and "0.25" not in mark.message, mark
+    assert mark.message == "nearly right, except where some inputs are exactly 0." and "0.25" not in mark.message, mark
+
+
+NEARLY = "def relu_backward(x, grad_output):\n    return grad_output * (x >= 0)"
+
+
+def test_a_nearly_right_answer_earns_all_points_but_those_of_the_edge_cases():
+    result, _ = grade([NEARLY], ["relu_backward"])
+    mark = only(result)
+    assert (result.status, result.points, result.max_points) == ("graded", 0.5, 1)
+    assert (mark.status, mark.points, mark.mistake) == ("nearly right", 0.5, "open_at_zero")
+    assert mark.message.startswith("nearly right, except where some inputs are exactly 0: you let the gradient through")
+
+
+def test_of_two_points_a_nearly_right_answer_earns_one():
+    name = "softmax_cross_entropy_backward"
+    body = (
+        "p = logits.exp() / logits.exp().sum(1, keepdim=True)\n    p[range(len(p)), target] -= 1\n    return p / len(p)"
+    )
+    mark = only(grade([f"def {name}(logits, target):\n    {body}"], [name])[0])
+    assert (mark.status, mark.points, mark.max_points) == ("nearly right", 1, 2), mark
+
+
+def test_a_loop_that_an_edge_case_starts_is_nearly_right_and_one_on_ordinary_cases_an_error():
+    endless = "def relu_backward(x, grad_output):\n    while {}:\n        pass\n    return grad_output * (x > 0)"
+    mark = only(grade([endless.format("(x == 0).any()")], ["relu_backward"])[0])
+    assert (mark.status, mark.points) == ("nearly right", 0.5)
+    mark = only(grade([endless.format("True")], ["relu_backward"])[0])
+    assert (mark.status, mark.points) == ("error", 0)
+
+
+def test_a_nearly_right_answer_by_a_forbidden_call_earns_nothing_before_a_person_has_looked():
+    body = "x = x.clone().requires_grad_()\n    return torch.autograd.grad(torch.relu(x), x, grad_output)[0]"
+    cell = f"def relu_backward(x, grad_output):\n    {body} + grad_output * (x == 0)"
+    mark = only(grade([cell], ["relu_backward"])[0])
+    assert (mark.status, mark.points) == ("needs_review", 0)
+    assert mark.message.startswith("nearly right, except where") and "it uses `torch.autograd`" in mark.message
 
 
 def test_remarks_of_the_first_box_only_are_kept_and_are_printable():
@@ -441,7 +477,7 @@ def test_a_right_answer_by_a_forbidden_call_is_left_to_a_person_and_a_wrong_one_
     result, _ = grade([answer.format("")], ["relu_backward"])
     mark = only(result)
     assert (result.status, mark.status, mark.points) == ("needs_review", "needs_review", 0)
-    assert mark.message.startswith("right, but it uses `torch.autograd`, ")
+    assert mark.message.startswith("right on ") and "But it uses `torch.autograd`, " in mark.message
     assert only(grade([answer.format("-")], ["relu_backward"])[0]).status == "diagnosed"
 
 

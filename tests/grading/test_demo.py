@@ -55,11 +55,10 @@ def test_expectations_name_exercises_and_mistakes_that_exist():
     for sample in demo.SAMPLES:
         assert set(sample.right) <= set(names(demo.LESSON)), sample.student
         assert set(sample.review) <= set(names(demo.LESSON)), sample.student
-        assert len({*sample.right, *sample.mistakes, *sample.review}) == sum(
-            map(len, (sample.right, sample.mistakes, sample.review))
-        ), sample.student
+        kinds = (sample.right, sample.nearly, sample.mistakes, sample.review)
+        assert len({name for kind in kinds for name in kind}) == sum(map(len, kinds)), sample.student
         assert ("needs_review" in sample.statuses) == bool(sample.review), sample.student
-        for name, key in sample.mistakes.items():
+        for name, key in {**sample.nearly, **sample.mistakes}.items():
             assert key in definition(name).mistakes, sample.student
 
 
@@ -80,9 +79,10 @@ def test_an_ordinary_sample_is_judged_as_it_claims(folder, who):
         if name in sample.right + sample.review:
             assert outcome.status == "right", (name, outcome.message)
         else:
-            assert (outcome.status, outcome.mistake) == (
-                ("diagnosed", sample.mistakes[name]) if name in sample.mistakes else ("not attempted", None)
-            ), (name, outcome.message)
+            mistake = {**sample.nearly, **sample.mistakes}.get(name)
+            assert (outcome.status, outcome.mistake) == (status(sample, name, "not attempted"), mistake), (
+                outcome.message
+            )
 
 
 def test_the_collector_finds_every_sample_with_its_student_and_lateness(folder):
@@ -117,14 +117,21 @@ def test_hostile_answers_are_python_under_the_exercises_own_signature(folder, wh
         assert list(inspect.signature(space[name]).parameters) == expected
 
 
-def status(sample, name):
-    kinds = {"right": sample.right, "diagnosed": sample.mistakes, "needs_review": sample.review}
-    return next((kind for kind, exercises in kinds.items() if name in exercises), "wrong")
+def status(sample, name, otherwise="wrong"):
+    kinds = {"right": sample.right, "nearly right": sample.nearly}
+    kinds |= {"diagnosed": sample.mistakes, "needs_review": sample.review}
+    return next((kind for kind, exercises in kinds.items() if name in exercises), otherwise)
+
+
+def points(sample, name):
+    return 1 if name in sample.right else 0.5 if name in sample.nearly else 0
 
 
 def as_expected(sample):
     marks = [
-        mark(name, status(sample, name), int(name in sample.right), 1, mistake=sample.mistakes.get(name))
+        mark(
+            name, status(sample, name), points(sample, name), 1, mistake={**sample.nearly, **sample.mistakes}.get(name)
+        )
         for name in names(demo.LESSON)
     ]
     student = printable(sample.student)

@@ -160,6 +160,19 @@ def test_the_cohort_page_counts_right():
     assert "1 without a grade until" in text and "2 submissions: from 3.2 to 3.2 seconds" in text
 
 
+def test_a_nearly_right_answer_has_its_own_sign_and_share_and_is_counted_as_a_mistake():
+    message = "nearly right, except where the value is 0: you skip it."
+    nearly = mark("open_forget_gate", "nearly right", 0.5, 1, message=message, mistake="generic:edge:the value is 0")
+    half = result(marks=[nearly])
+    student = check_page(pages.student_page(half, {}, "Lesson 02"))
+    assert "◐ nearly right: all but edge cases · 0.5 of 1 points" in re.sub(r"\s+", " ", student)
+    assert "Read again" in student
+    page = pages.cohort_page([half], students([half]), {half.key: feedback_name(half)}, "Lesson 02")
+    text = re.sub(r"\s+", " ", check_page(page))
+    assert "median 0.5 points" in text and f"1 open_forget_gate {message}" in text
+    assert 'class="state nearly"' in page and 'class="nearly" x="0.000"' in page
+
+
 def test_who_waits_for_a_person_is_shown_with_what_to_look_at_even_if_a_process_ended(tmp_path):
     marks = [mark(status="needs_review", points=0, message="right, but it uses `nn.LSTM`."), mark("other", "error", 0)]
     waits = result(status="needs_review", marks=marks, reason="other: its process was killed")
@@ -173,13 +186,13 @@ def test_who_waits_for_a_person_is_shown_with_what_to_look_at_even_if_a_process_
 def test_the_segments_of_a_bar_fill_it():
     results = [
         result(f"student_{n}", f"k{n}", marks=[mark("x", status, 0)])
-        for n, status in enumerate(("right", "diagnosed", "wrong"))
+        for n, status in enumerate(("right", "nearly right", "diagnosed", "wrong"))
     ]
     page = pages.cohort_page(results, students(results), {entry.key: feedback_name(entry) for entry in results}, "L")
     bar = page.partition('aria-label="x: ')[2].partition("</svg>")[0]
-    assert bar.startswith('1 right, 1 a known mistake, 1 wrong or an error"')
+    assert bar.startswith('1 right, 1 nearly right: all but edge cases, 1 a known mistake, 1 wrong or an error"')
     segments = [tuple(map(float, drawn)) for drawn in re.findall(r' x="([\d.]+)" y="0" width="([\d.]+)"', bar)]
-    assert [start for start, _ in segments] == pytest.approx([0, 33.333, 66.667])
+    assert [start for start, _ in segments] == pytest.approx([0, 25, 50, 75])
     assert sum(width + pages.GAP for _, width in segments) == pytest.approx(100, abs=0.01)
 
 

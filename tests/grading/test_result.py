@@ -157,7 +157,7 @@ def test_a_field_of_an_exercise_that_is_missing_is_named(field):
         ({"exercises": marks(points=-1)}, "exercises[1]: -1 of 2 points"),
         ({"exercises": marks(points=math.nan)}, "exercises[1]: nan of 2 points"),
         ({"exercises": marks(max_points=math.inf)}, "exercises[1]: 1.5 of inf points"),
-        ({"exercises": marks(status="great")}, "exercises[1]: the status is 'great', not one of right, diagnosed"),
+        ({"exercises": marks(status="great")}, "exercises[1]: the status is 'great', not one of right, nearly right"),
         ({"seconds": math.inf}, "inf seconds"),
         ({"student": "\x1b[31m" + "x" * 1000, "late": "\x1b[31m" + "x" * 1000}, "late is '\\x1b[31mxxx"),
     ],

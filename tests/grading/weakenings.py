@@ -707,7 +707,7 @@ _weaken(
     (
         "patched torch.allclose, __eq__, builtins, import hooks",
         "attacks::test_what_fools_a_comparison_in_the_same_process_fools_no_grader",
-        ("points = exercise.points if outcome.status == Status.RIGHT else 0", "points = exercise.points"),
+        ("points=exercise.earned(outcome.status)", "points=exercise.points"),
     ),
     (
         "sys.exit, os._exit, segfault",
@@ -795,7 +795,7 @@ _weaken(
     (
         "a call of another exercise that failed",
         "checker::test_an_exercise_that_calls_one_that_failed_is_for_a_person",
-        ("if mark.status in (Status.WRONG, Status.DIAGNOSED, Status.ERROR, Status.NOT_ATTEMPTED):", "if False:"),
+        ("if mark.name in failed and mark.status not in (Status.MISSING, Status.NEEDS_REVIEW):", "if False:"),
     ),
     (
         "a forbidden library function",

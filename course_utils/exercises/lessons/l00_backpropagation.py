@@ -28,7 +28,9 @@ def linear_backward(x, weight, grad_output):
 def _linear_cases(generator):
     for batch, inputs, outputs in ((4, 3, 5), (7, 2, 3), (2, 6, 4)):
         yield _linear_arguments(generator, batch, inputs, outputs)
-    yield edge("the batch has one row", **_linear_arguments(generator, 1, 5, 3))
+    yield edge(
+        "the batch has one row", stated="the batch may hold a single row", **_linear_arguments(generator, 1, 5, 3)
+    )
 
 
 @linear_backward.typical
@@ -123,9 +125,16 @@ def _relu_cases(generator):
     for shape in ((5,), (3, 4), (2, 3, 4)):
         yield dict(x=randn(generator, *shape), grad_output=randn(generator, *shape))
     grid = torch.tensor([[-1.0, 0.0, 2.0], [0.0, 0.5, -0.0]], dtype=torch.float64)
-    yield edge("some inputs are exactly 0", x=grid, grad_output=randn(generator, 2, 3))
+    yield edge(
+        "some inputs are exactly 0", stated="shut where `x` is exactly 0", x=grid, grad_output=randn(generator, 2, 3)
+    )
     tiny = torch.tensor([[1e-30, -1e-30], [-1e-9, 1e-9], [2.0, -3.0]], dtype=torch.float64)
-    yield edge("some inputs are tiny but not 0", x=tiny, grad_output=randn(generator, 3, 2))
+    yield edge(
+        "some inputs are tiny but not 0",
+        stated="open wherever `x` is positive, however small",
+        x=tiny,
+        grad_output=randn(generator, 3, 2),
+    )
 
 
 @relu_backward.typical
@@ -209,11 +218,17 @@ def softmax_cross_entropy_backward(logits, target):
 def _softmax_cases(generator):
     for batch, classes in ((4, 3), (6, 5), (3, 10)):
         yield _softmax_arguments(generator, batch, classes)
-    yield edge("the batch has one row", **_softmax_arguments(generator, 1, 4))
-    yield edge("the logits are as large as ±1000", **_softmax_arguments(generator, 5, 7, scale=1000.0))
+    yield edge("the batch has one row", stated="also of a batch of one row", **_softmax_arguments(generator, 1, 4))
+    yield edge(
+        "the logits are as large as ±1000",
+        stated="possibly as large as ±1000",
+        **_softmax_arguments(generator, 5, 7, scale=1000.0),
+    )
     apart = _softmax_arguments(generator, 4, 6)
     apart["logits"] += torch.tensor([1000.0, -1000.0, 0.0, -900.0], dtype=torch.float64).unsqueeze(1)
-    yield edge("one row lies near 1000 and another near -1000", **apart)
+    yield edge(
+        "one row lies near 1000 and another near -1000", stated="with one row near 1000 and another near −1000", **apart
+    )
 
 
 @softmax_cross_entropy_backward.typical
@@ -375,8 +390,16 @@ def _flop_cases(generator):
             batch_size = int(torch.randint(2, 20, (), generator=generator))
             yield dict(widths=widths, batch_size=batch_size, count_update=count_update)
     widths = torch.randint(3, 40, (2,), generator=generator).tolist()
-    yield edge("the net has a single layer", widths=widths, batch_size=5, count_update=False)
-    yield edge("the batch has one row", widths=[7, 5, 11, 4], batch_size=1, count_update=True)
+    yield edge(
+        "the net has a single layer",
+        stated="for a net of a single layer",
+        widths=widths,
+        batch_size=5,
+        count_update=False,
+    )
+    yield edge(
+        "the batch has one row", stated="a batch of one row", widths=[7, 5, 11, 4], batch_size=1, count_update=True
+    )
 
 
 def _total(widths):

@@ -44,9 +44,17 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         step = _step(generator, batch, inputs, hidden)
         yield step | dict(x=3 * step["x"])  # loud enough to push some units to their limits
     start = _step(generator, 5, 3, 4)
-    yield edge("the state is still zero, at the first step", **(start | dict(h=torch.zeros_like(start["h"]))))
-    yield edge("the batch holds one sequence", **_step(generator, 1, 3, 4))
-    yield edge("there is one input and one hidden unit", **_step(generator, 3, 1, 1))
+    yield edge(
+        "the state is still zero, at the first step",
+        stated="where the state is still zero",
+        **(start | dict(h=torch.zeros_like(start["h"]))),
+    )
+    yield edge("the batch holds one sequence", stated="a batch of one sequence", **_step(generator, 1, 3, 4))
+    yield edge(
+        "there is one input and one hidden unit",
+        stated="a single input and a single hidden unit",
+        **_step(generator, 3, 1, 1),
+    )
 
 
 @rnn_step.typical
@@ -192,11 +200,41 @@ def make_windows(series, window, horizon):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for length, window, horizon in ((17, 4, 2), (12, 5, 3), (15, 2, 6), (23, 7, 4)):
         yield dict(series=randn(generator, length), window=window, horizon=horizon)
-    yield edge("one step ahead is asked for", series=randn(generator, 11), window=4, horizon=1)
-    yield edge("the window holds one value", series=randn(generator, 9), window=1, horizon=3)
-    yield edge("the series is just long enough for one window", series=randn(generator, 8), window=5, horizon=3)
-    yield edge("the series is one value too short", series=randn(generator, 7), window=5, horizon=3)
-    yield edge("the series is far too short", series=randn(generator, 4), window=5, horizon=3)
+    yield edge(
+        "one step ahead is asked for",
+        stated="a horizon of one value is a column of width 1",
+        series=randn(generator, 11),
+        window=4,
+        horizon=1,
+    )
+    yield edge(
+        "the window holds one value",
+        stated="a window or a horizon of one value",
+        series=randn(generator, 9),
+        window=1,
+        horizon=3,
+    )
+    yield edge(
+        "the series is just long enough for one window",
+        stated="If it just fits there is one row",
+        series=randn(generator, 8),
+        window=5,
+        horizon=3,
+    )
+    yield edge(
+        "the series is one value too short",
+        stated="or by one value only",
+        series=randn(generator, 7),
+        window=5,
+        horizon=3,
+    )
+    yield edge(
+        "the series is far too short",
+        stated="the series is far too short",
+        series=randn(generator, 4),
+        window=5,
+        horizon=3,
+    )
 
 
 @make_windows.typical
@@ -360,8 +398,8 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield _unrolled(generator, steps, batch, inputs, hidden)
     large = _unrolled(generator, 7, 3, 4, 5)
     yield large | dict(grad_hiddens=100 * large["grad_hiddens"])  # what flows back is not clipped
-    yield edge("there is a single time step", **_unrolled(generator, 1, 3, 2, 4))
-    yield edge("the batch holds one sequence", **_unrolled(generator, 4, 1, 3, 5))
+    yield edge("there is a single time step", stated="A single time step", **_unrolled(generator, 1, 3, 2, 4))
+    yield edge("the batch holds one sequence", stated="a batch of one sequence", **_unrolled(generator, 4, 1, 3, 5))
 
 
 @rnn_backward.typical
@@ -614,7 +652,7 @@ def truncate(h):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, hidden in ((4, 3), (2, 5), (6, 7)):
         yield dict(h=randn(generator, batch, hidden))
-    yield edge("the batch holds one sequence", h=randn(generator, 1, 4))
+    yield edge("the batch holds one sequence", stated="also for a batch of one sequence", h=randn(generator, 1, 4))
 
 
 @truncate.typical
@@ -708,10 +746,30 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield dict(grads=_grads(generator, (2, 5), (3,), norm=2600.0), max_norm=2e3)
     yield dict(grads=_grads(generator, (4,), (2, 3), (3, 2), (1, 4), norm=4e5), max_norm=0.25)
     yield dict(grads=_grads(generator, (3, 4), (2,), norm=0.75), max_norm=2.0**-14)  # so does a limit this small
-    yield edge("the gradient is short enough already", grads=_grads(generator, (3, 4), (2,), norm=1.75), max_norm=2.5)
-    yield edge("every gradient is zero", grads=[torch.zeros(3, 2), torch.zeros(4)], max_norm=1.5)
-    yield edge("the list holds one tensor", grads=_grads(generator, (2, 6), norm=5e3), max_norm=3.0)
-    yield edge("one tensor is a single number", grads=_grads(generator, (3, 3), (), norm=4e3), max_norm=0.5)
+    yield edge(
+        "the gradient is short enough already",
+        stated="never to lengthen a gradient that is short enough already",
+        grads=_grads(generator, (3, 4), (2,), norm=1.75),
+        max_norm=2.5,
+    )
+    yield edge(
+        "every gradient is zero",
+        stated="all gradients are exactly zero",
+        grads=[torch.zeros(3, 2), torch.zeros(4)],
+        max_norm=1.5,
+    )
+    yield edge(
+        "the list holds one tensor",
+        stated="it may hold one tensor only",
+        grads=_grads(generator, (2, 6), norm=5e3),
+        max_norm=3.0,
+    )
+    yield edge(
+        "one tensor is a single number",
+        stated="a tensor may be a single number",
+        grads=_grads(generator, (3, 3), (), norm=4e3),
+        max_norm=0.5,
+    )
 
 
 @clip_by_global_norm.typical

@@ -51,9 +51,17 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         step = _step(generator, batch, inputs, hidden)
         yield step | dict(x=3 * step["x"])  # loud enough to push some gates to their limits
     start = _step(generator, 5, 3, 2)
-    yield edge("the state is still zero, at the first step", **(start | dict(h=torch.zeros_like(start["h"]))))
-    yield edge("the batch holds one sequence", **_step(generator, 1, 3, 5))
-    yield edge("there is one input and one hidden unit", **_step(generator, 3, 1, 1))
+    yield edge(
+        "the state is still zero, at the first step",
+        stated="where the state is still zero",
+        **(start | dict(h=torch.zeros_like(start["h"]))),
+    )
+    yield edge("the batch holds one sequence", stated="a batch of one sequence", **_step(generator, 1, 3, 5))
+    yield edge(
+        "there is one input and one hidden unit",
+        stated="a single input and a single hidden unit",
+        **_step(generator, 3, 1, 1),
+    )
 
 
 @lstm_gates.typical
@@ -251,9 +259,10 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     kept = _doors(generator, 3, 6)
     yield edge(
         "the cell is full, and the forget gate wide open",
+        stated="a cell may hold 7 and, with the forget gate wide open, keep it",
         **(kept | dict(c=4 * kept["c"], f=torch.ones_like(kept["f"]))),
     )
-    yield edge("the batch holds one sequence", **_doors(generator, 1, 6))
+    yield edge("the batch holds one sequence", stated="also in a batch of one sequence", **_doors(generator, 1, 6))
 
 
 @lstm_update.typical
@@ -439,9 +448,11 @@ def open_forget_gate(bias, value):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for hidden, value in ((5, 1.5), (3, 2.0), (7, 0.25), (4, 5.0)):
         yield dict(bias=randn(generator, 4 * hidden), value=value)
-    yield edge("there is one hidden unit", bias=randn(generator, 4), value=1.0)
-    yield edge("the value is negative", bias=randn(generator, 24), value=-3.0)
-    yield edge("the value is 0", bias=randn(generator, 12), value=0.0)
+    yield edge(
+        "there is one hidden unit", stated="It must work for a single hidden unit", bias=randn(generator, 4), value=1.0
+    )
+    yield edge("the value is negative", stated="be it positive, negative or 0", bias=randn(generator, 24), value=-3.0)
+    yield edge("the value is 0", stated="be it positive, negative or 0", bias=randn(generator, 12), value=0.0)
 
 
 @open_forget_gate.typical
@@ -586,9 +597,27 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
             yield dict(batch=batch, length=length, generator=Fixture("generator", again))
         yield dict(batch=batch, length=length, generator=chance.used(seed))
     seed = int(torch.randint(2**31, (), generator=generator))
-    yield edge("the length is odd", batch=500, length=7, generator=Fixture("generator", seed))
-    yield edge("there are two steps only", batch=7, length=2, generator=Fixture("generator", seed))
-    yield edge("the batch holds one sequence", batch=1, length=12, generator=Fixture("generator", seed))
+    yield edge(
+        "the length is odd",
+        stated="Of an odd number of steps the second part is the longer one",
+        batch=500,
+        length=7,
+        generator=Fixture("generator", seed),
+    )
+    yield edge(
+        "there are two steps only",
+        stated="two steps are the shortest sequence",
+        batch=7,
+        length=2,
+        generator=Fixture("generator", seed),
+    )
+    yield edge(
+        "the batch holds one sequence",
+        stated="a batch may hold one sequence only",
+        batch=1,
+        length=12,
+        generator=Fixture("generator", seed),
+    )
 
 
 @adding_problem.typical
@@ -1013,15 +1042,21 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         return dict(logits=logits, temperature=temperature, generator=Fixture("generator", seed))
 
     seed = int(torch.randint(2**31, (), generator=generator))
-    yield edge("the temperature is 0", **case(0.0, seed, _texts(generator, 3, 7)))
+    yield edge("the temperature is 0", stated="Be careful at temperature 0", **case(0.0, seed, _texts(generator, 3, 7)))
     for temperature, vocabulary in ((1.0, 5), (3.0, 4), (0.4, 6)):
         yield case(temperature, seed, _texts(generator, 1200, vocabulary))
     logits = _texts(generator, 1200, 5)
     for again in (seed, seed, seed + 1):  # the same generator twice, then another one
         yield case(2.5, again, logits)
     yield case(2.5, seed, logits) | dict(generator=chance.used(seed))
-    yield edge("the logits are as large as 1000", **case(0.5, seed, _texts(generator, 400, 5) + 1000))
-    yield edge("one text is written", **case(1.5, seed, _texts(generator, 1, 6)[:1]))
+    yield edge(
+        "the logits are as large as 1000",
+        stated="The logits may be as large as 1000",
+        **case(0.5, seed, _texts(generator, 400, 5) + 1000),
+    )
+    yield edge(
+        "one text is written", stated="the batch may be a single text", **case(1.5, seed, _texts(generator, 1, 6)[:1])
+    )
 
 
 @next_character.typical

@@ -43,9 +43,9 @@ def _rows(generator: torch.Generator, m: int, n: int, d: int, k: int) -> dict:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for m, n, d, k in ((40, 7, 6, 2), (30, 12, 5, 3), (50, 6, 8, 1), (35, 9, 7, 4), (45, 5, 9, 3)):
         yield _rows(generator, m, n, d, k)
-    yield edge("all components are kept", **_rows(generator, 30, 4, 5, 5))
-    yield edge("no component is kept", **_rows(generator, 30, 4, 5, 0))
-    yield edge("there is one row to compress", **_rows(generator, 40, 1, 6, 2))
+    yield edge("all components are kept", stated="(then all components are kept)", **_rows(generator, 30, 4, 5, 5))
+    yield edge("no component is kept", stated="(then only the mean is left)", **_rows(generator, 30, 4, 5, 0))
+    yield edge("there is one row to compress", stated="for a single row in `x`", **_rows(generator, 40, 1, 6, 2))
 
 
 @pca_reconstruct.typical
@@ -249,10 +249,10 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield case(grey, LITTLE, 0.25, drawn_by)
     yield case(ends, 0.3, 0.15, other)
     yield case(rows, 0.03, 0.4, other)
-    yield edge("nothing is missing", **case(grey, LITTLE, 0.0, fresh))
-    yield edge("there is no noise", **case(rows, 0.0, 0.4, fresh))
-    yield edge("there is neither noise nor anything missing", **case(ends, 0.0, 0.0, fresh))
-    yield edge("every pixel is missing", **case(rows, LITTLE, 1.0, fresh))
+    yield edge("nothing is missing", stated="for `missing = 0`", **case(grey, LITTLE, 0.0, fresh))
+    yield edge("there is no noise", stated="for `noise_std = 0`", **case(rows, 0.0, 0.4, fresh))
+    yield edge("there is neither noise nor anything missing", stated="for both", **case(ends, 0.0, 0.0, fresh))
+    yield edge("every pixel is missing", stated="where every pixel is missing", **case(rows, LITTLE, 1.0, fresh))
 
 
 @corrupt.typical
@@ -671,9 +671,9 @@ def _images(generator: torch.Generator, *shape: int) -> dict:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((5, 1, 4, 6), (3, 1, 7, 2), (4, 1, 5, 3), (6, 1, 3, 5), (7, 1, 2, 4)):
         yield _images(generator, *shape)
-    yield edge("the images are rows of pixels", **_images(generator, 4, 9))
-    yield edge("the images have three channels", **_images(generator, 2, 3, 4, 5))
-    yield edge("there is one image", **_images(generator, 1, 1, 3, 4))
+    yield edge("the images are rows of pixels", stated="as rows of pixels", **_images(generator, 4, 9))
+    yield edge("the images have three channels", stated="with one channel or three", **_images(generator, 2, 3, 4, 5))
+    yield edge("there is one image", stated="N may be 1", **_images(generator, 1, 1, 3, 4))
 
 
 @denoising_loss.typical
@@ -797,9 +797,9 @@ def _pair(generator: torch.Generator, *shape: int) -> dict:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((5, 1, 4, 6), (3, 1, 7, 2), (4, 1, 5, 3), (6, 1, 3, 5), (7, 1, 2, 4)):
         yield _pair(generator, *shape)
-    yield edge("the images are rows of pixels", **_pair(generator, 4, 9))
-    yield edge("the images have three channels", **_pair(generator, 2, 3, 4, 5))
-    yield edge("there is one image", **_pair(generator, 1, 1, 3, 4))
+    yield edge("the images are rows of pixels", stated="as rows of pixels", **_pair(generator, 4, 9))
+    yield edge("the images have three channels", stated="with one channel or three", **_pair(generator, 2, 3, 4, 5))
+    yield edge("there is one image", stated="N may be 1", **_pair(generator, 1, 1, 3, 4))
 
 
 @anomaly_score.typical
@@ -913,11 +913,17 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for n, d, spread in ((60, 3, 1.0), (45, 5, 2.0), (80, 4, 0.6), (50, 2, 1.5), (70, 6, 0.8)):
         yield dict(symbols=_codes(generator, n, d, spread))
     gaps = 4 * _codes(generator, 50, 3, 1.0)
-    yield edge("some numbers between the symbols never occur", symbols=gaps)
+    yield edge(
+        "some numbers between the symbols never occur", stated="Be careful with symbols that never occur", symbols=gaps
+    )
     same = _codes(generator, 40, 3, 1.0)
     same[:, 1] = 2
-    yield edge("a dimension always has the same symbol", symbols=same)
-    yield edge("there is one dimension", symbols=_codes(generator, 55, 1, 1.0))
+    yield edge(
+        "a dimension always has the same symbol",
+        stated="A place that always has the same symbol costs nothing",
+        symbols=same,
+    )
+    yield edge("there is one dimension", stated="there may be one place only", symbols=_codes(generator, 55, 1, 1.0))
 
 
 @entropy_bits.typical

@@ -42,10 +42,22 @@ def _print_job(generator: torch.Generator, c_in: int, c_out: int, height: int, w
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for sizes in ((2, 3, 3, 4, 3, 2), (3, 2, 4, 3, 5, 2), (4, 3, 2, 5, 4, 3), (3, 4, 5, 2, 3, 2)):
         yield _print_job(generator, *sizes)
-    yield edge("the stride is larger than the kernel, so that gaps remain", **_print_job(generator, 2, 3, 3, 2, 2, 4))
-    yield edge("the stride is 1", **_print_job(generator, 3, 2, 3, 5, 2, 1))
-    yield edge("the input is a single pixel", **_print_job(generator, 2, 3, 1, 1, 3, 2))
-    yield edge("the kernel is a single weight", **_print_job(generator, 3, 2, 2, 4, 1, 2))
+    yield edge(
+        "the stride is larger than the kernel, so that gaps remain",
+        stated="larger than the kernel, so that gaps remain",
+        **_print_job(generator, 2, 3, 3, 2, 2, 4),
+    )
+    yield edge("the stride is 1", stated="for every stride, be it 1", **_print_job(generator, 3, 2, 3, 5, 2, 1))
+    yield edge(
+        "the input is a single pixel",
+        stated="for an input of a single pixel",
+        **_print_job(generator, 2, 3, 1, 1, 3, 2),
+    )
+    yield edge(
+        "the kernel is a single weight",
+        stated="for a kernel of a single weight",
+        **_print_job(generator, 3, 2, 2, 4, 1, 2),
+    )
 
 
 @stamp.typical
@@ -185,12 +197,14 @@ def _settings(generator: torch.Generator, **fixed: int) -> dict:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for _ in range(8):
         yield _settings(generator)
-    yield edge("there is no dilation (dilation = 1)", **_settings(generator, dilation=1))
-    yield edge("there is no padding", **_settings(generator, padding=0))
-    yield edge("there is no output padding", **_settings(generator, output_padding=0))
-    yield edge("the stride is 1", **_settings(generator, stride=1))
-    yield edge("the kernel has a single weight", **_settings(generator, kernel=1))
-    yield edge("the input is a single pixel", **_settings(generator, size=1, kernel=6))
+    yield edge(
+        "there is no dilation (dilation = 1)", stated="no dilation (`dilation = 1`)", **_settings(generator, dilation=1)
+    )
+    yield edge("there is no padding", stated="no padding", **_settings(generator, padding=0))
+    yield edge("there is no output padding", stated="no output padding", **_settings(generator, output_padding=0))
+    yield edge("the stride is 1", stated="a stride of 1", **_settings(generator, stride=1))
+    yield edge("the kernel has a single weight", stated="a kernel of a single weight", **_settings(generator, kernel=1))
+    yield edge("the input is a single pixel", stated="a single pixel", **_settings(generator, size=1, kernel=6))
 
 
 @output_size.mistake(
@@ -299,10 +313,20 @@ def _image_of(generator: torch.Generator, k: int, height: int, width: int, strid
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for sizes in ((3, 7, 5, 2), (4, 7, 10, 3), (3, 4, 6, 1), (2, 6, 4, 2), (3, 5, 9, 2)):
         yield _image_of(generator, *sizes)
-    yield edge("the last rows and columns of the image are never reached", **_image_of(generator, 3, 6, 8, 2))
-    yield edge("the kernel fits in one place only", **_image_of(generator, 3, 3, 3, 2))
-    yield edge("the kernel is a single weight", **_image_of(generator, 1, 3, 4, 2))
-    yield edge("the stride is larger than the kernel", **_image_of(generator, 2, 8, 6, 3))
+    yield edge(
+        "the last rows and columns of the image are never reached",
+        stated="where the last rows and columns of the image are never reached",
+        **_image_of(generator, 3, 6, 8, 2),
+    )
+    yield edge(
+        "the kernel fits in one place only", stated="it may fit in one place only", **_image_of(generator, 3, 3, 3, 2)
+    )
+    yield edge("the kernel is a single weight", stated="the kernel a single weight", **_image_of(generator, 1, 3, 4, 2))
+    yield edge(
+        "the stride is larger than the kernel",
+        stated="The stride may be larger than the kernel",
+        **_image_of(generator, 2, 8, 6, 3),
+    )
 
 
 @convolution_matrix.typical
@@ -441,9 +465,21 @@ def insert_zeros(x, stride):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for channels, height, width, stride in ((2, 3, 5, 2), (3, 4, 2, 3), (1, 2, 4, 4), (4, 5, 3, 2)):
         yield dict(x=randn(generator, channels, height, width), stride=stride)
-    yield edge("the stride is 1, and nothing is inserted", x=randn(generator, 2, 3, 4), stride=1)
-    yield edge("the image is a single pixel", x=randn(generator, 3, 1, 1), stride=3)
-    yield edge("the image is a single row", x=randn(generator, 2, 1, 5), stride=2)
+    yield edge(
+        "the stride is 1, and nothing is inserted",
+        stated="With a stride of 1 nothing is inserted",
+        x=randn(generator, 2, 3, 4),
+        stride=1,
+    )
+    yield edge(
+        "the image is a single pixel", stated="a single pixel is an image, too", x=randn(generator, 3, 1, 1), stride=3
+    )
+    yield edge(
+        "the image is a single row",
+        stated="a single row or a single pixel is an image, too",
+        x=randn(generator, 2, 1, 5),
+        stride=2,
+    )
 
 
 @insert_zeros.typical
@@ -558,13 +594,33 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield _layer(generator, (3, 4, 5, 3, 3, 3), 1, 2)
     yield _layer(generator, (2, 4, 4, 5, 4, 2), 2, 1)
     yield _layer(generator, (3, 2, 2, 4, 3, 4), 1, 3)
-    yield edge("there is no output padding", **_layer(generator, (3, 2, 3, 4, 4, 2), 1, 0))
-    yield edge("there is no padding", **_layer(generator, (2, 3, 4, 3, 3, 2), 0, 1))
-    yield edge("there is neither padding nor output padding", **_layer(generator, (3, 2, 3, 5, 3, 2), 0, 0))
-    yield edge("padding is larger than k − 1", **_layer(generator, (2, 3, 4, 5, 2, 3), 3, 1))
-    yield edge("the stride is 1", **_layer(generator, (3, 2, 4, 5, 3, 1), 1, 0))
-    yield edge("the stride is larger than the kernel", **_layer(generator, (2, 3, 3, 4, 2, 4), 0, 3))
-    yield edge("the input is a single pixel", **_layer(generator, (3, 2, 1, 1, 5, 2), 1, 1))
+    yield edge(
+        "there is no output padding", stated="without output padding", **_layer(generator, (3, 2, 3, 4, 4, 2), 1, 0)
+    )
+    yield edge(
+        "there is no padding", stated="It must hold without padding", **_layer(generator, (2, 3, 4, 3, 3, 2), 0, 1)
+    )
+    yield edge(
+        "there is neither padding nor output padding",
+        stated="without both",
+        **_layer(generator, (3, 2, 3, 5, 3, 2), 0, 0),
+    )
+    yield edge(
+        "padding is larger than k − 1",
+        stated="for a padding larger than $k - 1$",
+        **_layer(generator, (2, 3, 4, 5, 2, 3), 3, 1),
+    )
+    yield edge("the stride is 1", stated="for a stride of 1", **_layer(generator, (3, 2, 4, 5, 3, 1), 1, 0))
+    yield edge(
+        "the stride is larger than the kernel",
+        stated="for one larger than the kernel",
+        **_layer(generator, (2, 3, 3, 4, 2, 4), 0, 3),
+    )
+    yield edge(
+        "the input is a single pixel",
+        stated="for an input of a single pixel",
+        **_layer(generator, (3, 2, 1, 1, 5, 2), 1, 1),
+    )
 
 
 @transposed_convolution.typical

@@ -41,11 +41,21 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield _codes(generator, batch, latent)
     same, narrow, wide = _codes(generator, 3, 5), _codes(generator, 4, 3), _codes(generator, 2, 4)
     zeros = torch.zeros_like(same["mu"])
-    yield edge("q is the standard normal itself", mu=zeros, logvar=zeros)
-    yield edge("q is very narrow, with log-variances near −30", **(narrow | dict(logvar=narrow["logvar"] - 30)))
-    yield edge("q is very wide, with log-variances near 12", **(wide | dict(logvar=wide["logvar"] + 12)))
-    yield edge("the batch holds one image", **_codes(generator, 1, 4))
-    yield edge("there is one latent", **_codes(generator, 4, 1))
+    yield edge(
+        "q is the standard normal itself", stated="where $q$ is the standard normal itself", mu=zeros, logvar=zeros
+    )
+    yield edge(
+        "q is very narrow, with log-variances near −30",
+        stated="near −30, where $q$ is very narrow",
+        **(narrow | dict(logvar=narrow["logvar"] - 30)),
+    )
+    yield edge(
+        "q is very wide, with log-variances near 12",
+        stated="near 12, where it is very wide",
+        **(wide | dict(logvar=wide["logvar"] + 12)),
+    )
+    yield edge("the batch holds one image", stated="The batch may hold one image", **_codes(generator, 1, 4))
+    yield edge("there is one latent", stated="there may be one latent", **_codes(generator, 4, 1))
 
 
 @kl_to_standard_normal.typical
@@ -179,10 +189,16 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     narrow = _codes(generator, 3, 2)
     yield edge(
         "q is very narrow, with log-variances near −30",
+        stated="log-variances may be near −30, where $q$ is very narrow",
         **(narrow | dict(logvar=narrow["logvar"] - 30)),
         noise=randn(generator, 3, 2),
     )
-    yield edge("the batch holds one image", **_codes(generator, 1, 4), noise=randn(generator, 1, 4))
+    yield edge(
+        "the batch holds one image",
+        stated="The batch may hold one image",
+        **_codes(generator, 1, 4),
+        noise=randn(generator, 1, 4),
+    )
 
 
 @reparameterise.typical
@@ -319,10 +335,17 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield _decoded(generator, 4, 2, 9) | dict(beta=2.5)
     grey, loud = _decoded(generator, 3, 4, 6), _decoded(generator, 3, 2, 7)
     loud["logits"] = loud["logits"].sign() * (150 + 750 * torch.rand(3, 7, generator=generator, dtype=torch.float64))
-    yield edge("the images are grey", **(grey | dict(x=torch.sigmoid(grey["logits"].flip(0)))), beta=1.75)
-    yield edge("beta is 0", **_decoded(generator, 4, 3, 5), beta=0.0)
-    yield edge("the logits are in the hundreds", **loud, beta=1.25)
-    yield edge("the batch holds one image", **_decoded(generator, 1, 3, 6), beta=0.625)
+    yield edge(
+        "the images are grey",
+        stated="The images may be grey",
+        **(grey | dict(x=torch.sigmoid(grey["logits"].flip(0)))),
+        beta=1.75,
+    )
+    yield edge("beta is 0", stated=r"$\beta$ may be 0", **_decoded(generator, 4, 3, 5), beta=0.0)
+    yield edge("the logits are in the hundreds", stated="a logit may be in the hundreds", **loud, beta=1.25)
+    yield edge(
+        "the batch holds one image", stated="the batch may hold one image", **_decoded(generator, 1, 3, 6), beta=0.625
+    )
 
 
 @negative_elbo.typical
@@ -526,13 +549,19 @@ def importance_bound(log_weights):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for samples, n in ((5, 3), (2, 6), (7, 2), (3, 4)):
         yield dict(log_weights=3 * randn(generator, samples, n) - 4)
-    yield edge("there is one sample", log_weights=2 * randn(generator, 1, 5))
-    yield edge("there is one image", log_weights=2 * randn(generator, 6, 1))
-    yield edge("the log-weights are near −1000", log_weights=2 * randn(generator, 4, 3) - 1000)
-    yield edge("the log-weights are near +1000", log_weights=2 * randn(generator, 3, 5) + 1000)
+    yield edge("there is one sample", stated="there may be one sample only", log_weights=2 * randn(generator, 1, 5))
+    yield edge("there is one image", stated="one sample only, or one image", log_weights=2 * randn(generator, 6, 1))
+    yield edge("the log-weights are near −1000", stated="near −1000", log_weights=2 * randn(generator, 4, 3) - 1000)
+    yield edge(
+        "the log-weights are near +1000", stated="they can be near +1000", log_weights=2 * randn(generator, 3, 5) + 1000
+    )
     apart = 2 * randn(generator, 5, 4) + torch.tensor([0.0, -1000.0, -300.0, 1000.0], dtype=torch.float64)
     apart[[0, 2]] -= 400
-    yield edge("the log-weights of images, or of samples, lie hundreds of nats apart", log_weights=apart)
+    yield edge(
+        "the log-weights of images, or of samples, lie hundreds of nats apart",
+        stated="may lie hundreds of nats apart",
+        log_weights=apart,
+    )
 
 
 @importance_bound.typical
@@ -665,10 +694,25 @@ def _kls(generator: torch.Generator, batch: int, latent: int) -> Tensor:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, latent, floor in ((5, 3, 0.5), (3, 7, 0.75), (7, 4, 0.3125), (4, 6, 1.125)):
         yield dict(kl_per_latent=_kls(generator, batch, latent), floor=floor)
-    yield edge("the floor is 0", kl_per_latent=_kls(generator, 4, 3), floor=0.0)
-    yield edge("every latent is below the floor", kl_per_latent=_kls(generator, 3, 5), floor=100.0)
-    yield edge("every latent is above the floor", kl_per_latent=_kls(generator, 5, 4) + 2, floor=0.25)
-    yield edge("the batch holds one image", kl_per_latent=_kls(generator, 1, 5), floor=0.625)
+    yield edge("the floor is 0", stated="the floor may be 0", kl_per_latent=_kls(generator, 4, 3), floor=0.0)
+    yield edge(
+        "every latent is below the floor",
+        stated="Every latent may lie below the floor",
+        kl_per_latent=_kls(generator, 3, 5),
+        floor=100.0,
+    )
+    yield edge(
+        "every latent is above the floor",
+        stated="or every one above",
+        kl_per_latent=_kls(generator, 5, 4) + 2,
+        floor=0.25,
+    )
+    yield edge(
+        "the batch holds one image",
+        stated="the batch may hold one image",
+        kl_per_latent=_kls(generator, 1, 5),
+        floor=0.625,
+    )
 
 
 @free_bits.typical

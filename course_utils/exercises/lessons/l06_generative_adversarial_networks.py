@@ -36,9 +36,16 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((5,), (4, 1), (2, 3)):
         yield dict(real_logits=2 * randn(generator, *shape) + 1, fake_logits=2 * randn(generator, *shape) - 1)
     unequal = dict(real_logits=2 * randn(generator, 7) + 1, fake_logits=2 * randn(generator, 3) - 1)
-    yield edge("real and fake ones are not equally many", **unequal)
+    yield edge(
+        "real and fake ones are not equally many", stated="real and fake ones need not be equally many", **unequal
+    )
     far = 300 * torch.tensor([1.0, -1.0, 1.0, 0.9], dtype=torch.float64)
-    yield edge("the logits are as large as ±300", real_logits=far + randn(generator, 4), fake_logits=far.flip(0))
+    yield edge(
+        "the logits are as large as ±300",
+        stated="right for logits as large as ±300",
+        real_logits=far + randn(generator, 4),
+        fake_logits=far.flip(0),
+    )
 
 
 @discriminator_loss.typical
@@ -193,7 +200,7 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     p_data, p_generator = (6 * randn(generator, 2, 7).abs()).exp()
     yield dict(p_data=p_data, p_generator=p_generator)  # one is larger than the other by far
     tiny = 1e-20 * randn(generator, 5).exp()
-    yield edge("both densities are tiny", p_data=tiny, p_generator=tiny.flip(0) * 3)
+    yield edge("both densities are tiny", stated="may be tiny", p_data=tiny, p_generator=tiny.flip(0) * 3)
 
 
 @best_discriminator.typical
@@ -290,7 +297,11 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((5,), (4, 1), (7,), (2, 3)):
         yield dict(fake_logits=2 * randn(generator, *shape) - 1)
     far = 300 * torch.tensor([1.0, -1.0, -0.8, 0.9], dtype=torch.float64)
-    yield edge("the logits are as large as ±300", fake_logits=far + randn(generator, 4))
+    yield edge(
+        "the logits are as large as ±300",
+        stated="right for logits as large as ±300",
+        fake_logits=far + randn(generator, 4),
+    )
 
 
 @generator_loss.typical
@@ -453,14 +464,20 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
         yield _players(generator, kind, batch, pixels, latent, norm=False)
     for kind, batch in (("sgd", 6), ("adam", 7)):
         normed = _players(generator, kind, batch, 4, 3, norm=True)
-        yield edge("the discriminator uses batch normalisation", **normed)
+        yield edge(
+            "the discriminator uses batch normalisation", stated="either network may use batch normalisation", **normed
+        )
     touched = _players(generator, "sgd", 5, 3, 4, norm=False)
     yield touched | dict(
         generator_net=replace(touched["generator_net"], options=(("sizes", (4, 6, 3)), ("stale", True)))
     )
     normed = _players(generator, "sgd", 7, 3, 3, norm=False)
     layer = Fixture("layer", 0, (("name", "BatchNorm1d"), ("arguments", (3,))))
-    yield edge("the generator uses batch normalisation", **(normed | dict(generator_net=layer)))
+    yield edge(
+        "the generator uses batch normalisation",
+        stated="either network may use batch normalisation",
+        **(normed | dict(generator_net=layer)),
+    )
 
 
 @discriminator_step.typical
@@ -652,8 +669,22 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield _heaps(generator, ((2.95, 0), (2, 2)), ((0, 0),), radius=2.9)  # nearest is another one by |x| + |y|
     apart = torch.tensor([[0.0, 0.0], [20.0, 0.0], [0.0, 30.0]], dtype=torch.float64)
     on_the_edge = torch.tensor([[3.0, 4.0], [-4.0, 3.0], [20.0, 5.0], [20.0, 0.0]], dtype=torch.float64)
-    yield edge("samples lie exactly at the radius", samples=on_the_edge, centres=apart, radius=5.0, at_least=2)
-    yield edge("no sample is near a centre", samples=on_the_edge + 100, centres=apart, radius=5.0, at_least=1)
+    yield edge(
+        "samples lie exactly at the radius",
+        stated="at most `radius`",
+        samples=on_the_edge,
+        centres=apart,
+        radius=5.0,
+        at_least=2,
+    )
+    yield edge(
+        "no sample is near a centre",
+        stated="a centre without samples must not make the count stumble",
+        samples=on_the_edge + 100,
+        centres=apart,
+        radius=5.0,
+        at_least=1,
+    )
 
 
 @modes_covered.typical
@@ -792,7 +823,9 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
 
     # The first one is tried on an accelerator too. A generator of the CPU cannot fill weights there, and need not:
     # layers get their first weights before they move.
-    yield edge("the layer has no weights (LeakyReLU)", **case("LeakyReLU", 0.2))
+    yield edge(
+        "the layer has no weights (LeakyReLU)", stated="Every other layer stays as it is", **case("LeakyReLU", 0.2)
+    )
     for again in (0, 0, 1):
         yield case("Conv2d", 24, 20, 4, again=again)
     yield case("Conv2d", 24, 20, 4, drawn_by=chance.used(seed))
@@ -800,8 +833,12 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield case("ConvTranspose2d", 30, 24, (3, 4))
     for _ in range(2):
         yield case("BatchNorm2d", 4000)
-    yield edge("a convolution has no bias", **case("Conv2d", 24, 20, 4, bias=False))
-    yield edge("the layer is an nn.Linear, which stays as it is", **case("Linear", 7, 5))
+    yield edge("a convolution has no bias", stated="where there are any", **case("Conv2d", 24, 20, 4, bias=False))
+    yield edge(
+        "the layer is an nn.Linear, which stays as it is",
+        stated="Every other layer stays as it is",
+        **case("Linear", 7, 5),
+    )
 
 
 @dcgan_init.typical

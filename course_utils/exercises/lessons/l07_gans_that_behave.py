@@ -40,7 +40,9 @@ def _orders(generator: torch.Generator, batch: int, d: int, n_classes: int, high
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, d, n_classes in ((6, 3, 4), (5, 2, 10), (7, 4, 3)):
         yield _orders(generator, batch, d, n_classes, n_classes - 1)
-    yield edge("nobody asks for the last classes", **_orders(generator, 5, 3, 6, 3))
+    yield edge(
+        "nobody asks for the last classes", stated="a batch may happen to hold no 9", **_orders(generator, 5, 3, 6, 3)
+    )
 
 
 @attach_label.typical
@@ -116,8 +118,13 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((5,), (4, 1), (2, 3)):
         yield dict(real_scores=3 * randn(generator, *shape) + 4, fake_scores=3 * randn(generator, *shape) - 2)
     unequal = dict(real_scores=3 * randn(generator, 7) + 4, fake_scores=3 * randn(generator, 3) - 2)
-    yield edge("real and fake ones are not equally many", **unequal)
-    yield edge("fake ones score higher", real_scores=randn(generator, 4) - 5, fake_scores=randn(generator, 4) + 5)
+    yield edge("real and fake ones are not equally many", stated="The two batches need not be equally large", **unequal)
+    yield edge(
+        "fake ones score higher",
+        stated="fake ones may score higher than real ones",
+        real_scores=randn(generator, 4) - 5,
+        fake_scores=randn(generator, 4) + 5,
+    )
 
 
 @critic_loss.typical
@@ -222,8 +229,8 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield case(4, 3, 2, 2)
     yield case(3, 2, 1, 4)
     yield case(1100, 1, 1, 3)
-    yield edge("the samples are points, (N, d), instead of images", **case(6, 3))
-    yield edge("the batch holds one image", **case(1, 1, 3, 2))
+    yield edge("the samples are points, (N, d), instead of images", stated="for points of shape (N, d)", **case(6, 3))
+    yield edge("the batch holds one image", stated="for a single image", **case(1, 1, 3, 2))
 
 
 @gradient_penalty.typical
@@ -609,9 +616,16 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((9,), (8, 1), (3, 4)):
         yield dict(real_scores=1.5 * randn(generator, *shape) + 0.5, fake_scores=1.5 * randn(generator, *shape) - 0.5)
     unequal = dict(real_scores=1.5 * randn(generator, 11) + 0.5, fake_scores=1.5 * randn(generator, 7) - 0.5)
-    yield edge("real and fake ones are not equally many", **unequal)
+    yield edge(
+        "real and fake ones are not equally many", stated="Real and fake ones need not be equally many", **unequal
+    )
     outside = randn(generator, 5).abs() + 1.1
-    yield edge("every score is beyond its margin", real_scores=outside, fake_scores=-outside.flip(0))
+    yield edge(
+        "every score is beyond its margin",
+        stated="charges only for what is missing",
+        real_scores=outside,
+        fake_scores=-outside.flip(0),
+    )
     yield dict(real_scores=-outside, fake_scores=outside.flip(0))
 
 
@@ -751,7 +765,13 @@ def power_iteration(weight, u, steps):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for out, inputs, steps in ((4, 6, 1), (5, 3, 2), (3, 7, 3), (6, 4, 5)):
         yield dict(weight=randn(generator, out, inputs), u=2 * randn(generator, out), steps=steps)
-    yield edge("there are 60 steps", weight=2 * randn(generator, 5, 4), u=randn(generator, 5), steps=60)
+    yield edge(
+        "there are 60 steps",
+        stated="there may be 60 of them",
+        weight=2 * randn(generator, 5, 4),
+        u=randn(generator, 5),
+        steps=60,
+    )
 
 
 @power_iteration.typical
@@ -900,8 +920,12 @@ def _growing(generator: torch.Generator, shape: tuple[int, int, int, int], alpha
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape, alpha in (((2, 3, 4, 5), 0.3), ((3, 1, 2, 4), 0.8), ((1, 2, 5, 3), 0.1), ((4, 2, 3, 2), 0.65)):
         yield _growing(generator, shape, alpha)
-    yield edge("alpha is 0", **_growing(generator, (2, 1, 3, 4), 0.0))
-    yield edge("alpha is 1", **_growing(generator, (2, 1, 3, 4), 1.0))
+    yield edge(
+        "alpha is 0",
+        stated="at α = 0 nothing changes but the number of pixels",
+        **_growing(generator, (2, 1, 3, 4), 0.0),
+    )
+    yield edge("alpha is 1", stated="which of the two is left at α = 1", **_growing(generator, (2, 1, 3, 4), 1.0))
 
 
 @fade_in.typical

@@ -36,8 +36,12 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((5, 1, 3, 4), (3, 1, 6, 2), (6, 2, 5, 3), (4, 1, 2, 7)):
         yield _images(generator, *shape)
     huge = _images(generator, 4, 1, 3, 5)
-    yield edge("the logits are ±1000", **(huge | dict(logits=1000 * huge["logits"].sign())))
-    yield edge("the images are flat, (N, D)", **_images(generator, 4, 7))
+    yield edge(
+        "the logits are ±1000", stated="They may be large, ±1000", **(huge | dict(logits=1000 * huge["logits"].sign()))
+    )
+    yield edge(
+        "the images are flat, (N, D)", stated="the sum over all dimensions but the first", **_images(generator, 4, 7)
+    )
 
 
 @bernoulli_nll.typical
@@ -187,8 +191,8 @@ def _nats(generator: torch.Generator, *shape: int) -> Tensor:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape, n_dims in (((5,), 784), ((3,), 12), ((2, 4), 3072)):
         yield dict(nll=_nats(generator, *shape), n_dims=n_dims)
-    yield edge("nll is one number in a tensor", nll=_nats(generator), n_dims=49)
-    yield edge("nll is a plain number", nll=_nats(generator).item(), n_dims=196)
+    yield edge("nll is one number in a tensor", stated="a tensor of any shape", nll=_nats(generator), n_dims=49)
+    yield edge("nll is a plain number", stated="a plain number", nll=_nats(generator).item(), n_dims=196)
 
 
 @bits_per_dimension.typical
@@ -297,13 +301,17 @@ def _wanted(kernel_size: int, kind: str, channels_in: int, channels_out: int) ->
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for sizes in ((7, "A", 1, 4), (3, "B", 5, 2), (5, "A", 3, 2), (5, "B", 2, 6), (3, "A", 2, 3), (9, "B", 1, 2)):
         yield _wanted(*sizes)
-    yield edge("the kernel is a single weight, of kind A", **_wanted(1, "A", 3, 2))
-    yield edge("the kernel is a single weight, of kind B", **_wanted(1, "B", 2, 4))
-    yield edge("the kernel's size is even", **_wanted(4, "A", 1, 2))
-    yield edge("the kind is neither A nor B", **_wanted(3, "C", 2, 1))
-    yield edge("the kind is neither A nor B", **_wanted(5, "AB", 1, 3))
-    yield edge("the kind is neither A nor B", **_wanted(3, "b", 1, 2))
-    yield edge("the kind is neither A nor B", **_wanted(5, "", 2, 1))
+    yield edge(
+        "the kernel is a single weight, of kind A", stated="A kernel may be a single weight", **_wanted(1, "A", 3, 2)
+    )
+    yield edge(
+        "the kernel is a single weight, of kind B", stated="A kernel may be a single weight", **_wanted(1, "B", 2, 4)
+    )
+    yield edge("the kernel's size is even", stated="a $k$ that is even", **_wanted(4, "A", 1, 2))
+    yield edge("the kind is neither A nor B", stated='any kind but "A" and "B"', **_wanted(3, "C", 2, 1))
+    yield edge("the kind is neither A nor B", stated='any kind but "A" and "B"', **_wanted(5, "AB", 1, 3))
+    yield edge("the kind is neither A nor B", stated='any kind but "A" and "B"', **_wanted(3, "b", 1, 2))
+    yield edge("the kind is neither A nor B", stated='any kind but "A" and "B"', **_wanted(5, "", 2, 1))
 
 
 @causal_mask.typical
@@ -457,8 +465,8 @@ def skew(x):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape in ((2, 3, 4, 5), (3, 2, 5, 4), (1, 4, 3, 7), (4, 1, 6, 2), (2, 5, 3, 3)):
         yield dict(x=randn(generator, *shape))
-    yield edge("the image is one row", x=randn(generator, 3, 2, 1, 5))
-    yield edge("the image is one column", x=randn(generator, 2, 3, 4, 1))
+    yield edge("the image is one row", stated="An image may be a single row", x=randn(generator, 3, 2, 1, 5))
+    yield edge("the image is one column", stated="or a single column", x=randn(generator, 2, 3, 4, 1))
 
 
 @skew.typical
@@ -554,8 +562,8 @@ def unskew(y, width):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, channels, height, width in ((2, 3, 4, 5), (3, 2, 5, 4), (1, 4, 3, 7), (4, 1, 6, 2), (2, 5, 3, 3)):
         yield dict(y=randn(generator, batch, channels, height, width + height - 1), width=width)
-    yield edge("the image is one row", y=randn(generator, 3, 2, 1, 5), width=5)
-    yield edge("the image is one column", y=randn(generator, 2, 3, 4, 4), width=1)
+    yield edge("the image is one row", stated="an image may be a single row", y=randn(generator, 3, 2, 1, 5), width=5)
+    yield edge("the image is one column", stated="or a single column", y=randn(generator, 2, 3, 4, 4), width=1)
 
 
 @unskew.typical
@@ -641,11 +649,23 @@ def _hidden(generator: torch.Generator, batch: int, height: int, width: int) -> 
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for sizes in ((3, 4, 5), (2, 5, 3), (4, 2, 6), (5, 3, 4)):
         yield _hidden(generator, *sizes)
-    yield edge("every pixel is known", **(_hidden(generator, 2, 3, 4) | dict(known=torch.ones(3, 4).bool())))
-    yield edge("no pixel is known", **(_hidden(generator, 3, 4, 3) | dict(known=torch.zeros(4, 3).bool())))
+    yield edge(
+        "every pixel is known",
+        stated="if all pixels are known, nothing is drawn",
+        **(_hidden(generator, 2, 3, 4) | dict(known=torch.ones(3, 4).bool())),
+    )
+    yield edge(
+        "no pixel is known",
+        stated="If nothing is known, the loop draws from nothing",
+        **(_hidden(generator, 3, 4, 3) | dict(known=torch.zeros(4, 3).bool())),
+    )
     black = _hidden(generator, 3, 4, 5)
     black["known"][:, 0] = True
-    yield edge("known pixels are 0", **(black | dict(image=black["image"] * (torch.arange(5) > 1))))
+    yield edge(
+        "known pixels are 0",
+        stated="A known pixel may be 0",
+        **(black | dict(image=black["image"] * (torch.arange(5) > 1))),
+    )
 
 
 @complete.typical

@@ -43,10 +43,22 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     yield dict(ids=[1, 2, *_ids(generator, 9, 5), 1, 2], pair=(1, 2), new_id=300)
     yield dict(ids=[11, 2, *_ids(generator, 9, 5), 1, 21], pair=(1, 2), new_id=300)
     run = int(torch.randint(2, 6, (), generator=generator)) * 2 + 1
-    yield edge("one token fills the whole list", ids=[7] * run, pair=(7, 7), new_id=8)
-    yield edge("the pair does not occur", ids=_ids(generator, 8, 3), pair=(5, 1), new_id=9)
-    yield edge("the list holds one token", ids=[5], pair=(5, 5), new_id=6)
-    yield edge("the list is empty", ids=[], pair=(1, 2), new_id=3)
+    yield edge(
+        "one token fills the whole list",
+        stated="Be careful with a run such as `aaa`",
+        ids=[7] * run,
+        pair=(7, 7),
+        new_id=8,
+    )
+    yield edge(
+        "the pair does not occur",
+        stated="or not hold the pair at all",
+        ids=_ids(generator, 8, 3),
+        pair=(5, 1),
+        new_id=9,
+    )
+    yield edge("the list holds one token", stated="or hold one token", ids=[5], pair=(5, 5), new_id=6)
+    yield edge("the list is empty", stated="The list may be empty", ids=[], pair=(1, 2), new_id=3)
 
 
 @merge_pair.typical
@@ -226,9 +238,13 @@ def _predictions(generator: torch.Generator, batch: int, time: int, vocabulary: 
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, time, vocabulary in ((3, 5, 7), (4, 6, 3), (2, 9, 5), (5, 4, 11)):
         yield _predictions(generator, batch, time, vocabulary)
-    yield edge("the batch holds one text", **_predictions(generator, 1, 6, 4))
-    yield edge("the text has two tokens", **_predictions(generator, 4, 2, 5))
-    yield edge("the logits are as large as 1000", **_predictions(generator, 2, 4, 5, loud=700.0))
+    yield edge("the batch holds one text", stated="A batch may hold one text", **_predictions(generator, 1, 6, 4))
+    yield edge("the text has two tokens", stated="a text may have two tokens", **_predictions(generator, 4, 2, 5))
+    yield edge(
+        "the logits are as large as 1000",
+        stated="logits may be as large as 1000",
+        **_predictions(generator, 2, 4, 5, loud=700.0),
+    )
 
 
 @next_token_loss.typical
@@ -445,12 +461,32 @@ def _attention(generator: torch.Generator, batch: int, heads: int, time: int, d:
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, heads, time, d in ((2, 3, 5, 4), (3, 2, 4, 6), (2, 5, 7, 3), (4, 2, 6, 9)):
         yield _attention(generator, batch, heads, time, d)
-    yield edge("there is one text and one head", **_attention(generator, 1, 1, 6, 5))
-    yield edge("there is a single position", **_attention(generator, 3, 2, 1, 4))
-    yield edge("the scores are as large as 150", **_attention(generator, 2, 3, 5, 7, lift=80.0))
+    yield edge(
+        "there is one text and one head",
+        stated="One text, one head and one position are allowed",
+        **_attention(generator, 1, 1, 6, 5),
+    )
+    yield edge(
+        "there is a single position",
+        stated="One text, one head and one position are allowed",
+        **_attention(generator, 3, 2, 1, 4),
+    )
+    yield edge(
+        "the scores are as large as 150",
+        stated="as large as 150 in either direction",
+        **_attention(generator, 2, 3, 5, 7, lift=80.0),
+    )
     zero = _attention(generator, 3, 2, 4, 5)
-    yield edge("some scores are exactly 0", **(zero | dict(q=zero["q"] * (torch.arange(4) % 2).view(-1, 1))))
-    yield edge("each score is larger by 800 than the one before", **_growing_scores(generator, 1, 2, 3, 256))
+    yield edge(
+        "some scores are exactly 0",
+        stated="Scores may be exactly 0",
+        **(zero | dict(q=zero["q"] * (torch.arange(4) % 2).view(-1, 1))),
+    )
+    yield edge(
+        "each score is larger by 800 than the one before",
+        stated="larger by 800 from each place to the next",
+        **_growing_scores(generator, 1, 2, 3, 256),
+    )
 
 
 def _growing_scores(generator: torch.Generator, batch: int, heads: int, time: int, d: int) -> dict:
@@ -710,8 +746,8 @@ def split_heads(x, n_heads):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, time, heads, d in ((2, 5, 3, 4), (3, 4, 2, 5), (4, 6, 5, 2), (2, 3, 4, 6)):
         yield dict(x=randn(generator, batch, time, heads * d), n_heads=heads)
-    yield edge("there is one head", x=randn(generator, 3, 5, 4), n_heads=1)
-    yield edge("every channel is a head", x=randn(generator, 2, 4, 3), n_heads=3)
+    yield edge("there is one head", stated="One head is allowed", x=randn(generator, 3, 5, 4), n_heads=1)
+    yield edge("every channel is a head", stated="a head for every channel", x=randn(generator, 2, 4, 3), n_heads=3)
 
 
 @split_heads.typical
@@ -816,8 +852,8 @@ def merge_heads(y):
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, heads, time, d in ((2, 3, 5, 4), (3, 2, 4, 5), (4, 5, 6, 2), (2, 4, 3, 6)):
         yield dict(y=randn(generator, batch, heads, time, d))
-    yield edge("there is one head", y=randn(generator, 3, 1, 5, 4))
-    yield edge("a head has one channel", y=randn(generator, 2, 4, 3, 1))
+    yield edge("there is one head", stated="for one head", y=randn(generator, 3, 1, 5, 4))
+    yield edge("a head has one channel", stated="for heads of one channel too", y=randn(generator, 2, 4, 3, 1))
 
 
 @merge_heads.typical
@@ -923,13 +959,27 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape, k in (((4, 7), 3), ((2, 9), 5), ((3, 5), 2), ((6, 4), 3), ((2, 3, 8), 4)):
         yield dict(logits=randn(generator, *shape) * 2, k=k)
     yield dict(logits=randn(generator, 5, 6) - 4, k=2)
-    yield edge("the row stands alone, without a batch", logits=randn(generator, 8), k=3)
-    yield edge("k is 1", logits=randn(generator, 3, 6), k=1)
-    yield edge("k is the size of the vocabulary", logits=randn(generator, 2, 5), k=5)
-    yield edge("k is larger than the vocabulary", logits=randn(generator, 3, 4), k=9)
+    yield edge(
+        "the row stands alone, without a batch",
+        stated="with any number of dimensions in front",
+        logits=randn(generator, 8),
+        k=3,
+    )
+    yield edge("k is 1", stated="k: int, at least 1", logits=randn(generator, 3, 6), k=1)
+    yield edge(
+        "k is the size of the vocabulary", stated="from V on, everything is kept", logits=randn(generator, 2, 5), k=5
+    )
+    yield edge(
+        "k is larger than the vocabulary",
+        stated="What if $k$ exceeds the vocabulary?",
+        logits=randn(generator, 3, 4),
+        k=9,
+    )
     tied = torch.tensor([3.0, 1.0, 2.0, 2.0, 0.0, 2.0])
     places = torch.rand(2, 6, generator=generator).argsort(1)
-    yield edge("several logits tie with the k-th", logits=tied[places], k=2)
+    yield edge(
+        "several logits tie with the k-th", stated="What if two are equal at the border?", logits=tied[places], k=2
+    )
 
 
 @top_k_filter.typical
@@ -1065,11 +1115,26 @@ def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for shape, p in (((4, 7), 0.7), ((2, 9), 0.5), ((3, 5), 0.9), ((6, 4), 0.6), ((2, 3, 8), 0.8)):
         yield dict(logits=randn(generator, *shape) * 1.5, p=p)
     yield dict(logits=randn(generator, 5, 6) - 4, p=0.35)
-    yield edge("the row stands alone, without a batch", logits=randn(generator, 9), p=0.75)
-    yield edge("p is tiny", logits=randn(generator, 4, 6), p=0.01)
-    yield edge("one token is nearly certain", logits=_certain(generator, 3, 6), p=0.95)
-    yield edge("p is 1", logits=randn(generator, 3, 7), p=1.0)
-    yield edge("p is 1 and one token is nearly certain", logits=_certain(generator, 2, 5, gap=60.0), p=1.0)
+    yield edge(
+        "the row stands alone, without a batch",
+        stated="with any number of dimensions in front",
+        logits=randn(generator, 9),
+        p=0.75,
+    )
+    yield edge("p is tiny", stated="At least one token is always kept", logits=randn(generator, 4, 6), p=0.01)
+    yield edge(
+        "one token is nearly certain",
+        stated="At least one token is always kept",
+        logits=_certain(generator, 3, 6),
+        p=0.95,
+    )
+    yield edge("p is 1", stated="p = 1 keeps them all", logits=randn(generator, 3, 7), p=1.0)
+    yield edge(
+        "p is 1 and one token is nearly certain",
+        stated="even where one is nearly certain",
+        logits=_certain(generator, 2, 5, gap=60.0),
+        p=1.0,
+    )
 
 
 def _certain(generator: torch.Generator, batch: int, vocabulary: int, gap: float = 9.0) -> Tensor:
