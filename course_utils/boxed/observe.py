@@ -95,9 +95,11 @@ class Observation:
     seconds: float = 0.0
 
 
-def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -> Observation:
+def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_LIMIT) -> Observation:
     """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
     anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
+
+    Without a time limit (None), which is quicker, `candidate` must be known to end.
     """
     _warm_up(trial.has_networks)
     printed = _Tail()
@@ -110,7 +112,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
             record = _returned(result, trial, passed, leaves)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
         except _TimeLimit:
-            record, seconds = Observation("timed out"), time_limit
+            record, seconds = Observation("timed out"), time_limit or 0.0
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -123,10 +125,10 @@ def observe(candidate: Callable, trial: Trial, time_limit: float = TIME_LIMIT) -
     return record
 
 
-def _call(candidate: Callable, passed: dict[str, Any], time_limit: float) -> tuple[Any, float]:
+def _call(candidate: Callable, passed: dict[str, Any], time_limit: float | None) -> tuple[Any, float]:
     """The candidate's result, and the seconds that it took."""
     _bind(candidate, passed)
-    with _settings_kept(), _deadline(time_limit):
+    with _settings_kept(), contextlib.nullcontext() if time_limit is None else _deadline(time_limit):
         start = time.perf_counter()
         result = candidate(*passed.values())
         return result, time.perf_counter() - start

@@ -26,12 +26,6 @@ def names(lesson: str | None = None) -> list[str]:
     return [d.name for d in define.registry.values() if wanted is None or d.lesson == wanted]
 
 
-def lesson_numbers() -> list[str]:
-    """The numbers of the lessons that have exercises, in order: "00", "01", …, detours such as "02a" among them."""
-    _load()
-    return sorted({d.lesson for d in define.registry.values()})
-
-
 @functools.cache
 def _load() -> None:
     for module in pkgutil.iter_modules(lessons.__path__):

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.boxed.observe import observe
 from course_utils.exercises.agree import Comparison, close, differing, same, same_type, tolerance_between
-from course_utils.exercises.define import Definition
+from course_utils.exercises.define import Mistake
 from course_utils.exercises.findings import (
     Cut,
     Finding,
@@ -29,11 +28,10 @@ from course_utils.exercises.findings import (
     Transformation,
     leaves,
 )
+from course_utils.exercises.mistakes import Tried
 
-MISTAKE_LIMIT = 1.0  # seconds for one call of a known mistake
 
-
-def explain(exercise: Definition, comparisons: list[Comparison]) -> tuple[Finding, ...]:
+def explain(tried: Tried, comparisons: list[Comparison]) -> tuple[Finding, ...]:
     """What explains every wrong result on every trial, or nothing where the answer raised or changed its arguments."""
     returned = [c for c in comparisons if c.expected.event == "returned"]
     if any(c.actual.event != "returned" or c.actual.changed for c in returned) or not all(
@@ -42,7 +40,7 @@ def explain(exercise: Definition, comparisons: list[Comparison]) -> tuple[Findin
         return ()
     if any(leaves(c.expected).keys() != leaves(c.actual).keys() for c in returned):
         return ()
-    return _other_order(returned) or _cut(returned) or _transformed(exercise, returned)
+    return _other_order(returned) or _cut(returned) or _transformed(tried, returned)
 
 
 def _other_order(comparisons: list[Comparison]) -> tuple[Finding, ...]:
@@ -72,7 +70,7 @@ def _cut(comparisons: list[Comparison]) -> tuple[Finding, ...]:
     return ()
 
 
-def _transformed(exercise: Definition, comparisons: list[Comparison]) -> tuple[Finding, ...]:
+def _transformed(tried: Tried, comparisons: list[Comparison]) -> tuple[Finding, ...]:
     """Every wrong result explained by a transformation, or by a mistake that gets just this result wrong so.
 
     The gradients of a wrong result are wrong too, so they are looked at only where all results are right.
@@ -84,7 +82,7 @@ def _transformed(exercise: Definition, comparisons: list[Comparison]) -> tuple[F
     explained: dict[str | None, NamedMistake | Transformation | NotFinite] = {}
     for leaf in results or wrong:
         having = [c for c in comparisons if leaf in leaves(c.expected)]
-        finding = _mistake_in(exercise, leaf, having) or explain_leaf(leaf, having)
+        finding = _mistake_in(tried, leaf, having) or explain_leaf(leaf, having)
         if finding is None:
             return ()
         first = explained.setdefault(finding.key, finding)
@@ -93,13 +91,18 @@ def _transformed(exercise: Definition, comparisons: list[Comparison]) -> tuple[F
     return tuple(explained.values())
 
 
-def _mistake_in(exercise: Definition, leaf: Leaf, comparisons: list[Comparison]) -> NamedMistake | None:
+def _mistake_in(tried: Tried, leaf: Leaf, comparisons: list[Comparison]) -> NamedMistake | None:
     """A named mistake that makes this one of several results what it is on every trial."""
     if len(comparisons[0].trial.outputs) == 1:
         return None
-    for mistake in exercise.mistakes.values():
-        tried = [(observe(mistake.function, c.trial, MISTAKE_LIMIT), c.actual) for c in comparisons]
-        if all(same(leaves(t).get(leaf), leaves(actual)[leaf], t) for t, actual in tried):
+
+    def explains(mistake: Mistake, c: Comparison) -> bool:
+        done = tried(mistake, c.trial)
+        return same(leaves(done).get(leaf), leaves(c.actual)[leaf], done)
+
+    telling = sorted(comparisons, key=lambda c: c.right)
+    for mistake in tried.exercise.mistakes.values():
+        if all(explains(mistake, c) for c in telling):
             return NamedMistake(mistake.key, mistake.sentence, leaf)
     return None
 

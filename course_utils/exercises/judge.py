@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from course_utils.boxed.observe import TIME_LIMIT, Observation, Trial, observe
 from course_utils.exercises import words
-from course_utils.exercises.agree import Comparison, agrees, behaves_alike, is_right_in, same_form
+from course_utils.exercises.agree import Comparison, agrees, is_right_in
 from course_utils.exercises.catalogue import definition
-from course_utils.exercises.define import GRADIENT, Claim, Definition, Mistake
+from course_utils.exercises.define import Definition
 from course_utils.exercises.differ import other_form, other_value, overflow
-from course_utils.exercises.explain import MISTAKE_LIMIT, explain
+from course_utils.exercises.explain import explain
 from course_utils.exercises.findings import (
     BrokenClaim,
     Finding,
     ForbiddenCalls,
-    NamedMistake,
     NotAttempted,
     OnCase,
     OnlyOnEdge,
@@ -36,8 +33,8 @@ from course_utils.exercises.findings import (
     Share,
     Status,
     TimeLimit,
-    leaves,
 )
+from course_utils.exercises.mistakes import Broken, Tried, named, named_by_claims, too_large_for_claims
 
 KNOWN = (Status.DIAGNOSED, Status.NEARLY_RIGHT)  # of which it is known what is wrong
 TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
@@ -110,18 +107,6 @@ def watch(
     return observations
 
 
-def first_failure(name: str, candidate: Callable, seed: int = 0) -> Trial | None:
-    """The first trial on which `candidate` is not right, or None. Quick: the mutation tester's question."""
-    exercise = definition(name)
-    if exercise.claims:
-        asked = trials(name, seed)
-        return None if check(name, candidate, seed).status == Status.RIGHT else asked[0]
-    for trial in trials(name, seed):
-        if not agrees(exercise, observe(exercise.reference, trial), observe(candidate, trial, 1.0)):
-            return trial
-    return None
-
-
 def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Outcome:
     """The outcome of an exercise from what was observed; `observations` may stop early at a time limit.
 
@@ -134,22 +119,19 @@ def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Out
     for trial, actual in zip(asked, observations, strict=False):
         expected = _expected(exercise, trial)
         rows.append(Comparison(trial, expected, actual, agrees(exercise, expected, actual)))
-    if exercise.claims and any(_is_too_large(row) for row in rows):
-        return _unnamed(exercise, rows, [])
-    if _is_right(exercise, rows):
+    tried = Tried(exercise)
+    if exercise.claims and any(too_large_for_claims(row) for row in rows):
+        return _unnamed(tried, rows)
+    broken = Broken(exercise, rows)
+    if broken.is_right(rows):
         return Outcome(Status.RIGHT, (Right(len(rows)),))
-    broken = _broken_claims(exercise, rows)
-    named = _named_by_claims(exercise, rows, broken) if exercise.claims else _named(exercise, rows)
-    if labels := _failed_edges(exercise, asked, rows):
+    mistake = named_by_claims(tried, broken) if exercise.claims else named(tried, rows)
+    if labels := _failed_edges(broken, asked):
         label, *others = labels
-        inner = (named,) if named else _why_on_edge(exercise, label, rows)
-        inner += (OnCase(label),) if others and not named else ()
+        inner = (mistake,) if mistake else _why_on_edge(tried, label, broken)
+        inner += (OnCase(label),) if others and not mistake else ()
         return Outcome(Status.NEARLY_RIGHT, (OnlyOnEdge(label, inner, tuple(others)),))
-    return Outcome(Status.DIAGNOSED, (named,)) if named else _unnamed(exercise, rows, broken)
-
-
-def _is_right(exercise: Definition, rows: list[Comparison]) -> bool:
-    return all(row.right for row in rows) and not _broken_claims(exercise, rows)
+    return Outcome(Status.DIAGNOSED, (mistake,)) if mistake else _unnamed(tried, rows, broken.first)
 
 
 def _expected(exercise: Definition, trial: Trial) -> Observation:
@@ -162,145 +144,52 @@ def _expected(exercise: Definition, trial: Trial) -> Observation:
     return expected
 
 
-def _unnamed(exercise: Definition, rows: list[Comparison], broken: list[str]) -> Outcome:
-    """What to say when no named mistake of the exercise explains the answer."""
+def _unnamed(tried: Tried, rows: list[Comparison], broken: str | None = None) -> Outcome:
+    """What to say when no named mistake of the exercise explains the answer; `broken`: a claim that does not hold."""
+    exercise = tried.exercise
     if error := _error(exercise, rows):
         return Outcome(Status.ERROR, (error,))
-    if not exercise.claims and (explanation := explain(exercise, rows)):
+    if not exercise.claims and (explanation := explain(tried, rows)):
         return Outcome(Status.DIAGNOSED, explanation)
     if form := _form(exercise, rows):
         return Outcome(Status.WRONG, form)
     if broken:
-        return Outcome(Status.WRONG, (BrokenClaim(broken[0], exercise.claims[broken[0]].sentence),))
+        return Outcome(Status.WRONG, (BrokenClaim(broken, exercise.claims[broken].sentence),))
     return Outcome(Status.WRONG, _value(exercise, rows))
-
-
-# -- named mistakes ------------------------------------------------------------------------------------------------
-
-
-def _named(exercise: Definition, rows: list[Comparison]) -> NamedMistake | None:
-    """The first mistake that does, on every trial, exactly what the candidate did.
-
-    Failing that, the first that does so on all but the edge cases on which the candidate broke down: no window was
-    left to stack, no step to walk. Then an ordinary trial must be wrong too, or nothing would speak for the mistake.
-    """
-    telling = any(not row.right and not row.trial.label for row in rows)
-    broken = [row for row in rows if telling and _breaks_down(row)]
-    intact = sorted((row for row in rows if not (telling and _breaks_down(row))), key=lambda row: row.right)
-
-    def explains(mistake: Mistake, some: list[Comparison]) -> bool:
-        return all(
-            behaves_alike(exercise, observe(mistake.function, row.trial, MISTAKE_LIMIT), row.actual) for row in some
-        )
-
-    likely = [mistake for mistake in exercise.mistakes.values() if explains(mistake, intact)]
-    likely.sort(key=lambda mistake: not explains(mistake, broken))
-    return NamedMistake(likely[0].key, likely[0].sentence) if likely else None
-
-
-def _breaks_down(row: Comparison) -> bool:
-    """Whether the candidate raised an exception on an edge case, or returned something of another form there."""
-    if row.right or not row.trial.label:
-        return False
-    actual = row.actual
-    return actual.event == "raised" or (actual.event == "returned" and not same_form(row.expected, actual))
-
-
-def _broken_claims(exercise: Definition, rows: list[Comparison]) -> list[str]:
-    """The keys of the claims that do not hold; a claim that cannot be evaluated counts as broken."""
-    observed = [(row.trial, row.actual) for row in rows]
-    return [key for key, claim in exercise.claims.items() if not _holds(claim, observed)]
-
-
-def _holds(claim: Claim, observed: list[tuple[Trial, Observation]]) -> bool:
-    """Whether a claim holds on every trial that returned a result, or across all of these."""
-    returned = [(trial, observation) for trial, observation in observed if observation.event == "returned"]
-    try:
-        results = [_result(trial, observation) for trial, observation in returned]
-        arguments = [trial.arguments for trial, _ in returned]
-        if claim.across:
-            return claim.holds(arguments, results)
-        return all(claim.holds(a, r) for a, r in zip(arguments, results, strict=True))
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
-        return False
-
-
-def _result(trial: Trial, observation: Observation) -> Any:
-    """What a claim is told: the result, or the tuple of them; with networks among the arguments, all leaves by name."""
-    if trial.has_networks:
-        gradients = {f"{GRADIENT}{name}": value for name, value in observation.gradients.items()}
-        return {**observation.outputs, **observation.states, **gradients}
-    values = [observation.outputs[name] for name in trial.outputs]
-    return values[0] if len(values) == 1 else tuple(values)
-
-
-def _is_too_large(row: Comparison) -> bool:
-    """Whether a result is so much larger than asked for that no claim should compute with it: what claims compare is
-    broadcast, and two columns of a megabyte make a table of terabytes."""
-
-    def entries(value: Any) -> int:
-        return value.numel() if isinstance(value, Tensor) else 0
-
-    expected = leaves(row.expected)
-    return any(entries(v) > max(2 * entries(expected.get(leaf)), 1000) for leaf, v in leaves(row.actual).items())
-
-
-def _named_by_claims(exercise: Definition, rows: list[Comparison], broken: list[str]) -> NamedMistake | None:
-    """The mistake that breaks exactly the same claims, fails on the same trials and in the same way."""
-    return next(
-        (
-            NamedMistake(mistake.key, mistake.sentence)
-            for mistake in exercise.mistakes.values()
-            if _breaks_alike(exercise, mistake, rows, broken)
-        ),
-        None,
-    )
-
-
-def _breaks_alike(exercise: Definition, mistake: Mistake, rows: list[Comparison], broken: list[str]) -> bool:
-    kept = [claim for key, claim in exercise.claims.items() if key not in broken and not claim.across]
-    tried = []
-    for row in rows:
-        other = observe(mistake.function, row.trial, MISTAKE_LIMIT)
-        same_way = other.event == row.actual.event and other.changed == row.actual.changed
-        if not same_way or agrees(exercise, row.expected, other) != row.right:
-            return False
-        if not all(_holds(claim, [(row.trial, other)]) for claim in kept):
-            return False
-        tried.append((row.trial, other))
-    return all(_holds(claim, tried) == (key not in broken) for key, claim in exercise.claims.items())
 
 
 # -- answers that are right but for edge cases ---------------------------------------------------------------------
 
 
-def _failed_edges(exercise: Definition, asked: list[Trial], rows: list[Comparison]) -> list[str]:
+def _failed_edges(broken: Broken, asked: list[Trial]) -> list[str]:
     """The edge cases that an answer fails which is right in all that was asked beside them; none if it is not.
 
     One judged by claims fails an edge case if a claim that holds on the ordinary cases breaks together with it.
     """
+    rows = broken.rows
     ordinary = [row for row in rows if not row.trial.label]
     complete = len(ordinary) == sum(not trial.label for trial in asked) > 0 and not _out_of_time(rows)
-    if not complete or not _is_right(exercise, ordinary):
+    if not complete or not broken.is_right(ordinary):
         return []
     edges: dict[str, list[Comparison]] = {}
     for row in rows:
         if row.trial.label:
             edges.setdefault(row.trial.label, []).append(row)
-    return [label for label, its in edges.items() if not _is_right(exercise, ordinary + its)]
+    return [label for label, its in edges.items() if not broken.is_right(ordinary + its)]
 
 
-def _why_on_edge(exercise: Definition, label: str, rows: list[Comparison]) -> tuple[Finding, ...]:
+def _why_on_edge(tried: Tried, label: str, broken: Broken) -> tuple[Finding, ...]:
     """What is wrong on an edge case, by which alone an answer is wrong, where no mistake's name says it."""
+    exercise, rows = tried.exercise, broken.rows
     its = [row for row in rows if row.trial.label == label]
     wrong = [row for row in its if not row.right]
     if error := _error(exercise, wrong):
         return (replace(error, label="") if isinstance(error, (Raised, TimeLimit)) else error,)
     if not wrong:
         ordinary = [row for row in rows if not row.trial.label]
-        broken = _broken_claims(exercise, ordinary + its)[0]
-        return (BrokenClaim(broken, exercise.claims[broken].sentence),)
-    explanation = () if exercise.claims else explain(exercise, wrong)
+        claim = exercise.claims[broken.among(ordinary + its)[0]]
+        return (BrokenClaim(claim.key, claim.sentence),)
+    explanation = () if exercise.claims else explain(tried, wrong)
     return explanation or (other_form(exercise, wrong[0]) or overflow(wrong[0], rows) or other_value(wrong[0]),)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lesson_numbers import lesson_numbers
 
 from course_utils.boxed import extract
 from course_utils.boxed.extract import Extract, definitions, filename, run
-from course_utils.exercises.catalogue import lesson_numbers, names
+from course_utils.exercises.catalogue import names
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lesson_numbers import lesson_numbers
 
 from course_utils.boxed.observe import observe
 from course_utils.exercises import check, names
-from course_utils.exercises.catalogue import definition, lesson_numbers
+from course_utils.exercises.catalogue import definition
 from course_utils.exercises.findings import OnlyOnEdge, Status
 from course_utils.notebooks import find, ipynb
 

@@ -129,7 +129,9 @@ def test_an_unreadable_file_is_said_once_with_what_to_do():
 
 
 def test_every_exercise_has_a_place_in_its_lesson():
-    from course_utils.exercises.catalogue import lesson_numbers, names
+    from lesson_numbers import lesson_numbers
+
+    from course_utils.exercises.catalogue import names
 
     place_of = pages.places(lesson_numbers())
     assert set(place_of) == set(names())

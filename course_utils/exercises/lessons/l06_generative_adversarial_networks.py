@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -974,7 +975,13 @@ def _zero(result: dict[str, Any]) -> bool:
 
 
 def _kept(arguments: dict[str, Any], result: dict[str, Any], name: str) -> bool:
-    return torch.equal(arguments["module"].build().state_dict()[name], result[f"module.{name}"])
+    return torch.equal(_before(arguments["module"])[name], result[f"module.{name}"])
+
+
+@functools.lru_cache(100)
+def _before(module: Fixture) -> dict[str, Tensor]:
+    """What the layer held before the call."""
+    return module.build().state_dict()
 
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)

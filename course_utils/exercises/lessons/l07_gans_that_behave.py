@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -288,9 +289,14 @@ def _slopes(arguments: dict[str, Any], result: dict[str, Any]) -> tuple[Tensor, 
     """The critic's gradients at the mixes, with their graph, and the critic."""
     mixes = _mixes(arguments, result)
     if mixes not in _KNOWN:
-        critic, mix = arguments["critic"].build(), mixes.clone().requires_grad_()
+        critic, mix = _built(arguments["critic"]), mixes.clone().requires_grad_()
         _KNOWN[mixes] = torch.autograd.grad(critic(mix).sum(), mix, create_graph=True)[0], critic
     return _KNOWN[mixes]
+
+
+@functools.lru_cache(100)
+def _built(critic: Fixture) -> Any:
+    return critic.build()
 
 
 def _norms(slopes: Tensor) -> Tensor:

@@ -1,0 +1,186 @@
+"""Recognise the mistakes that an exercise's definition names: by what they do, or by the claims that they break."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from torch import Tensor
+
+from course_utils.boxed.observe import Observation, Trial, observe
+from course_utils.exercises.agree import Comparison, agrees, behaves_alike, same_form
+from course_utils.exercises.define import GRADIENT, Claim, Definition, Mistake
+from course_utils.exercises.findings import NamedMistake, leaves
+
+WITNESSES = 5  # trials on which an answer breaks a claim, of which one must speak for a mistake, before all are tried
+FIRST = 2  # the same, where the answer breaks the claim on every trial; and for claims across trials
+
+
+class Tried:
+    """What the mistakes of an exercise do: each runs only when it is asked for, and once on each trial."""
+
+    def __init__(self, exercise: Definition) -> None:
+        self.exercise = exercise
+        self._observed: dict[tuple[str, int], tuple[Trial, Observation]] = {}
+
+    def __call__(self, mistake: Mistake, trial: Trial) -> Observation:
+        """What this mistake does on this trial. Mistakes are trusted, and end by themselves."""
+        place = mistake.key, id(trial)
+        if place not in self._observed:
+            self._observed[place] = trial, observe(mistake.function, trial, None)  # keeping the trial keeps its id
+        return self._observed[place][1]
+
+
+# -- by what they do -----------------------------------------------------------------------------------------------
+
+
+def named(tried: Tried, rows: list[Comparison]) -> NamedMistake | None:
+    """The first mistake that does, on every trial, exactly what the candidate did.
+
+    Failing that, the first that does so on all but the edge cases on which the candidate broke down: no window was
+    left to stack, no step to walk. Then an ordinary trial must be wrong too, or nothing would speak for the mistake.
+    """
+    telling = any(not row.right and not row.trial.label for row in rows)
+    broken = [row for row in rows if telling and _breaks_down(row)]
+    intact = sorted((row for row in rows if not (telling and _breaks_down(row))), key=lambda row: row.right)
+
+    def explains(mistake: Mistake, some: list[Comparison]) -> bool:
+        return all(behaves_alike(tried.exercise, tried(mistake, row.trial), row.actual) for row in some)
+
+    likely = [mistake for mistake in tried.exercise.mistakes.values() if explains(mistake, intact)]
+    likely.sort(key=lambda mistake: not explains(mistake, broken))
+    return NamedMistake(likely[0].key, likely[0].sentence) if likely else None
+
+
+def _breaks_down(row: Comparison) -> bool:
+    """Whether the candidate raised an exception on an edge case, or returned something of another form there."""
+    if row.right or not row.trial.label:
+        return False
+    actual = row.actual
+    return actual.event == "raised" or (actual.event == "returned" and not same_form(row.expected, actual))
+
+
+# -- by the claims that they break ---------------------------------------------------------------------------------
+
+
+class Broken:
+    """Which claims of an exercise hold for an answer: of each claim that does not, the trials that show it.
+
+    A claim that cannot be evaluated counts as broken.
+    """
+
+    def __init__(self, exercise: Definition, rows: list[Comparison]) -> None:
+        self.exercise, self.rows = exercise, rows
+        observed = [(row.trial, row.actual) for row in rows]
+        self.witnesses: dict[str, list[Comparison]] = {}
+        for key, claim in exercise.claims.items():
+            if claim.across:
+                shown = [] if _holds(claim, observed) else rows
+            else:
+                shown = [row for row in rows if not _holds(claim, [(row.trial, row.actual)])]
+            if shown:
+                self.witnesses[key] = shown
+
+    def among(self, rows: list[Comparison]) -> list[str]:
+        """The claims that are broken by some of the trials, taken by themselves."""
+        chosen = {id(row) for row in rows}
+
+        def breaks(claim: Claim) -> bool:
+            if claim.across:
+                return not _holds(claim, [(row.trial, row.actual) for row in rows])
+            return any(id(row) in chosen for row in self.witnesses.get(claim.key, []))
+
+        return [key for key, claim in self.exercise.claims.items() if breaks(claim)]
+
+    def is_right(self, rows: list[Comparison]) -> bool:
+        """Whether the answer is right in all that these trials ask."""
+        return all(row.right for row in rows) and not self.among(rows)
+
+    @functools.cached_property
+    def across(self) -> list[Claim]:
+        """The claims that compare trials."""
+        return [claim for claim in self.exercise.claims.values() if claim.across]
+
+    @functools.cached_property
+    def soon(self) -> list[Claim]:
+        """Those of them that are broken on the first trials already."""
+        first = [(row.trial, row.actual) for row in self.rows[:FIRST]]
+        return [claim for claim in self.across if not _holds(claim, first)]
+
+    @property
+    def first(self) -> str | None:
+        """The first claim that is broken."""
+        return next(iter(self.witnesses), None)
+
+
+def named_by_claims(tried: Tried, broken: Broken) -> NamedMistake | None:
+    """The mistake that breaks exactly the same claims, fails on the same trials and in the same way."""
+    for mistake in tried.exercise.mistakes.values():
+        if _may_break_alike(tried, mistake, broken) and _breaks_alike(tried, mistake, broken):
+            return NamedMistake(mistake.key, mistake.sentence)
+    return None
+
+
+def _may_break_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:
+    """Whether a few trials speak for the mistake, which is quickly asked and tells most mistakes apart.
+
+    A claim that the answer breaks again and again, it breaks on one of the first trials that show it; and on the first
+    trials of all, it breaks the same claims across trials.
+    """
+    often = {key: rows for key, rows in broken.witnesses.items() if len(rows) >= WITNESSES}
+    for key in sorted(often, key=lambda key: -len(often[key])):
+        claim, always = tried.exercise.claims[key], len(often[key]) == len(broken.rows)
+        shown = often[key][: FIRST if always else WITNESSES]
+        if not claim.across and all(_holds(claim, [(row.trial, tried(mistake, row.trial))]) for row in shown):
+            return False
+    first = [(row.trial, tried(mistake, row.trial)) for row in broken.rows[:FIRST]]
+    return all(_holds(claim, first) == (claim not in broken.soon) for claim in broken.across)
+
+
+def _breaks_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:
+    exercise = tried.exercise
+    kept = [claim for key, claim in exercise.claims.items() if key not in broken.witnesses and not claim.across]
+    observed = []
+    for row in broken.rows:
+        other = tried(mistake, row.trial)
+        same_way = other.event == row.actual.event and other.changed == row.actual.changed
+        if not same_way or agrees(exercise, row.expected, other) != row.right:
+            return False
+        if not all(_holds(claim, [(row.trial, other)]) for claim in kept):
+            return False
+        observed.append((row.trial, other))
+    others = [(key, claim) for key, claim in exercise.claims.items() if key in broken.witnesses or claim.across]
+    return all(_holds(claim, observed) == (key not in broken.witnesses) for key, claim in others)
+
+
+def _holds(claim: Claim, observed: list[tuple[Trial, Observation]]) -> bool:
+    """Whether a claim holds on every trial that returned a result, or across all of these."""
+    returned = [(trial, observation) for trial, observation in observed if observation.event == "returned"]
+    try:
+        results = [_result(trial, observation) for trial, observation in returned]
+        arguments = [trial.arguments for trial, _ in returned]
+        if claim.across:
+            return claim.holds(arguments, results)
+        return all(claim.holds(a, r) for a, r in zip(arguments, results, strict=True))
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+        return False
+
+
+def _result(trial: Trial, observation: Observation) -> Any:
+    """What a claim is told: the result, or the tuple of them; with networks among the arguments, all leaves by name."""
+    if trial.has_networks:
+        gradients = {f"{GRADIENT}{name}": value for name, value in observation.gradients.items()}
+        return {**observation.outputs, **observation.states, **gradients}
+    values = [observation.outputs[name] for name in trial.outputs]
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def too_large_for_claims(row: Comparison) -> bool:
+    """Whether a result is so much larger than asked for that no claim should compute with it: what claims compare is
+    broadcast, and two columns of a megabyte make a table of terabytes."""
+
+    def entries(value: Any) -> int:
+        return value.numel() if isinstance(value, Tensor) else 0
+
+    expected = leaves(row.expected)
+    return any(entries(v) > max(2 * entries(expected.get(leaf)), 1000) for leaf, v in leaves(row.actual).items())

@@ -1,0 +1,56 @@
+"""Named mistakes: tried only as far as they explain the answer, and no further."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from answers import unheard_of
+
+from course_utils.exercises import check, mistakes, names
+from course_utils.exercises.catalogue import definition
+
+SECONDS = 0.15  # of a processor, for a wrong answer that nobody knows
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each mistake is run."""
+    counted: Counter[str] = Counter()
+    observe = mistakes.observe
+
+    def counting(candidate: Any, *arguments: Any) -> Any:
+        counted[candidate.__name__] += 1
+        return observe(candidate, *arguments)
+
+    monkeypatch.setattr(mistakes, "observe", counting)
+    return counted
+
+
+@pytest.mark.parametrize("name", [name for name in names() if not definition(name).claims])
+def test_a_mistake_that_disagrees_once_is_not_tried_again(name: str, calls: Counter[str]) -> None:
+    check(name, unheard_of(name))
+    results = len(definition(name).outputs)
+    assert calls.total() <= 2 * results * len(definition(name).mistakes)
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_mistake_is_run_twice_on_a_trial(name: str, calls: Counter[str]) -> None:
+    exercise = definition(name)
+    check(name, list(exercise.mistakes.values())[-1].function)
+    assert max(calls.values()) <= len(exercise.trials(0))
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_answer_that_nobody_knows_is_told_at_once(name: str) -> None:
+    """In 0.15 seconds or, in exercises whose right answers take long already, in two and a half times that."""
+
+    def seconds(answer: Any) -> float:
+        start = time.process_time()
+        check(name, answer)
+        return time.process_time() - start
+
+    for _ in range(6):
+        if seconds(unheard_of(name)) <= max(SECONDS, 2.5 * seconds(definition(name).reference)):
+            return
+    pytest.fail(f"a wrong answer to {name} takes too long")
