@@ -90,7 +90,7 @@ def places_rounded_up(kernel: Tensor, height: int, width: int, stride: int) -> T
 )
 def test_nearly_right_is_not_right(name: str, answer: Callable) -> None:
     for seed in range(3):
-        assert check(name, answer, seed).status in ("wrong", "diagnosed")
+        assert check(name, answer, seed).status in ("nearly right", "wrong", "diagnosed")
 
 
 def matrix_of_runs(kernel: Tensor, height: int, width: int, stride: int) -> Tensor:

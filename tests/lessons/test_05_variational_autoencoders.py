@@ -269,7 +269,7 @@ def test_another_right_way_is_right(name: str, answer: Callable) -> None:
     ],
 )
 def test_a_wrong_way_that_nobody_listed_is_refused(name: str, answer: Callable) -> None:
-    assert check(name, answer, seed=0).status in ("wrong", "diagnosed")
+    assert check(name, answer, seed=0).status in ("nearly right", "wrong", "diagnosed")
 
 
 def test_kl_agrees_with_torch_distributions() -> None:
