@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structure
 
-SUBMODULES = ("runtime", "data", "training", "plots", "widgets", "evaluate", "ruler", "exercises")
+SUBMODULES = ("runtime", "data", "training", "plots", "diagrams", "widgets", "evaluate", "ruler", "exercises")
 LATE = (
     "matplotlib",
     "ipywidgets",
@@ -95,6 +95,7 @@ PARTS = (
         "runtime",
         "evaluate",
         "plots",
+        "diagrams",
         "widgets",
     ),
     *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
