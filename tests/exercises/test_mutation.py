@@ -17,6 +17,7 @@ EITHER_SIGN = "noise is as likely with the other sign"
 EXCHANGED = "exchanging two dimensions has no direction"
 SQUARE = "the kernel is as high as it is wide"
 SAME_KIND = "both have the same dtype and device"
+ADDED = "terms may be added in any order"
 CONSTANTS = "made without a graph"
 
 # Changes that leave a right answer right, and why. An entry that no longer holds fails.
@@ -51,6 +52,25 @@ EQUIVALENT = {
         "len(bias) → len(bias) + 1": "rounded down, a quarter of it is the same",
         "2 * hidden → -(2 * hidden)": "the middle, counted from the end",
         "2 * hidden → -2 * hidden": "the middle, counted from the end",
+    },
+    "coding_cost": {
+        "for known, column in zip(train_symbols.T, symbols.T, strict=True): → for known, column in "
+        "list(zip(train_symbols.T, symbols.T, strict=True))[::-1]:": ADDED,
+        "zip(train_symbols.T, symbols.T, strict=True) → zip(train_symbols.T, symbols.T)": SAME_LENGTH,
+        "True → False": SAME_LENGTH,
+        "torch.bincount(known - known.min()).double() + 1 → -(torch.bincount(known - known.min()).double() + 1)": CANCELS,
+    },
+    "mutual_information": {
+        "for sign, columns in ((1, a), (1, b), (-1, torch.stack([a, b], 1))): → for sign, columns in "
+        "list(((1, a), (1, b), (-1, torch.stack([a, b], 1))))[::-1]:": ADDED,
+        "((1, a), (1, b), (-1, torch.stack([a, b], 1))) → ((1, b), (1, a), (-1, torch.stack([a, b], 1)))": ADDED,
+        "((1, a), (1, b), (-1, torch.stack([a, b], 1))) → ((1, a), (-1, torch.stack([a, b], 1)), (1, b))": ADDED,
+    },
+    "gaussian_nll": {
+        "(x - mean) / sigma → -((x - mean) / sigma)": SQUARED,
+        "(x - mean) / sigma → -(x - mean) / sigma": SQUARED,
+        "x - mean → mean - x": SQUARED,
+        "x → x.detach()": NO_HISTORY,
     },
     "reparameterise": {"noise → noise.detach()": NO_HISTORY},
     "negative_elbo": {"x → x.detach()": NO_HISTORY},

@@ -14,11 +14,11 @@ from course_utils.exercises import check
 # -- the lesson ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("view", ["by_stamping", "by_matrix", "transposed_convolution", "by_gradient"])
+@pytest.mark.parametrize("view", ["by_stamping", "by_matrix", "by_zeros", "by_gradient", "transposed_convolution"])
 def test_every_view_is_the_library_s_layer(view: str) -> None:
     from course_utils.exercises.catalogue import definition
 
-    names = ["trim", "by_stamping", "by_matrix", "by_gradient", "layer", "random_layer"]
+    names = ["trim", "by_stamping", "by_matrix", "by_zeros", "by_gradient", "layer", "random_layer"]
     lesson = lesson_code.load("04", *names)
     function = getattr(lesson, view, None) or definition(view).reference
     generator = torch.Generator().manual_seed(11)
@@ -39,29 +39,30 @@ def test_a_constant_is_even_and_a_chessboard_is_not() -> None:
     assert unevenness(slow.unsqueeze(0), 2) == pytest.approx(0, abs=1e-12)  # a pattern, but not the stride's
 
 
-def test_the_grid_s_energy_is_one_for_noise_and_large_for_a_pattern() -> None:
-    grid_energy = lesson_code.load("04", "grid_energy").grid_energy
-    noise = torch.randn(4000, 28, 28, generator=torch.Generator().manual_seed(0))
-    assert grid_energy(noise) == pytest.approx(1, abs=0.05)
-    dots = torch.zeros(28, 28)
-    dots[::4, ::4] = 1
-    assert grid_energy(noise + 2 * dots) > 10
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "extra"), [(4, 2, 1, 0), (3, 2, 1, 1), (2, 3, 0, 2), (5, 1, 3, 0)]
+)
+def test_the_module_is_the_library_s_for_batches(kernel: int, stride: int, padding: int, extra: int) -> None:
+    made = lesson_code.load("04", "TransposedConvolution").TransposedConvolution(3, 2, kernel, stride, padding, extra)
+    made, library = made.double(), torch.nn.ConvTranspose2d(3, 2, kernel, stride, padding, extra).double()
+    library.load_state_dict(made.state_dict())
+    x = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(made(x), library(x))
+    ours, theirs = (torch.autograd.grad(layer(x).square().sum(), list(layer.parameters())) for layer in (made, library))
+    torch.testing.assert_close(ours, theirs)
 
 
-def test_a_layer_that_cannot_be_is_refused_with_what_to_do() -> None:
-    check_layer = lesson_code.load("04", "check_layer").check_layer
-    weight = torch.zeros(3, 2, 3, 3)
-    check_layer(torch.zeros(3, 4, 4), weight, stride=2, padding=1, output_padding=1)
-    for shape, settings, words in (
-        ((3, 4), {}, r"need x \(C_in, H, W\)"),
-        ((2, 4, 4), {}, r"x has 2 channels, weight is made for 3\. From a convolution\?"),
-        ((5, 4, 4), {}, r"x has 5 channels, weight is made for 3\.$"),
-        ((3, 4, 4), {"output_padding": 2}, "take one input pixel more"),
-        ((3, 4, 4), {"output_padding": -1}, "not -1"),
-        ((3, 1, 4), {"padding": 2}, "cuts everything: the result would be -1 × 5 pixels"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            check_layer(torch.zeros(shape), weight, stride=2, **settings)
+def test_each_view_has_a_function_of_its_own() -> None:
+    """Whatever a student writes for the whole layer, the third view is tested."""
+    lesson = lesson_code.load("04", "by_zeros", transposed_convolution=None, trim=None)
+    x, weight = torch.randn(2, 3, 4), torch.randn(2, 1, 3, 3)
+    torch.testing.assert_close(lesson.by_zeros(x, weight, 2, 1, 1), F.conv_transpose2d(x, weight, None, 2, 1, 1))
+
+
+def test_through_transposed_convolutions_a_pixel_sees_few_inputs() -> None:
+    seen = lesson_code.load("04", "seen").seen
+    assert [seen(F.conv1d, layers, 256) for layers in (1, 2, 3, 4)] == [4, 10, 22, 46]  # (r - 1) s + k
+    assert [seen(F.conv_transpose1d, layers, 16) for layers in (1, 2, 3, 4)] == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("kind", ["transposed, kernel 3", "transposed, kernel 4", "resize, convolve", "PixelShuffle"])
