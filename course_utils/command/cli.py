@@ -38,8 +38,20 @@ if not console.is_terminal:
 errors = Console(stderr=True)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from course_utils.notebooks.find import version
+
+        typer.echo(f"course {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def start() -> None:
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the course's version.")
+    ] = False,
+) -> None:
     """Run, study and maintain the course. Lessons are named by number: `course run 01`."""
     make_printable()
 

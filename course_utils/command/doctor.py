@@ -178,7 +178,12 @@ def check_disk(root: Path) -> Iterator[Finding]:
     """Room for data and checkpoints, in a directory that can be written."""
     from course_utils.conventions import cache_dir
 
-    cache = cache_dir()
+    try:
+        cache = cache_dir()
+    except OSError as error:
+        problem, _, remedy = str(error).partition(". ")
+        yield Finding("disk", WARNING, f"{problem}: lessons keep neither data nor checkpoints", remedy.rstrip("."))
+        return
     free = shutil.disk_usage(cache).free / 1e9
     remedy = "" if free >= FREE_GB else f"free {FREE_GB:g} GB, or set COURSE_CACHE to a directory on another disk"
     yield Finding("disk", OK if free >= FREE_GB else WARNING, f"{free:.1f} GB free for {cache}", remedy)

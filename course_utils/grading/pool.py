@@ -27,6 +27,7 @@ from course_utils.grading.result import Graded
 from course_utils.grading.store import GradingError
 from course_utils.grading.submissions import Collection, Entry, Submission
 from course_utils.grading.text import printable
+from course_utils.notebooks import find
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -78,7 +79,7 @@ def require_fit(needs: Needs) -> str:
     if needs.code != store.exercise_fingerprint():
         raise GradingError(
             f"the worker on {socket.gethostname()} has another version of the course or of its packages, so that points "
-            f"might differ: {store.course_version()}, {store.package_versions()}; the grader has {needs.told}. Install "
+            f"might differ: {find.version()}, {store.package_versions()}; the grader has {needs.told}. Install "
             "the same on both and start the workers again."
         )
     if not needs.boxes:

@@ -11,7 +11,6 @@ import hmac
 import json
 import os
 import secrets
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ class ResultFiles:
 
     def __init__(self, folder: Path, names: tuple[str, ...], secret: bytes) -> None:
         self.folder, self.names, self.secret = folder, names, secret
-        self.version, self.code = course_version(), exercise_fingerprint()
+        self.version, self.code = find.version(), exercise_fingerprint()
         self._mine: set[str] = set()
 
     def fingerprint(self, submission: Submission) -> str:
@@ -177,19 +176,6 @@ def read_secret(path: Path, make: bool) -> bytes:
 
 
 # -- versions ----------------------------------------------------------------------------------------------------
-
-
-def course_version() -> str:
-    """The course's version as git tells it: the tag that was handed out, if this is one; else the package's number."""
-    from importlib.metadata import version
-
-    number = version("generative-networks-course")
-    with contextlib.suppress(CourseError, OSError, subprocess.CalledProcessError):
-        root = find.find_root()
-        told = find.git(root, "describe", "--tags", "--always")
-        changed = "+changes" in (find.commit(root) or "")
-        return f"{number} ({told}{', changed' if changed else ''})"
-    return number
 
 
 def package_versions() -> str:

@@ -99,6 +99,18 @@ def working_copy(lesson: Lesson, root: Path) -> Path:
             target = root / "work" / f"{lesson.path.stem}-{count}.ipynb"
 
 
+def version() -> str:
+    """The course's version as git tells it: the tag that was handed out, if this is one; else the package's number."""
+    from importlib import metadata
+
+    number = metadata.version("generative-networks-course")
+    with contextlib.suppress(CourseError, OSError, subprocess.CalledProcessError):
+        root = find_root()
+        changed = "+changes" in (commit(root) or "")
+        return f"{number} ({git(root, 'describe', '--tags', '--always')}{', changed' if changed else ''})"
+    return number
+
+
 def commit(root: Path) -> str | None:
     """The short hash of HEAD, with "+changes" when the sources differ from it; None outside git."""
     try:

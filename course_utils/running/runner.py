@@ -84,6 +84,8 @@ def _run_one(run: Run, options: Options, changed: Callable[[Run], None], stop: t
     with _worker(job, options.jobs) as process:
         threading.Thread(target=_stop_on, args=(stop, process), daemon=True).start()
         ended = _follow(process, run, changed)
+    if stop.is_set():  # it did not end by itself, and nobody wants to hear how
+        return
     run.seconds = run.seconds or time.perf_counter() - run.began
     if not ended:
         log = run.executed.with_suffix(".log")

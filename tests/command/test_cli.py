@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,12 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - start < 5  # 0.5 s on a quiet machine
+
+
+def test_the_version_is_told() -> None:
+    result = course("--version")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"course \d+\.\d+\.\d+( \(.+\))?", result.output.strip()), result.output
 
 
 @pytest.mark.parametrize(
@@ -478,6 +485,17 @@ def test_the_doctor_finds_packages_that_are_missing_or_too_old(root: Path) -> No
     assert any("typer" in text and "too old: >=99" in text for text, state in texts.items() if state == "broken")
     assert any(text.startswith("rich") for text, state in texts.items() if state == "ok")
     assert all(finding.remedy for finding in found if finding.state != "ok")
+
+
+def test_the_doctor_says_in_words_that_nothing_can_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    (found,) = doctor.check_disk(root)
+    assert found.state == doctor.WARNING and "Errno" not in found.text
+    assert found.text.startswith("the course cannot write to ") and found.text.endswith("neither data nor checkpoints")
+    assert found.remedy == "Set COURSE_CACHE to a directory that can be written"
 
 
 def test_the_doctor_finds_an_old_python(root: Path) -> None:

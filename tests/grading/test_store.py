@@ -59,7 +59,9 @@ def test_the_secret_is_made_once_readable_for_its_owner_only_and_another_may_be_
 def test_the_course_version_says_which_commit_the_exercises_are_of():
     import importlib.metadata
 
-    told = store.course_version()
+    from course_utils.notebooks import find
+
+    told = find.version()
     assert told.startswith(importlib.metadata.version("generative-networks-course") + " (")
 
 

@@ -4,6 +4,7 @@ The notebooks are made here, none of them imports torch, and all of them run in 
 """
 
 import io
+import threading
 from pathlib import Path
 
 import nbformat
@@ -262,6 +263,20 @@ def test_a_worker_that_dies_is_a_failure_with_its_last_words(tmp_path: Path, mon
     run = runner.run_lessons([lesson], Options("smoke", out=tmp_path / "out"), Console(quiet=True))[0]
     assert run.state == "failed"
     assert "ended with code 1" in run.message
+
+
+def test_a_run_that_is_interrupted_tells_no_code_of_a_process(tmp_path: Path) -> None:
+    """Ctrl-C kills the worker, whose code, -9, is nobody's business."""
+    stop, told = threading.Event(), []
+    (tmp_path / "out").mkdir()
+    run = Run(Lesson("x", make(tmp_path / "x.ipynb", ["import time", "time.sleep(60)"])))
+
+    def changed(run: Run) -> None:
+        told.append((run.state, tuple(run.reasons)))
+        stop.set()
+
+    runner._run_one(run, Options("smoke", out=tmp_path / "out"), changed, stop)
+    assert told and all(reasons == () for _, reasons in told) and run.reasons == []
 
 
 def test_an_error_left_in_a_widgets_state_is_found_without_the_kernels_help(tmp_path: Path) -> None:
