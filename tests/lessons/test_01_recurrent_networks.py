@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -183,3 +184,39 @@ def step_with_sigmoid(x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor
 def test_a_common_slip_has_a_name(name: str, answer: Callable, mistake: str) -> None:
     outcome = check(name, answer, seed=1)
     assert outcome.mistake == mistake, outcome.message
+
+
+def test_the_forecaster_s_gradients_are_autograd_s() -> None:
+    lesson = lesson_code.load("01", "unroll", "new_weights", "loss_and_gradients")
+    generator = torch.Generator().manual_seed(0)
+    weights = lesson.new_weights(3, 6, 2, 0.9, generator)
+    weights = {name: weight.double().requires_grad_() for name, weight in weights.items()}
+    x, y = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((7, 4, 3), (4, 2)))
+    loss, grads = lesson.loss_and_gradients(weights, x, y, scale=0.5)
+    assert list(grads) == list(weights)
+    for grad, expected in zip(grads.values(), torch.autograd.grad(loss, list(weights.values())), strict=True):
+        torch.testing.assert_close(grad, expected, rtol=0, atol=1e-12)
+
+
+def test_the_latch_answers_with_the_last_word_that_was_spoken() -> None:
+    x, y = lesson_code.load("01", "latch").latch(200, 5, torch.Generator().manual_seed(0))
+    assert x.shape == y.shape == (200, 5, 1)
+    for row in range(5):
+        last = 0.0
+        for word, answer in zip(x[:, row, 0].tolist(), y[:, row, 0].tolist(), strict=True):
+            last = word or last
+            assert answer == (last > 0)
+
+
+def test_both_writers_of_the_lesson_are_used_alike_and_see_no_future() -> None:
+    lesson = lesson_code.load("01", "Recurrent", "CharacterRNN", "CharacterWindow", V=7)
+    tokens = torch.randint(7, (12, 3), generator=torch.Generator().manual_seed(0))
+    for network in (lesson.CharacterRNN(7, 5, 7), lesson.CharacterWindow(4, 2, 5)):
+        logits, h = network(tokens, torch.zeros(3, 5))
+        assert logits.shape == (12, 3, 7)
+        assert h.shape == (3, 5)
+        changed = tokens.clone()
+        changed[8] = (changed[8] + 1) % 7
+        other, _ = network(changed, torch.zeros(3, 5))
+        assert torch.equal(other[:8], logits[:8])
+        assert not torch.equal(other[8], logits[8])
