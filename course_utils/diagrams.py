@@ -96,7 +96,7 @@ def shape_text(shape: Sequence[int | str]) -> str:
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
 
 
-# -- lesson 00: a computation as a graph ---------------------------------------------------------------------------
+# -- lesson 00: a computation as a graph, and two layers -----------------------------------------------------------
 
 
 def graph(
@@ -123,6 +123,44 @@ def graph(
             box(axes, place, f"${formula}$ = {value:g}", width=1.15, fill="plain")
             below = place[0], place[1] - 0.38
             axes.text(*below, f"{message:+g}", color=BACKWARD, ha="center", va="center", fontweight="bold", fontsize=11)
+
+
+def two_layers(parameters: Mapping[str, Tensor]) -> None:
+    """Lesson 00's network: values forwards, gradients backwards, with the names and shapes of its code.
+
+    `parameters` has weight1 (hidden, in), bias1 (hidden,), weight2 (out, hidden), bias2 (out,).
+    """
+    (hidden, n_in), (n_out, _) = parameters["weight1"].shape, parameters["weight2"].shape
+    names = (("x", n_in), ("before", hidden), ("hidden", hidden), ("logits", n_out))
+    layers = (("linear", ("weight1", "bias1")), ("ReLU", ()), ("linear", ("weight2", "bias2")), ("cross-\nentropy", ()))
+    alt = (
+        "Boxes from left to right: linear, ReLU, linear, cross-entropy. Above the arrows between them the values x, before, "
+        "hidden, logits and the loss with their shapes; below, dashed arrows run back with the gradients, and each linear "
+        "layer hands down the gradients of its weight and its bias."
+    )
+    back = {"ink": BACKWARD, "dashed": True}
+    title = "Values go right, gradients come back; each linear layer leaves two of them with its parameters"
+    with canvas(title=title, alt=alt, width=10.2, height=3.3) as axes:
+        for place, (layer, own) in enumerate(layers):
+            name, size = names[place]
+            x = 0.55 + 2.45 * place
+            before, middle = (x - 0.88, x - 0.18) if place else (x - 0.5, x)
+            tensor(axes, (middle, 2.35), name, ("N", size))
+            arrow(axes, (before, 1.85), (x + 0.52, 1.85), ink=FORWARD)
+            box(axes, (x + 1.05, 1.6), layer, width=1.0, height=1.0)
+            if place:  # nobody asks for the gradient of the data
+                arrow(axes, (x + 0.52, 1.35), (before, 1.35), **back)
+                axes.text(middle, 1.12, f"grad_{name}", color=BACKWARD, fontsize=9, ha="center", va="center")
+            for line, parameter in enumerate(own):
+                said = f"{parameter} {shape_text(tuple(parameters[parameter].shape))}"
+                axes.text(x + 1.05, 3.0 - 0.22 * line, said, color="0.35", fontsize=8, ha="center", va="center")
+                left = f"grad_{parameter}"
+                axes.text(x + 1.05, 0.55 - 0.24 * line, left, color=BACKWARD, fontsize=9, ha="center", va="center")
+            if own:
+                arrow(axes, (x + 1.05, 2.62), (x + 1.05, 2.12))
+                arrow(axes, (x + 1.05, 1.08), (x + 1.05, 0.72), **back)
+        arrow(axes, (9.47, 1.85), (9.9, 1.85), ink=FORWARD)
+        tensor(axes, (10.05, 1.85), "$L$")
 
 
 # -- lesson 01: a recurrent network, unrolled ----------------------------------------------------------------------

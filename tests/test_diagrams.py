@@ -34,7 +34,9 @@ def weights(blocks: int = 1, **more: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"weight_ih": torch.zeros(7 * blocks, 3), "weight_hh": torch.zeros(7 * blocks, 7)} | more
 
 
+TWO_LAYERS = {"weight1": (7, 5), "bias1": (7,), "weight2": (3, 7), "bias2": (3,)}
 DIAGRAMS: dict[str, Callable[[], None]] = {
+    "two_layers": lambda: diagrams.two_layers({name: torch.zeros(shape) for name, shape in TWO_LAYERS.items()}),
     "unrolled": lambda: diagrams.unrolled(weights(weight_out=torch.zeros(5, 7)), steps=3),
     "lstm_cell": lambda: diagrams.lstm_cell(weights(4)),
     "gru_cell": lambda: diagrams.gru_cell(weights(3)),
@@ -44,6 +46,7 @@ DIAGRAMS: dict[str, Callable[[], None]] = {
 @pytest.mark.parametrize(
     ("name", "shapes"),
     [
+        ("two_layers", {"weight1 (7, 5)", "bias1 (7,)", "weight2 (3, 7)", "bias2 (3,)", "(N, 5)", "(N, 7)", "(N, 3)"}),
         ("unrolled", {"(7, 3)", "(7, 7)", "(5, 7)", "(batch, 3)", "(batch, 7)"}),
         ("lstm_cell", {"(28, 3)", "(28, 7)"}),
         ("gru_cell", {"(21, 3)", "(21, 7)"}),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -131,3 +132,21 @@ def half_price(widths: list[int], batch_size: int, count_update: bool) -> float:
 def test_a_common_slip_has_a_name(name: str, answer: Callable, mistake: str) -> None:
     outcome = check(name, answer, seed=1)
     assert outcome.mistake == mistake, outcome.message
+
+
+def test_the_engine_of_the_lesson_agrees_with_autograd_where_a_number_is_used_again_and_again() -> None:
+    engine = lesson_code.load("00", "Value", "in_order").Value
+
+    def formula(a, b):
+        s = a * b + a
+        t = (s * s).relu() + s * b
+        return t * t + t * a
+
+    numbers = [engine(1.5), engine(-0.7)]
+    formula(*numbers).backward()
+    leaves = [torch.tensor(number.data, dtype=torch.float64, requires_grad=True) for number in numbers]
+    wanted = torch.autograd.grad(formula(*leaves), leaves)
+    torch.testing.assert_close(torch.tensor([n.grad for n in numbers], dtype=torch.float64), torch.stack(wanted))
+    numbers = [engine(1.5), engine(-0.7)]
+    formula(*numbers).backward(add_up=False)
+    assert numbers[0].grad != wanted[0].item()
