@@ -85,6 +85,7 @@ class Definition:
     fresh: bool = False
     updates: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
+    exact: bool = False
     mistakes: dict[str, Mistake] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     staged_hints: tuple[str, ...] = ()
@@ -186,6 +187,7 @@ def define(
     updates: tuple[str, ...] = (),
     forbidden: tuple[str, ...] = (),
     edge_points: float | None = None,
+    exact: bool = False,
 ) -> Callable[[Callable], Definition]:
     """Decorator that turns a reference function into a registered `Definition`.
 
@@ -194,7 +196,8 @@ def define(
     of any other network among the arguments, the gradients too must be as the reference leaves them. `forbidden` names
     the calls that would do the exercise's work, such as "nn.LSTM": a right answer that uses one is told so in the
     notebook, and waits for a person in grading (see `forbidden.calls`). `edge_points` are lost by an answer that fails
-    edge cases only: 1 where there are two points or more, one half where there is one, unless given.
+    edge cases only: 1 where there are two points or more, one half where there is one, unless given. `exact`: the card
+    asks for the very type or dtype, so that single precision, or a tensor in place of a plain number, will not do.
     """
     lost = (1 if points >= 2 else 0.5) if edge_points is None else edge_points
 
@@ -203,7 +206,9 @@ def define(
         if name in registry and registry[name].reference.__code__ != reference.__code__:
             raise ValueError(f"there are two exercises called {name}")
         names = (outputs,) if isinstance(outputs, str) else outputs
-        registry[name] = Definition(name, lesson, points, lost, reference, names, gradients, fresh, updates, forbidden)
+        registry[name] = Definition(
+            name, lesson, points, lost, reference, names, gradients, fresh, updates, forbidden, exact
+        )
         return registry[name]
 
     return register

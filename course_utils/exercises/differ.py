@@ -9,13 +9,14 @@ from torch import Tensor
 
 from course_utils.boxed.fixtures import Fixture
 from course_utils.boxed.observe import Trial, describe
-from course_utils.exercises.agree import Comparison, is_right_in, same, same_type
+from course_utils.exercises.agree import Comparison, as_numbers, is_right_in, same, same_type
 from course_utils.exercises.define import Definition
 from course_utils.exercises.explain import not_finite
 from course_utils.exercises.findings import (
     ChangedArguments,
     Finding,
     Leaf,
+    LessExact,
     NoPlainTensor,
     NoResult,
     NoTensor,
@@ -53,7 +54,11 @@ def other_form(exercise: Definition, c: Comparison) -> Finding | None:
     for leaf, value in asked.items():
         if leaf.part == "gradients" and not values_right:
             continue  # first the values, then what follows from them
-        finding = _other_form_of(leaf, value, given[leaf], c.trial)
+        finding = (
+            None
+            if c.lenient and _is_number(value, given[leaf], c)
+            else _other_form_of(leaf, value, given[leaf], c.trial)
+        )
         if finding:
             return finding
     if actual.changed:
@@ -80,10 +85,31 @@ def _other_form_of(leaf: Leaf, expected: Any, actual: Any, trial: Trial) -> Find
     return None
 
 
+def _is_number(expected: Any, actual: Any, c: Comparison) -> bool:
+    """Whether both are numbers, or tensors of one shape and device, in single or double precision."""
+    both = as_numbers(expected, actual, c.expected)
+    return both is not None and both[0].shape == both[1].shape and both[0].device == both[1].device
+
+
 def _type_of(value: Any) -> str:
     """The type of a value in words."""
     kind = type(value).__name__ if isinstance(value, (list, tuple)) else describe(value)
     return f"numpy {kind}" if type(value).__module__ == "numpy" else kind
+
+
+def less_exact(comparisons: list[Comparison]) -> LessExact | None:
+    """How the first leaf differs that is right to single precision, or as a number instead of a tensor, only."""
+    for c in comparisons:
+        given = leaves(c.actual)
+        for leaf, expected in leaves(c.expected).items():
+            actual = given.get(leaf)
+            if actual is not None and not same(expected, actual, c.expected):
+                return LessExact(leaf, _kind_of(expected), _kind_of(actual))
+    return None
+
+
+def _kind_of(value: Any) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
 
 
 def overflow(c: Comparison, comparisons: list[Comparison]) -> NotFinite | None:
@@ -103,7 +129,7 @@ def other_value(c: Comparison) -> Finding:
     given = leaves(c.actual)
     for leaf, expected in leaves(c.expected).items():
         actual = given.get(leaf)
-        if same(expected, actual, c.expected):
+        if same(expected, actual, c.expected, c.lenient):
             continue
         if not isinstance(expected, Tensor) or not isinstance(actual, Tensor) or actual.shape != expected.shape:
             return OtherValue(leaf, Value.of(actual), Value.of(expected), _plain_arguments(c.trial))
@@ -112,6 +138,7 @@ def other_value(c: Comparison) -> Finding:
 
 
 def _other_entry(leaf: Leaf, expected: Tensor, actual: Tensor) -> OtherEntry:
+    actual, expected = actual.cpu(), expected.cpu()
     gap = (actual.double() - expected.double()).abs()
     gap = gap.nan_to_num(float("inf")).masked_fill(actual == expected, 0.0)  # inf - inf is no difference
     place = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.exercises.agree import Comparison, close, differing, same, same_type, tolerance_between
+from course_utils.exercises.agree import PRECISIONS, Comparison, close, differing, same, same_type, tolerance_between
 from course_utils.exercises.define import Mistake
 from course_utils.exercises.findings import (
     Cut,
@@ -28,7 +28,7 @@ from course_utils.exercises.findings import (
     Transformation,
     leaves,
 )
-from course_utils.exercises.mistakes import Tried
+from course_utils.exercises.mistakes import Tried, on_cpu
 
 
 def explain(tried: Tried, comparisons: list[Comparison]) -> tuple[Finding, ...]:
@@ -140,13 +140,15 @@ def explain_leaf(leaf: Leaf, comparisons: list[Comparison]) -> Transformation | 
 
 def _pair(leaf: Leaf, c: Comparison) -> Pair | None:
     expected, actual = leaves(c.expected)[leaf], leaves(c.actual)[leaf]
+    arguments = {name: on_cpu(value) for name, value in c.trial.arguments.items()}
     if isinstance(expected, Tensor) and type(actual) is Tensor:
         # A wrong dtype or device is told as such, not as a transformation.
-        same_kind = actual.dtype == expected.dtype and actual.device == expected.device
-        return Pair(leaf, expected, actual, c.trial.arguments) if same_kind else None
+        either = c.lenient and expected.dtype in PRECISIONS and actual.dtype in PRECISIONS
+        same_kind = (actual.dtype == expected.dtype or either) and actual.device == expected.device
+        return Pair(leaf, expected.cpu(), actual.cpu(), arguments) if same_kind else None
     if isinstance(expected, float) and same_type(expected, actual):
         as_tensor = [torch.tensor(float(v), dtype=c.expected.dtype) for v in (expected, actual)]
-        return Pair(leaf, as_tensor[0], as_tensor[1], c.trial.arguments)
+        return Pair(leaf, as_tensor[0], as_tensor[1], arguments)
     return None
 
 

@@ -71,6 +71,16 @@ class Right(Finding):
 
 
 @dataclass(frozen=True)
+class LessExact(Finding):
+    """A right answer whose result, `leaf`, is a number instead of a tensor without dimensions or the reverse, or of
+    another precision, or (where both kinds are equal) right to seven digits only."""
+
+    leaf: Leaf
+    expected: str
+    actual: str
+
+
+@dataclass(frozen=True)
 class NotAttempted(Finding):
     """Still the stub; `begun`: it does something before it says so."""
 

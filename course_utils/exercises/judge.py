@@ -18,7 +18,7 @@ from course_utils.exercises import words
 from course_utils.exercises.agree import Comparison, agrees, is_right_in
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import Definition
-from course_utils.exercises.differ import other_form, other_value, overflow
+from course_utils.exercises.differ import less_exact, other_form, other_value, overflow
 from course_utils.exercises.explain import explain
 from course_utils.exercises.findings import (
     BrokenClaim,
@@ -126,6 +126,12 @@ def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Out
     if broken.is_right(rows):
         return Outcome(Status.RIGHT, (Right(len(rows)),))
     mistake = named_by_claims(tried, broken) if exercise.claims else named(tried, rows)
+    if not mistake and not exercise.exact:
+        rows = [replace(row, right=agrees(exercise, row.expected, row.actual, True), lenient=True) for row in rows]
+        broken = Broken(exercise, rows)
+        if broken.is_right(rows) and (advice := less_exact(rows)):
+            return Outcome(Status.RIGHT, (Right(len(rows)), advice))
+        mistake = None if exercise.claims else named(tried, rows, lenient=True)
     if labels := _failed_edges(broken, asked):
         label, *others = labels
         inner = (mistake,) if mistake else _why_on_edge(tried, label, broken)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from course_utils.boxed.fixtures import Fixture
 from course_utils.boxed.observe import Observation, Trial, observe
 from course_utils.exercises.agree import Comparison, agrees, behaves_alike, same_form
 from course_utils.exercises.define import GRADIENT, Claim, Definition, Mistake
@@ -34,8 +36,8 @@ class Tried:
 # -- by what they do -----------------------------------------------------------------------------------------------
 
 
-def named(tried: Tried, rows: list[Comparison]) -> NamedMistake | None:
-    """The first mistake that does, on every trial, exactly what the candidate did.
+def named(tried: Tried, rows: list[Comparison], lenient: bool = False) -> NamedMistake | None:
+    """The first mistake that does, on every trial, exactly what the candidate did; `lenient` as in `agrees`.
 
     Failing that, the first that does so on all but the edge cases on which the candidate broke down: no window was
     left to stack, no step to walk. Then an ordinary trial must be wrong too, or nothing would speak for the mistake.
@@ -45,7 +47,7 @@ def named(tried: Tried, rows: list[Comparison]) -> NamedMistake | None:
     intact = sorted((row for row in rows if not (telling and _breaks_down(row))), key=lambda row: row.right)
 
     def explains(mistake: Mistake, some: list[Comparison]) -> bool:
-        return all(behaves_alike(tried.exercise, tried(mistake, row.trial), row.actual) for row in some)
+        return all(behaves_alike(tried.exercise, tried(mistake, row.trial), row.actual, lenient) for row in some)
 
     likely = [mistake for mistake in tried.exercise.mistakes.values() if explains(mistake, intact)]
     likely.sort(key=lambda mistake: not explains(mistake, broken))
@@ -158,7 +160,7 @@ def _holds(claim: Claim, observed: list[tuple[Trial, Observation]]) -> bool:
     returned = [(trial, observation) for trial, observation in observed if observation.event == "returned"]
     try:
         results = [_result(trial, observation) for trial, observation in returned]
-        arguments = [trial.arguments for trial, _ in returned]
+        arguments = [{name: on_cpu(v) for name, v in trial.arguments.items()} for trial, _ in returned]
         if claim.across:
             return claim.holds(arguments, results)
         return all(claim.holds(a, r) for a, r in zip(arguments, results, strict=True))
@@ -170,9 +172,18 @@ def _result(trial: Trial, observation: Observation) -> Any:
     """What a claim is told: the result, or the tuple of them; with networks among the arguments, all leaves by name."""
     if trial.has_networks:
         gradients = {f"{GRADIENT}{name}": value for name, value in observation.gradients.items()}
-        return {**observation.outputs, **observation.states, **gradients}
-    values = [observation.outputs[name] for name in trial.outputs]
+        return {name: on_cpu(v) for name, v in {**observation.outputs, **observation.states, **gradients}.items()}
+    values = [on_cpu(observation.outputs[name]) for name in trial.outputs]
     return values[0] if len(values) == 1 else tuple(values)
+
+
+def on_cpu(value: Any) -> Any:
+    """The value where claims compute, for not every device has float64."""
+    if isinstance(value, Fixture) and value.device != "cpu":
+        return replace(value, device="cpu")
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(on_cpu, value))
+    return value.cpu() if isinstance(value, Tensor) else value
 
 
 def too_large_for_claims(row: Comparison) -> bool:

@@ -19,7 +19,7 @@ from course_utils.boxed.observe import Observation, observe
 from course_utils.conventions import OUTCOME_TYPE
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.define import Definition
-from course_utils.exercises.findings import Finding, StandIn, Status, TooSlow
+from course_utils.exercises.findings import Finding, LessExact, StandIn, Status, TooSlow
 from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import Outcome, judge, trials, watch
 
@@ -185,7 +185,7 @@ def _not_an_exercise(function: Any, name: str) -> Any:
 
 def _bound(function: Callable, exercise: Definition, outcome: Outcome) -> tuple[Callable, list[Finding]]:
     """The function that the exercise's name shall mean, and what is to be said about that."""
-    if outcome.status != Status.RIGHT:
+    if outcome.status != Status.RIGHT or any(isinstance(finding, LessExact) for finding in outcome.findings):
         return _reference(exercise), []
     with _unseen():
         slowdown = _slowdown(function, exercise)

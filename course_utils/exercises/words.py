@@ -151,6 +151,24 @@ def _(it: f.Right, w: _Writer) -> str:
     return f"right on {it.cases} random cases."
 
 
+@_says(f.LessExact)
+def _(it: f.LessExact, w: _Writer) -> str:
+    leaf, tensor, wanted = w.leaf(it.leaf), it.actual.startswith("torch."), it.expected.startswith("torch.")
+    if it.actual == it.expected:
+        return (
+            f"One thing: {leaf} has seven digits, as of float32, where the arguments are float64. A plain number, 0.3, has "
+            "more of them than `torch.tensor(0.3)`; and tiny constants change what they are added to."
+        )
+    if tensor and wanted:
+        return (
+            f"One thing: {leaf} is {it.actual} instead of {it.expected}. New tensors get the dtype of x by "
+            "`x.new_zeros(n)`, `torch.zeros_like(x)` or `torch.zeros(n, dtype=x.dtype)`."
+        )
+    if tensor:
+        return f"One thing: {leaf} is a tensor, where a plain number is asked for: `.item()` makes one."
+    return f"One thing: {leaf} is a plain number, where a tensor is asked for: leave out `.item()` or `float(...)`."
+
+
 @_says(f.NotAttempted)
 def _(it: f.NotAttempted, w: _Writer) -> str:
     text = "not attempted yet. The lesson goes on with the reference."

@@ -140,8 +140,20 @@ def tossed(n, generator):
     return torch.randint(2, (n,), generator=generator)
 
 
+def average(x):
+    """The mean of all entries, a scalar."""
+    return x.mean()
+
+
+def frozen_dtype(x):
+    """x, of the dtype that the card asks for."""
+    return x.clone()
+
+
 def make_toys() -> None:
     """Define the toys in whatever registry is in place."""
+    defined(average, "average").cases(matrices)
+    defined(frozen_dtype, "copy", exact=True).cases(matrices)
     for function, outputs in ((total, "total"), (running, "running"), (column, "column"), (bounds, ("low", "high"))):
         defined(function, outputs).cases(matrices)
     defined(mixing, "mixed").cases(matrices)
@@ -334,6 +346,49 @@ def test_printing_does_not_hurt_and_is_not_shown(capsys: pytest.CaptureFixture) 
     assert capsys.readouterr() == ("", "")
 
 
+# -- right answers in single precision ------------------------------------------------------------------------------
+
+
+def singly(x):
+    result = torch.zeros(x.shape[1])  # float32, whatever x is
+    for row in x:
+        result = result + row.float()
+    return result
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        ("total", singly, ["`total` is torch.float32 instead of torch.float64", "x.new_zeros"]),
+        ("running", lambda x: x.cumsum(0).float(), ["`running` is torch.float32", "dtype=x.dtype"]),
+        ("running", lambda x: x.cumsum(0).double(), ["`running` is torch.float64 instead of torch.float32"]),
+        ("running", lambda x: x.float().cumsum(0).to(x), ["seven digits", "float32"]),
+        ("running", lambda x: x.cumsum(0) * torch.tensor(0.3) / 0.3, ["seven digits", "`torch.tensor(0.3)`"]),
+        ("squash", lambda x: torch.tanh(x.float()), ["`squashed` is torch.float32"]),
+        ("share", lambda x: (x > 0).double().mean(), ["`answer` is a tensor", "`.item()`"]),
+        ("average", lambda x: x.mean().item(), ["`average` is a plain number", "tensor is asked for"]),
+    ],
+)
+def test_single_precision_is_right_with_a_word_of_advice(name: str, answer: Callable, words: list[str]) -> None:
+    for seed in range(3):
+        expect(check(name, answer, seed), "right", "right on", "One thing", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("running", lambda x: (x.cumsum(0) + 1e-3).float()),
+        ("running", lambda x: x.cumsum(0) + 1e-6),
+        ("running", lambda x: x.cumsum(0) * 1.000004),  # a constant of six digits
+        ("average", lambda x: x.mean().item() + 1e-6),
+        ("share", lambda x: (x > 0).double().mean() + 1e-6),
+        ("frozen_dtype", lambda x: x.float()),
+    ],
+)
+def test_what_is_wrong_in_single_precision_is_wrong(name: str, answer: Callable) -> None:
+    assert check(name, answer).status in ("wrong", "diagnosed")
+
+
 # -- not attempted -------------------------------------------------------------------------------------------------
 
 
@@ -383,8 +438,9 @@ def printed_only(x):
         ("total", lambda x: x.sum(0).numpy(), ["tensor of shape (3,)", "a numpy ndarray"]),
         ("total", lambda x: {"total": x.sum(0)}, ["tensor of shape (3,)", "a dict"]),
         ("total", lambda x: x.sum(0)[:-1], ["shape (3,)", "yours has (2,)"]),
-        ("running", lambda x: x.cumsum(0).float(), ["dtype torch.float64", "like the arguments", "torch.float32"]),
-        ("running", lambda x: x.cumsum(0).double(), ["dtype torch.float32", "like the arguments", "torch.float64"]),
+        ("running", lambda x: x.cumsum(0).half(), ["dtype torch.float64", "like the arguments", "torch.float16"]),
+        ("running", lambda x: x.cumsum(0).bfloat16(), ["dtype torch.float64", "torch.bfloat16"]),
+        ("running", lambda x: x.cumsum(0).long(), ["dtype torch.float64", "torch.int64"]),
         ("running", lambda x: x.cumsum(0).to("meta"), ["on cpu", "on meta"]),
         ("squash", lambda x: torch.tanh(x).to("meta"), ["on cpu", "on meta"]),
         ("running", lambda x: x.cumsum(0) * math.nan, ["`running` contains NaN", "12 of 12"]),
@@ -394,7 +450,6 @@ def printed_only(x):
         ("has_negative", lambda x: int((x < 0).any()), ["a bool", "an int"]),
         ("has_negative", lambda x: (x < 0).any(), ["a bool", "a tensor"]),
         ("has_negative", lambda x: (x < 0).any().numpy()[()], ["a bool", "a numpy bool"]),
-        ("share", lambda x: (x > 0).double().mean(), ["a float", "a tensor"]),
         ("share", lambda x: str((x > 0).double().mean()), ["a float", "a str"]),
     ],
 )
@@ -715,7 +770,6 @@ def early_by_one(x):
         ("total", lambda x: x.sum(), "summed-away", ["single number", "(7,)"]),
         ("running", lambda x: x, "unchanged:x", ["just the argument `x`"]),
         ("running", torch.zeros_like, "zeros", ["zero everywhere"]),
-        ("running", lambda x: x.float().cumsum(0).to(x), "single-precision", ["single precision", "float32"]),
         ("bounds", lambda x: (-x.amin(0), x.amax(0)), "negated", ["`low`", "wrong sign"]),
         ("bounds", lambda x: (-x.amin(0), -x.amax(0)), "negated", ["`low`", "wrong sign", "`high`"]),
         ("halves", lambda parts: [-part / 2 for part in parts], "negated", ["`halves[0]`", "wrong sign"]),
@@ -1070,4 +1124,4 @@ def mean_of_all(x):
 def test_a_plain_number_is_compared_as_exactly_as_its_arguments_allow() -> None:
     defined(mean_of_all, "mean").cases(matrices)
     expect(check("mean_of_all", lambda x: (x.sum() / x.numel()).item()), "right")
-    expect(check("mean_of_all", lambda x: x.mean().item() * (1 + 1e-7)), "diagnosed", "single precision")
+    expect(check("mean_of_all", lambda x: x.mean().item() * (1 + 1e-7)), "right", "seven digits")

@@ -33,6 +33,10 @@ TRANSFORMATIONS = [
 ]
 FINDINGS = [
     f.Right(25),
+    f.LessExact(RESULT, "torch.float64", "torch.float32"),
+    f.LessExact(RESULT, "torch.float64", "torch.float64"),
+    f.LessExact(RESULT, "torch.float64", "float"),
+    f.LessExact(RESULT, "float", "torch.float64"),
     f.NotAttempted(begun=False),
     f.NotAttempted(begun=True),
     f.TimeLimit(3.0, "there is one row"),

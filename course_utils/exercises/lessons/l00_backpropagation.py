@@ -368,7 +368,7 @@ softmax_cross_entropy_backward.hints(
 # -- what it costs -----------------------------------------------------------------------------------------------
 
 
-@define(lesson="00", points=2, outputs="ratio")
+@define(lesson="00", points=2, outputs="ratio", exact=True)
 def flop_ratio(widths, batch_size, count_update):
     """FLOPs of the backward pass, and of the update if asked, for every FLOP of the forward pass.
 

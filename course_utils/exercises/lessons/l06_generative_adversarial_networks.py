@@ -428,7 +428,7 @@ generator_loss.hints(
 # -- 6.4 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="06", points=3, outputs="loss", updates=("discriminator",))
+@define(lesson="06", points=3, outputs="loss", updates=("discriminator",), exact=True)
 def discriminator_step(discriminator, generator_net, real, noise, optimizer):
     """The discriminator's turn: one update by `discriminator_loss`; the generator is not touched.
 

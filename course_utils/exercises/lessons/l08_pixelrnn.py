@@ -172,7 +172,7 @@ bernoulli_nll.hints(
 # -- 8.2 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="08", points=1, outputs="bits")
+@define(lesson="08", points=1, outputs="bits", exact=True)
 def bits_per_dimension(nll, n_dims):
     """Nats an image turned into bits a dimension: how many yes-or-no questions one pixel takes on average.
 
@@ -273,7 +273,7 @@ bits_per_dimension.hints(
 # -- 8.3 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="08", points=2, outputs="mask")
+@define(lesson="08", points=2, outputs="mask", exact=True)
 def causal_mask(kernel_size, kind, channels_in, channels_out):
     """Ones where a convolution may look, zeros where it may not: at pixels that come later in reading order.
 
