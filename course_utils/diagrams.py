@@ -108,9 +108,9 @@ def graph(
     width: float = 8.0,
     height: float = 3.0,
 ) -> None:
-    """A computation: its values forwards, its local derivatives on the edges, its messages back below the nodes.
+    """A computation: its values forwards, its local derivatives on the edges, its gradients below the nodes.
 
-    `nodes` maps a name to (place, formula, value, message); `edges` maps (from, to) to the local derivative.
+    `nodes` maps a name to (place, formula, value, gradient); `edges` maps (from, to) to the local derivative.
     """
     with canvas(title=title, alt=alt, width=width, height=height) as axes:
         for (start, end), slope in edges.items():
@@ -119,10 +119,12 @@ def graph(
             middle = (x0 + x1) / 2, (y0 + y1) / 2
             paper = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"}
             axes.text(*middle, f"× {slope:g}", color=THIRD, fontsize=10, ha="center", va="center", bbox=paper, zorder=4)
-        for place, formula, value, message in nodes.values():
+        for place, formula, value, gradient in nodes.values():
             box(axes, place, f"${formula}$ = {value:g}", width=1.15, fill="plain")
             below = place[0], place[1] - 0.38
-            axes.text(*below, f"{message:+g}", color=BACKWARD, ha="center", va="center", fontweight="bold", fontsize=11)
+            axes.text(
+                *below, f"{gradient:+g}", color=BACKWARD, ha="center", va="center", fontweight="bold", fontsize=11
+            )
 
 
 def two_layers(parameters: Mapping[str, Tensor]) -> None:
@@ -167,7 +169,7 @@ def two_layers(parameters: Mapping[str, Tensor]) -> None:
 
 
 def unrolled(weights: Mapping[str, Tensor], steps: int = 3) -> None:
-    """A recurrent network over `steps` steps: states, outputs and losses forwards, messages backwards.
+    """A recurrent network over `steps` steps: states, outputs and losses forwards, gradients backwards.
 
     `weights` has weight_ih (hidden, in), weight_hh (hidden, hidden) and weight_out (out, hidden).
     """

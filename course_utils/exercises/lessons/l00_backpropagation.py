@@ -349,7 +349,7 @@ def averaged_over_classes_only(logits, target):
 
 
 @softmax_cross_entropy_backward.mistake(
-    "only the true class receives a message. The wrong ones must each be pushed down too, by their own probability."
+    "only the true class receives a gradient. The wrong ones must each be pushed down too, by their own probability."
 )
 def only_the_true_class(logits, target):
     hot = torch.nn.functional.one_hot(target, logits.shape[1])
@@ -373,7 +373,7 @@ def flop_ratio(widths, batch_size, count_update):
     """FLOPs of the backward pass, and of the update if asked, for every FLOP of the forward pass.
 
     widths: list of int, the sizes of a dense net from input to output, without biases. Its input needs no gradient.
-    batch_size: int. count_update: bool; plain SGD costs 2 FLOPs a weight. A product of a (B, m) by an (m, n) matrix
+    batch_size: int. count_update: bool; plain SGD costs 2 FLOPs per weight. A product of a (B, m) by an (m, n) matrix
     costs 2·m·n·B FLOPs. Returns the ratio as a float.
     """
     products = [2 * m * n * batch_size for m, n in pairwise(widths)]
@@ -446,7 +446,7 @@ def whole_step(widths, batch_size, count_update):
     return 3 - widths[0] * widths[1] / _total(widths) + (1 / batch_size if count_update else 0)
 
 
-@flop_ratio.mistake("the update costs 2 FLOPs a weight (multiply by the learning rate, subtract); you count 1.")
+@flop_ratio.mistake("the update costs 2 FLOPs per weight (multiply by the learning rate, subtract); you count 1.")
 def update_at_half_price(widths, batch_size, count_update):
     return 2 - widths[0] * widths[1] / _total(widths) + (0.5 / batch_size if count_update else 0)
 
