@@ -16,6 +16,14 @@ class Profile(enum.StrEnum):
     gpu = "gpu"
 
 
+class Precision(enum.StrEnum):
+    """The precision of matrix products in training."""
+
+    auto = "auto"
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
 PROFILES = tuple(profile.value for profile in Profile if profile is not Profile.auto)
 REPORT_TYPE = "application/vnd.course.report+json"  # in a cell's output: one result of `session.report`
 SESSION_TYPE = "application/vnd.course.session+json"  # … and what `runtime.start` chose

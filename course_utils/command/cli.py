@@ -7,7 +7,6 @@ This module only reads arguments and shows results; the work is in the modules b
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from course_utils.conventions import Profile, lesson_number
+from course_utils.conventions import Precision, Profile, lesson_number
 from course_utils.display import make_printable
 
 if TYPE_CHECKING:
@@ -54,14 +53,6 @@ def start(
 ) -> None:
     """Run, study and maintain the course. Lessons are named by number: `course run 01`."""
     make_printable()
-
-
-class Precision(enum.StrEnum):
-    """The precision of matrix products in training."""
-
-    auto = "auto"
-    bf16 = "bf16"
-    fp32 = "fp32"
 
 
 Lessons = Annotated[
@@ -467,11 +458,8 @@ def verify() -> None:
         for dataset in data_sets():
             place, faults = locate(dataset)
             bad |= place is None
-            say(
-                f"✔ {dataset.name}: all files in {place} are sound"
-                if place
-                else f"✘ {dataset.name} is not here in full"
-            )
+            told = f": all files in {place} are sound" if place else " is not here in full"
+            say(f"{'✔' if place else '✘'} {dataset.name}{told}")
             for fault in faults:
                 say(f"  • {fault}")
     if bad:
