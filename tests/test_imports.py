@@ -96,6 +96,7 @@ PARTS = (
         "evaluate",
         "plots",
         "diagrams",
+        "image_diagrams",
         "widgets",
     ),
     *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),

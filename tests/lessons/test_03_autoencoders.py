@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
 from types import SimpleNamespace
 
 import lesson_code
@@ -22,8 +21,9 @@ def lesson() -> SimpleNamespace:
         "principal_angles",
         "median_filter",
         "linear_map",
-        "coding_cost",
-        "run_networks",
+        "convolve",
+        "times_seen",
+        "first_weights",
     )
     return lesson_code.load("03", *wanted)
 
@@ -54,31 +54,39 @@ def test_the_linear_map_is_the_least_squares_fit(lesson: SimpleNamespace) -> Non
     assert (found - clean[:50]).square().mean() < 1e-4
 
 
-def test_a_code_costs_its_entropy_and_a_little_more(lesson: SimpleNamespace) -> None:
-    entropy_bits = definition("entropy_bits").reference
+@pytest.mark.parametrize(("k", "stride", "padding"), [(3, 1, 1), (4, 2, 1), (3, 2, 0), (1, 3, 2)])
+def test_a_convolution_by_its_definition_is_the_library_s(
+    lesson: SimpleNamespace, k: int, stride: int, padding: int
+) -> None:
     generator = torch.Generator().manual_seed(0)
-    known, new = torch.randn(2, 5000, 3, generator=generator).mul(4).round().long()
-    new = new.clamp(known.amin(0), known.amax(0))
-    cost = lesson.coding_cost(known, new)
-    assert entropy_bits(new).item() < cost < entropy_bits(new).item() + 0.1
+    shapes = (3, 9, 8), (4, 3, k, k), (4,)
+    x, weight, bias = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    expected = F.conv2d(x, weight, bias, stride, padding)
+    torch.testing.assert_close(lesson.convolve(x, weight, bias, stride, padding), expected)
 
 
-def test_networks_side_by_side_are_separate(lesson: SimpleNamespace) -> None:
-    generator = torch.Generator().manual_seed(0)
-    sizes = (7, 5, 3, 5, 7)
-    layers = [
-        [torch.randn(4, i, o, generator=generator), torch.randn(4, 1, o, generator=generator)]
-        for i, o in pairwise(sizes)
-    ]
-    x, mask = torch.rand(4, 6, 7, generator=generator), torch.ones(4, 1, 3)
-    mask[2, :, 1:] = 0
-    codes, answers = lesson.run_networks(layers, x, mask)
-    for n in range(4):
-        hidden = F.silu(x[n] @ layers[0][0][n] + layers[0][1][n])
-        code = (hidden @ layers[1][0][n] + layers[1][1][n]) * mask[n]
-        hidden = F.silu(code @ layers[2][0][n] + layers[2][1][n])
-        torch.testing.assert_close(codes[n], code)
-        torch.testing.assert_close(answers[n], torch.sigmoid(hidden @ layers[3][0][n] + layers[3][1][n]))
+def test_a_kernel_of_four_sees_every_inner_pixel_twice(lesson: SimpleNamespace) -> None:
+    assert lesson.times_seen(14, 4, 2, 1) == [1, *[2] * 12, 1]
+    assert lesson.times_seen(14, 3, 2, 1) == [1, 2] * 6 + [1, 1]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Linear(300, 200),
+        torch.nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        torch.nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_first_weights_keep_a_signal_s_size_through_silu(lesson: SimpleNamespace, layer: torch.nn.Module) -> None:
+    torch.manual_seed(0)
+    layer.apply(lesson.first_weights)
+    x = torch.randn(200, 300) if isinstance(layer, torch.nn.Linear) else torch.randn(64, layer.in_channels, 12, 12)
+    with torch.no_grad():
+        y = layer(F.silu(x))
+    inside = y if y.dim() == 2 else y[..., 2:-2, 2:-2]
+    assert 0.85 < inside.var().item() < 1.18
 
 
 @pytest.mark.parametrize(

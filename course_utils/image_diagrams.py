@@ -1,0 +1,161 @@
+"""Pictures of networks for images: what a convolution reads, an autoencoder's stages, a variational autoencoder.
+
+Drawn with the primitives of `diagrams`. Shapes are read off the layers by sending an image through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import plots
+from course_utils.diagrams import INK, Place, arrow, box, canvas, operation, shape_text, tensor
+
+Stage = tuple[str, tuple[int, ...], int]
+SHEETS, SHIFT = 5, 0.07  # feature maps that a pile shows at most, and how far each stands behind the one before it
+
+
+@torch.no_grad()
+def stages(layers: Iterable[nn.Module], x: Tensor) -> list[Stage]:
+    """Where the shape changes as x (N, ...) goes through the layers: (layer, shape without the batch, its weights)."""
+    seen: list[Stage] = [("image", tuple(x.shape[1:]), 0)]
+    for layer in layers:
+        x = layer(x)
+        if tuple(x.shape[1:]) != seen[-1][1]:
+            count = sum(p.numel() for p in layer.parameters())
+            seen.append((type(layer).__name__.removesuffix("2d"), tuple(x.shape[1:]), count))
+    return seen
+
+
+def pile(axes: Any, place: Place, shape: tuple[int, ...], scale: float = 0.028) -> None:
+    """Feature maps (C, H, W) as a pile of squares around `place`, a vector (d,) as a column that grows with its root."""
+    from matplotlib.patches import Rectangle
+
+    if len(shape) == 1:
+        tall = 0.045 * shape[0] ** 0.5
+        corner = place[0] - 0.05, place[1] - tall / 2
+        axes.add_patch(Rectangle(corner, 0.1, tall, color=plots.COLOURS[1], lw=0))
+        return
+    side, sheets = scale * shape[1], min(shape[0], SHEETS)
+    for sheet in reversed(range(sheets)):
+        off = SHIFT * (sheet - (sheets - 1) / 2)
+        corner = place[0] - side / 2 + off, place[1] - side / 2 + off
+        axes.add_patch(Rectangle(corner, side, side, fc=plots.COLOURS[0], ec="white", lw=0.8))
+
+
+def autoencoder(encoder: nn.Sequential, decoder: nn.Sequential, image: Tensor) -> None:
+    """The stages of an autoencoder from the image (1, C, H, W) to its reconstruction, with shapes and weights."""
+    layers = stages([*encoder, *decoder], image)
+    waist = min(shape for _, shape, _ in layers if len(shape) == 1)
+    title = f"The bottleneck: {image[0].numel()} numbers → {waist[0]} → {image[0].numel()}, {sum(n for *_, n in layers):,} weights"
+    alt = "Stages from left to right: " + "; ".join(f"{name} {shape_text(shape)}" for name, shape, _ in layers) + "."
+    with canvas(title=title, alt=alt, width=1.02 * len(layers) + 0.7, height=3.0) as axes:
+        axes.text(0.05, 0.15, "weights", color="0.4", fontsize=8, va="center")
+        for place, (name, shape, count) in enumerate(layers):
+            x = 1.1 + 1.02 * place
+            pile(axes, (x, 1.55), shape)
+            axes.text(x, 2.8, name.replace("ConvT", "Conv\nT"), ha="center", va="center", color=INK, fontsize=8)
+            bold = "bold" if shape == waist else "normal"
+            said = "×".join(map(str, shape))
+            axes.text(x, 0.42, said, ha="center", va="center", color=INK, fontsize=8, fontweight=bold)
+            axes.text(x, 0.15, f"{count:,}" if count else "–", ha="center", va="center", color="0.4", fontsize=8)
+
+
+def convolution(layer: nn.Conv2d, size: int) -> None:
+    """What a convolution reads: all channels under one window (left), and one row of `size` pixels (right)."""
+    k, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
+    outputs = (size + 2 * padding - k) // stride + 1
+    title = f"Kernel {k}, stride {stride}, padding {padding}: {size} pixels become {outputs}"
+    alt = (
+        f"Left: {layer.in_channels} input maps; a window of {k} by {k} pixels on all of them, times the weights of one "
+        f"output channel, gives one pixel of one of {layer.out_channels} output maps. Right: {size} pixels in a row with "
+        f"{padding} zero at each end, and {outputs} windows of {k} pixels, {stride} apart, each joined to its output."
+    )
+    with canvas(title=title, alt=alt, width=12.5, height=2.7) as axes:
+        _channels(axes, layer, size, outputs)
+        _row(axes, size, k, stride, padding)
+
+
+def _channels(axes: Any, layer: nn.Conv2d, size: int, outputs: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    k = layer.kernel_size[0]
+    for x, channels, pixels in ((0.9, layer.in_channels, size), (4.1, layer.out_channels, outputs)):
+        pile(axes, (x, 1.5), (channels, pixels, pixels), scale=0.08)
+        axes.text(x, 0.25, shape_text((channels, pixels, pixels)), ha="center", color="0.35", fontsize=8)
+    axes.add_patch(Rectangle((0.55, 1.5), 0.08 * k, 0.08 * k, fc=plots.COLOURS[4], ec=INK, zorder=4))
+    axes.add_patch(Rectangle((3.95, 1.5), 0.09, 0.09, fc=plots.COLOURS[4], ec=INK, zorder=4))
+    box(axes, (2.5, 1.6), f"Σ over {layer.in_channels}×{k}×{k}", width=1.25, fill="gate")
+    axes.text(2.5, 1.15, "one kernel per\noutput channel", ha="center", va="center", color="0.35", fontsize=8)
+    arrow(axes, (0.9, 1.62), (1.85, 1.62))
+    arrow(axes, (3.15, 1.6), (3.92, 1.56))
+
+
+def _row(axes: Any, size: int, k: int, stride: int, padding: int) -> None:
+    step, left = 6.6 / (size + 2 * padding), 5.3
+    at = [left + step * (n + padding + 0.5) for n in range(-padding, size + padding)]
+    for first in range(0, size + 2 * padding - k + 1, stride):
+        middle = (at[first] + at[first + k - 1]) / 2
+        for x in at[first : first + k]:
+            axes.plot([x, middle], [0.6, 2.0], color="0.7", lw=1, zorder=1)
+        axes.plot(middle, 2.0, "o", ms=11, color=plots.COLOURS[1], zorder=3)
+    for n, x in enumerate(at):
+        inside = padding <= n < size + padding
+        axes.plot(x, 0.6, "o", ms=11, color=plots.COLOURS[0] if inside else "white", mec="0.5", zorder=3)
+        if not inside:
+            axes.text(x, 0.6, "0", ha="center", va="center", color="0.4", fontsize=8, zorder=4)
+
+
+def vae(encoder: nn.Sequential, decoder: nn.Sequential, image: Tensor) -> None:
+    """A variational autoencoder as blocks, with the shapes that an image (1, C, H, W) gives, and its story as a plate."""
+    latent = next(layer for layer in decoder if isinstance(layer, nn.Linear)).in_features
+    down, up = stages(encoder, image), stages(decoder, torch.zeros(1, latent))
+    alt = (
+        f"Left, blocks: the image {shape_text(down[0][1])} goes through the encoder to mu and log sigma squared, "
+        f"{latent} each; z is mu plus sigma times noise; the decoder makes logits {shape_text(up[-1][1])} of it. Right, in "
+        "plate notation: an arrow from z to a shaded x, a dashed one back, both in a plate that is repeated N times."
+    )
+    title = "A VAE: the encoder answers with a distribution, the decoder reads a sample of it"
+    with canvas(title=title, alt=alt, width=11.6, height=2.9) as axes:
+        tensor(axes, (0.5, 1.5), "$x$", down[0][1])
+        _half(axes, 1.9, "encoder", down)
+        arrow(axes, (0.75, 1.5), (1.25, 1.5))
+        for y, name in ((2.05, r"$\mu$"), (0.95, r"$\log\sigma^2$")):
+            arrow(axes, (2.55, 1.5), (3.25, y))
+            tensor(axes, (3.6, y), name, (latent,))
+        arrow(axes, (3.8, 2.05), (4.62, 1.62))
+        arrow(axes, (4.0, 0.98), (4.62, 1.38), text=r"$\times\,\sigma$", at=(4.32, 0.98))
+        operation(axes, (4.8, 1.5), "+")
+        arrow(axes, (4.8, 0.55), (4.8, 1.33))
+        tensor(axes, (4.8, 0.38), r"$\varepsilon \sim \mathcal{N}(0, I)$")
+        arrow(axes, (4.97, 1.5), (5.35, 1.5))
+        tensor(axes, (5.55, 1.5), "$z$", (latent,))
+        arrow(axes, (5.75, 1.5), (6.15, 1.5))
+        _half(axes, 6.8, "decoder", up)
+        arrow(axes, (7.45, 1.5), (7.95, 1.5))
+        tensor(axes, (8.45, 1.5), "logits", up[-1][1])
+        _plate(axes, 10.5)
+
+
+def _half(axes: Any, x: float, name: str, layers: list[Stage]) -> None:
+    """A box for encoder or decoder, and the shapes of its feature maps below."""
+    box(axes, (x, 1.5), name, width=1.3, height=0.6)
+    maps = [shape for _, shape, _ in layers[1:] if len(shape) == 3]
+    words = " → ".join("×".join(map(str, shape)) for shape in maps)
+    axes.text(x, 1.02, words.replace(" → ", "\n"), ha="center", va="top", color="0.35", fontsize=8)
+
+
+def _plate(axes: Any, x: float) -> None:
+    """z → x in a plate that is repeated N times, and the encoder's guess as a dashed way back."""
+    from matplotlib.patches import Circle, Rectangle
+
+    axes.add_patch(Rectangle((x - 0.75, 0.25), 1.6, 2.4, fc="none", ec=INK, lw=1.2))
+    axes.text(x + 0.7, 0.38, "$N$", color=INK, fontsize=11, ha="center")
+    for y, name, fill in ((2.2, "$z$", "white"), (0.8, "$x$", "0.8")):
+        axes.add_patch(Circle((x, y), 0.26, fc=fill, ec=INK, lw=1.2, zorder=3))
+        axes.text(x, y, name, ha="center", va="center", color=INK, fontsize=12, zorder=4)
+    arrow(axes, (x, 1.94), (x, 1.08), text=r"$p(x\,|\,z)$", at=(x + 0.08, 1.5))
+    arrow(axes, (x - 0.2, 0.98), (x - 0.2, 2.02), dashed=True, curve=-0.4, text="$q$", at=(x - 0.58, 1.5))
