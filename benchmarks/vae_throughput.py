@@ -7,8 +7,8 @@ into tensors image by image in a DataLoader, an MLP 784-400-20-400-784 with a si
 the grey levels plus KL, summed over a batch of 128, Adam at 1e-3. Without a GPU it asks for no worker; one worker, as it
 has with a GPU, is measured beside it. The course trains the same sizes, on logits, from one tensor in memory, with the
 lesson's own loss, in `session.autocast()`, with the fused form of the same Adam. Last comes what the lesson really runs,
-its `VAE` and its `train`, at these sizes: GELU instead of ReLU, a schedule, and images drawn in black and white for every
-batch, so that its loss would be another one.
+its `train` on its `VAE`, whose convolutional halves are exchanged for the example's dense ones: AdamW with a schedule, and
+images drawn in black and white for every batch, so that its loss would be another one.
 
 All see the 50 000 training images (the example's 60 000 less the validation part), take turns epoch by epoch, and run on
 one thread each. Core-seconds count the workers' as well. The loss is that of the validation images after equally many
@@ -108,13 +108,17 @@ class Course:
 
 
 class Lesson:
-    """Lesson 05's own code at these sizes: `epoch()` trains on `images` images."""
+    """Lesson 05's own loop on dense halves of these sizes: `epoch()` trains on `images` images."""
 
     def __init__(self, session: runtime.Session, images: Tensor, seed: int) -> None:
-        names = "Residual", "network", "VAE", "half_cosine", "train"
+        names = "Residual", "VAE", "ramp", "train"
         generator = torch.Generator().manual_seed(seed)
         lesson = lesson_code.load("05", *names, session=session, chance=generator)
-        self.train, self.net, self.grey = lesson.train, lesson.VAE(LATENT, HIDDEN, blocks=0), images.unsqueeze(1)
+        self.train, self.net, self.grey = lesson.train, lesson.VAE(LATENT, channels=1, width=1), images.unsqueeze(1)
+        self.net.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * LATENT))
+        self.net.decoder = nn.Sequential(
+            nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 784), nn.Unflatten(1, (1, 28, 28))
+        )
         self.steps = len(images) // BATCH
         self.images = self.steps * BATCH
 

@@ -15,7 +15,7 @@ from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
-WANTED = "Residual network VAE Peeking score active_units atlas log_weights all_log_weights binned mutual_information"
+WANTED = "Residual VAE first_weights Peeking score active_units atlas log_weights all_log_weights codes_of"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def images() -> Tensor:
 @pytest.mark.parametrize("latent", [0, -3])
 def test_a_code_needs_a_latent(lesson: SimpleNamespace, latent: int) -> None:
     with pytest.raises(ValueError, match=f"at least 1 latent, not {latent}"):
-        lesson.VAE(latent, 16)
+        lesson.VAE(latent, 2, 16)
 
 
 @pytest.mark.parametrize(
@@ -61,43 +61,58 @@ def test_an_encoder_refuses_what_is_no_image(
     lesson: SimpleNamespace, images: Tensor, spoil: Callable, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        lesson.VAE(3, 16).encode(spoil(images))
+        lesson.VAE(3, 2, 16).encode(spoil(images))
 
 
 def test_a_vae_gives_logits_like_its_images(lesson: SimpleNamespace, images: Tensor) -> None:
-    logits, mu, logvar = lesson.VAE(3, 16)(images)
+    logits, mu, logvar = lesson.VAE(3, 2, 16)(images, torch.randn(6, 3))
     assert logits.shape == images.shape
     assert mu.shape == logvar.shape == (6, 3)
-    assert lesson.VAE(3, 16).decode(torch.zeros(5, 2, 3)).shape == (5, 2, 1, 28, 28)
+    assert lesson.VAE(3, 2, 16).decode(torch.zeros(5, 2, 3)).shape == (5, 2, 1, 28, 28)
 
 
 @pytest.mark.parametrize("kind", ["VAE", "Peeking"])
 def test_a_decoder_can_begin_at_the_average_image(lesson: SimpleNamespace, images: Tensor, kind: str) -> None:
     average = images.mean(0)
     assert average.min() == 0  # a pixel that is never white must not get an infinite bias
-    model = getattr(lesson, kind)(3, 16, average=average)
-    chances = torch.sigmoid(model.decoder[-1].bias)
-    torch.testing.assert_close(chances, average.flatten().clamp(0.005, 0.995))
+    model = getattr(lesson, kind)(3, 2, 16, average)
+    torch.testing.assert_close(torch.sigmoid(model.bias), average.clamp(0.005, 0.995))
 
 
 def test_a_peeking_decoder_sees_earlier_pixels_only(lesson: SimpleNamespace, images: Tensor) -> None:
-    model = lesson.Peeking(2, 8)
+    model = lesson.Peeking(2, 2, 8)
     torch.nn.init.normal_(model.second)
     x = images[:1]
 
     def peek(pixels: Tensor) -> Tensor:
-        hidden = F.relu(F.linear(pixels, model.first * model.before, model.bias))
+        hidden = F.relu(F.linear(pixels, model.first * model.before, model.inner_bias))
         return F.linear(hidden, model.second * model.up_to)
 
     seen = torch.autograd.functional.jacobian(peek, x.flatten())  # (logit, pixel)
     assert isinstance(seen, Tensor)
     assert not seen.triu().any()
     assert seen.tril(-1).any()
-    lesson.chance.manual_seed(0)
-    with_peeking = model(x)[0]
-    lesson.chance.manual_seed(0)
-    without = lesson.VAE.forward(model, x)[0]
+    noise = torch.randn(1, 2)
+    with_peeking, without = model(x, noise)[0], lesson.VAE.forward(model, x, noise)[0]
     torch.testing.assert_close((with_peeking - without).flatten(), peek(x.flatten()), rtol=1e-4, atol=1e-4)
+
+
+def test_first_weights_keep_a_signal_s_size_through_silu(lesson: SimpleNamespace) -> None:
+    """Every layer's answer to what comes out of a SiLU has about the variance of what went in, transposed ones included."""
+    model = lesson.first_weights(lesson.VAE(8, 16, 256))
+    for layer in (model.encoder[2], model.decoder[3], model.decoder[6]):
+        shape = (400, layer.weight.shape[1 if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) else 0])
+        x = torch.randn(*shape) if isinstance(layer, torch.nn.Linear) else torch.randn(*shape, 12, 12)
+        with torch.no_grad():
+            y = layer(F.silu(x))
+        inside = y if y.dim() == 2 else y[..., 2:-2, 2:-2]
+        assert 0.8 < inside.var().item() < 1.25
+
+
+def test_without_noise_the_code_is_its_mean(lesson: SimpleNamespace, images: Tensor) -> None:
+    model = lesson.VAE(3, 2, 16)
+    assert torch.equal(lesson.codes_of(model, images, 0.0), model.encode(images)[0])
+    assert not torch.equal(lesson.codes_of(model, images, 1.0), model.encode(images)[0])
 
 
 def test_the_atlas_reads_like_a_map(lesson: SimpleNamespace) -> None:
@@ -121,7 +136,7 @@ def test_the_atlas_reads_like_a_map(lesson: SimpleNamespace) -> None:
 
 
 def test_log_weights_are_what_the_library_says(lesson: SimpleNamespace, images: Tensor) -> None:
-    model = lesson.VAE(3, 16)
+    model = lesson.VAE(3, 2, 16)
     mu, logvar = model.encode(images)
     lesson.chance.manual_seed(7)
     found = lesson.log_weights(model, images, 5)
@@ -135,7 +150,7 @@ def test_log_weights_are_what_the_library_says(lesson: SimpleNamespace, images: 
 
 def test_many_log_weights_come_in_pieces(lesson: SimpleNamespace, images: Tensor) -> None:
     """Any number decoded at a time gives (samples, images), whether it divides them or not, with the same mean."""
-    model = lesson.VAE(3, 16)
+    model = lesson.VAE(3, 2, 16)
     once = lesson.all_log_weights(model, images, 700, at_once=10_000)
     for at_once in (1, 300, 1500):
         pieces = lesson.all_log_weights(model, images, 70 if at_once == 1 else 700, at_once)
@@ -146,7 +161,7 @@ def test_many_log_weights_come_in_pieces(lesson: SimpleNamespace, images: Tensor
 
 
 def test_one_sample_is_the_elbo_and_more_are_tighter(lesson: SimpleNamespace, images: Tensor) -> None:
-    model = lesson.VAE(3, 16)
+    model = lesson.VAE(3, 2, 16)
     with torch.no_grad():
         model.encoder[-1].weight.mul_(300)  # a guess that is far from the posterior
         weights = lesson.all_log_weights(model, images, 4000, at_once=24_000)
@@ -161,7 +176,7 @@ def test_one_sample_is_the_elbo_and_more_are_tighter(lesson: SimpleNamespace, im
 
 def test_a_score_weighs_every_image_alike(lesson: SimpleNamespace, images: Tensor) -> None:
     """Also those of a last, shorter batch."""
-    model = lesson.VAE(3, 16)
+    model = lesson.VAE(3, 2, 16)
     with torch.no_grad():
         model.encoder[-1].weight.mul_(50)
     many = torch.cat([images[:1].expand(1000, -1, -1, -1), images[1:3]])
@@ -171,37 +186,13 @@ def test_a_score_weighs_every_image_alike(lesson: SimpleNamespace, images: Tenso
 
 
 def test_an_active_latent_moves_with_the_image(lesson: SimpleNamespace, images: Tensor) -> None:
-    model = lesson.VAE(2, 16)
+    model = lesson.VAE(2, 2, 16)
     with torch.no_grad():
         model.encoder[-1].weight[1].zero_()  # the second latent's mean is the same for all images
         model.encoder[-1].weight[0].mul_(200)
     moving = lesson.active_units(model, images)
     assert moving[0] > 0.01
     assert moving[1] < 1e-8
-
-
-# -- mutual information --------------------------------------------------------------------------------------------
-
-
-def test_a_latent_tells_all_about_itself_and_nothing_about_another(lesson: SimpleNamespace) -> None:
-    generator = torch.Generator().manual_seed(0)
-    values = torch.randn(8000, 2, generator=generator)
-    digit = torch.randint(10, (8000, 1), generator=generator).float()
-    factors = torch.cat([values[:, :1], digit], 1)
-    codes = torch.cat([-3 * values[:, :1] ** 3, values[:, 1:], digit + 0.01 * values[:, 1:]], 1)
-    table, entropies = lesson.mutual_information(codes, factors)
-    assert torch.allclose(entropies, torch.tensor([math.log(20), math.log(10)]), atol=2e-3)
-    assert table[0, 0] == pytest.approx(math.log(20), abs=1e-3)  # any monotone function of it will do
-    assert table[1].max() < 0.05
-    assert table[2, 1] == pytest.approx(math.log(10), abs=0.2)  # its bins do not end where the digits do
-    assert table[2, 0] < 0.05
-
-
-def test_levels_stay_levels_and_values_are_cut_into_equal_shares(lesson: SimpleNamespace) -> None:
-    values = torch.stack([torch.arange(100).float() ** 2, (torch.arange(100) % 7).float()], 1)
-    cut = lesson.binned(values)
-    assert torch.equal(torch.bincount(cut[:, 0]), torch.full((20,), 5))
-    assert torch.equal(cut[:, 1], torch.arange(100) % 7)
 
 
 # -- the exercises -------------------------------------------------------------------------------------------------
