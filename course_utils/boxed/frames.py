@@ -15,7 +15,7 @@ import os
 import select
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import safetensors
@@ -29,6 +29,7 @@ DIMENSIONS = 8  # of one tensor
 DEPTH = 24  # of nested JSON
 ITEMS = 100_000  # values in one JSON text, counted at all depths
 BITS = 4096  # of one whole number
+Deadline = float | Callable[[], float] | None
 
 DTYPES = {
     "F64": torch.float64,
@@ -184,7 +185,8 @@ def without_surrogates(text: str) -> str:
 class Channel:
     """Frames over two file descriptors, such as pipes; each is read or written only here and becomes non-blocking.
 
-    A deadline is a moment of `time.monotonic()`, in seconds; None waits for ever.
+    A deadline is a moment of `time.monotonic()`, in seconds, or a function that tells how many seconds are left; None
+    waits for ever.
     """
 
     def __init__(self, reader: int, writer: int, limit: int = LIMIT) -> None:
@@ -194,7 +196,7 @@ class Channel:
         os.set_blocking(writer, False)
 
     def send(
-        self, message: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None, deadline: float | None = None
+        self, message: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None, deadline: Deadline = None
     ) -> None:
         """Write one frame. Raises Malformed (nothing was written), Closed, or Late when the other side does not read."""
         data = pack(message, tensors)
@@ -210,7 +212,7 @@ class Channel:
             except OSError as error:
                 raise Closed(f"the other side does not read any more ({error.strerror})") from None
 
-    def receive(self, deadline: float | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def receive(self, deadline: Deadline = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Read one frame: its message and its tensors. Raises Malformed, Closed or Late."""
         (length,) = struct.unpack(">I", self._read(4, deadline))
         if length > self.limit:
@@ -223,7 +225,7 @@ class Channel:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
-    def _read(self, count: int, deadline: float | None) -> bytes:
+    def _read(self, count: int, deadline: Deadline) -> bytes:
         data = bytearray()
         while len(data) < count:
             _wait(self.reader, select.POLLIN, deadline)
@@ -239,13 +241,13 @@ class Channel:
         return bytes(data)
 
 
-def _wait(descriptor: int, event: int, deadline: float | None) -> None:
+def _wait(descriptor: int, event: int, deadline: Deadline) -> None:
     """Wait until a descriptor can be read or written, or is closed. Raises Late."""
     poll = select.poll()
     poll.register(descriptor, event)
     while True:
-        left = None if deadline is None else (deadline - time.monotonic()) * 1000
+        left = deadline() if callable(deadline) else deadline and deadline - time.monotonic()
         if left is not None and left <= 0:
             raise Late("the time for this frame is over")
-        if poll.poll(left):
+        if poll.poll(left and 1000 * left):
             return

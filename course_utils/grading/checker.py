@@ -14,7 +14,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -39,12 +39,14 @@ from course_utils.exercises.judge import TOTAL_LIMIT, Outcome, judge
 from course_utils.grading.result import Graded, Mark
 from course_utils.grading.text import printable
 
-START_LIMIT = 40.0  # seconds until a box has run a notebook's definitions
-SLOW_START = 20.0  # seconds after which an empty box is up: slower, and the machine is too busy to blame anybody
-GRACE = 8.0  # seconds that a box may take for one trial beyond the call itself: importing, copying, sending
+# All seconds here are those that a box has used itself (`box.Times`): no verdict depends on how busy the machine is.
+START_LIMIT = 40.0  # until a box has run a notebook's definitions
+SLOW_START = 20.0  # after which an empty box is up: slower, and the machine is too slow to blame anybody
+GRACE = 8.0  # that a box may take for one trial beyond the call itself: importing, copying, sending
 FIRST_GRACE = 25.0  # the same for the first trial, before which the imports and constants around a function run
-SUBMISSION_LIMIT = 120.0  # seconds that the boxes of one submission may take, retries included, and EXERCISE_LIMIT more
+SUBMISSION_LIMIT = 120.0  # that the boxes of one submission may take, retries included, and EXERCISE_LIMIT more
 EXERCISE_LIMIT = 40.0  # for each exercise; one box alone may use up SUBMISSION_LIMIT, so that a pause is no loss
+ENOUGH = 0.9  # of its time: what has had less when it was over did not get a processor
 NOTES = 20  # of the box's remarks on a notebook
 TYPES = {  # whose names a message may show
     *("tensor", "tuple", "list", "dict", "set", "str", "int", "float", "bool", "complex", "bytes", "None", "NoneType"),
@@ -69,6 +71,10 @@ class Box(Protocol):
         """What ended it: "time", "cpu", "memory", "killed" or "exited N"."""
         ...
 
+    def times(self) -> Any:
+        """What it has taken until now, as `box.Times`."""
+        ...
+
 
 BoxFactory = Callable[[], AbstractContextManager[Box]]
 
@@ -85,6 +91,7 @@ class _Answers:
     death: str = ""
     forged: bool = False
     certain: bool = False  # that the death is the notebook's own doing
+    starved: bool = False  # its time was over before it had computed so long: others had the processors
 
 
 def seed(secret: bytes, student: str, exercise: str, trial: int = -1) -> int:
@@ -202,6 +209,8 @@ def _attempt(exercise: Definition, trials: list[Trial], session: _Session) -> Ou
     if answers is not None and not session.hopeless and _doubtful(answers):
         session.check_machine()
         answers = session.ask(exercise.name, trials)
+    if answers is not None and answers.starved:
+        raise Unavailable("the machine is too busy: the box hardly got a processor")
     if answers is None:
         return Outcome(Status.MISSING, (NotThere(exercise.name),))
     if answers.forged:
@@ -256,7 +265,7 @@ class _Session:
         self._boxes = contextlib.ExitStack()
         self._box: Any = None
         self._defined: set[str] = set()
-        self._starts, self._started = 0, False
+        self._starts, self._started, self._starved = 0, False, False
         self._left = SUBMISSION_LIMIT + EXERCISE_LIMIT * len(names)
 
     def __enter__(self) -> _Session:
@@ -284,10 +293,7 @@ class _Session:
             self.hopeless = "all exercises together ran longer than the time limit"
         if self.hopeless:
             return _Answers(death=self.hopeless)
-        start = time.monotonic()
-        answers = self._ask(name, trials)
-        self._left -= min(time.monotonic() - start, SUBMISSION_LIMIT)
-        return answers
+        return self._ask(name, trials)
 
     def _ask(self, name: str, trials: list[Trial]) -> _Answers | None:
         answers = _Answers()
@@ -295,7 +301,7 @@ class _Session:
         try:
             if not learned:
                 self._open(self.names)
-                self._learn(time.monotonic() + START_LIMIT)
+                self._learn()
                 learned = True
             if name not in self._defined:
                 return None
@@ -304,7 +310,9 @@ class _Session:
             answers.forged = answers.certain = True
             answers.death = "it sent something else than an observation"
         except frames.WireError as error:
-            answers.death, answers.certain = self._death(isinstance(error, frames.Late))
+            late = isinstance(error, frames.Late)
+            answers.starved = late and self._starved
+            answers.death, answers.certain = self._death(late)
             answers.certain = answers.certain and learned
         if answers.death:
             self._starts += not learned
@@ -315,17 +323,17 @@ class _Session:
     def check_machine(self) -> None:
         """Raise Unavailable unless an empty notebook finds a box here, and soon."""
         self.close()
-        start = time.perf_counter()
         try:
             self._open([])
-            self._box.channel.receive(time.monotonic() + START_LIMIT)
+            with self._patience(START_LIMIT) as patience:
+                self._box.channel.receive(patience)
+                seconds = patience.seconds_used()
         except frames.WireError as error:
             raise Unavailable(f"a box with an empty notebook failed too ({type(error).__name__})") from None
         finally:
             self.close()
-        seconds = time.perf_counter() - start
         if seconds > SLOW_START:
-            raise Unavailable(f"the machine is too busy: an empty box took {seconds:.0f} seconds")
+            raise Unavailable(f"the machine is too slow: an empty box took {seconds:.0f} seconds")
 
     def _open(self, names: list[str]) -> None:
         try:
@@ -337,9 +345,10 @@ class _Session:
             {"cells": self.cells if names else [], "names": names}, deadline=time.monotonic() + START_LIMIT
         )
 
-    def _learn(self, deadline: float) -> None:
+    def _learn(self) -> None:
         """Receive which functions the notebook defines; the remarks of the first box only, which has seen no input."""
-        message, _ = self._box.channel.receive(deadline)
+        with self._patience(START_LIMIT) as patience:
+            message, _ = self._box.channel.receive(patience)
         defined, notes = message.get("found"), message.get("notes")
         if not isinstance(defined, dict) or not isinstance(notes, list):
             raise frames.Malformed("no list of what was found")
@@ -350,25 +359,46 @@ class _Session:
 
     def _run(self, trials: list[Trial], answers: _Answers) -> None:
         """Send the trials one by one, without the names of edge cases. Raises WireError."""
-        left, grace = TOTAL_LIMIT, FIRST_GRACE
+        left = TOTAL_LIMIT
         for trial in trials:
-            limit, start = min(TIME_LIMIT, left), time.monotonic()
-            self._send_trial(trial, limit, start + grace)
-            message, tensors = self._box.channel.receive(start + limit + grace)
-            observation = wire.observation_from_wire(message, tensors, trial)
-            if message.get("notes"):  # its words might tell the inputs
-                self._note(f"{trial.exercise}: some of the statements around the function failed")
-            grace = GRACE
+            limit = min(TIME_LIMIT, left)
+            observation, used = self._observed(trial, limit, GRACE if answers.observations else FIRST_GRACE)
+            if observation.event == "timed out" and not answers.observations:  # what it has imported is there by now
+                observation, used = self._observed(trial, limit, GRACE)
             answers.observations.append(observation)
-            left = max(left - min(observation.seconds, time.monotonic() - start), 0.0)
+            left = max(left - min(observation.seconds, used), 0.0)
             if observation.event in ("timed out", "not attempted"):
+                answers.starved = observation.event == "timed out" and used < ENOUGH * limit
                 break
+
+    def _observed(self, trial: Trial, limit: float, grace: float) -> tuple[Observation, float]:
+        """What a box answers to one trial, and the seconds that it used. Raises WireError."""
+        with self._patience(limit + grace) as patience:
+            self._send_trial(trial, limit, patience)
+            message, tensors = self._box.channel.receive(patience)
+            used = patience.seconds_used()
+        observation = wire.observation_from_wire(message, tensors, trial)
+        if message.get("notes"):  # its words might tell the inputs
+            self._note(f"{trial.exercise}: some of the statements around the function failed")
+        return observation, used
+
+    @contextlib.contextmanager
+    def _patience(self, seconds: float) -> Iterator[_Patience]:
+        """A deadline for the running box; what it uses until it is met is taken from the submission's time."""
+        patience = _Patience(self._box, seconds)
+        try:
+            yield patience
+        except frames.Late:
+            self._starved = patience.seconds_used() < ENOUGH * seconds
+            raise
+        finally:
+            self._left -= min(seconds - patience(), SUBMISSION_LIMIT)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
-    def _send_trial(self, trial: Trial, limit: float, deadline: float) -> None:
+    def _send_trial(self, trial: Trial, limit: float, deadline: _Patience) -> None:
         try:
             message, tensors = wire.trial_to_wire(replace(trial, label=""))
             self._box.channel.send({"trial": message, "time_limit": limit}, tensors, deadline=deadline)
@@ -383,6 +413,20 @@ class _Session:
             return f"it exited with status {exited[1]}", True
         text = DEATHS.get(reason, DEATHS["time"] if late else "its process ended")
         return text, reason in ("memory", "cpu")
+
+
+class _Patience:
+    """How many seconds a box has left, of so many of its own: to be asked again and again."""
+
+    def __init__(self, box: Box, seconds: float) -> None:
+        self._box, self._seconds, self._began = box, seconds, box.times()
+
+    def __call__(self) -> float:
+        return self._seconds - self._box.times().charged(self._began)
+
+    def seconds_used(self) -> float:
+        """The seconds that the box has used itself."""
+        return self._box.times().since(self._began)
 
 
 # -- what a box's words become -----------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 import os
 import threading
+import time
 
 from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import observe
+from course_utils.grading.sandbox.box import Times
 
 
 class Gone(KeyboardInterrupt):
@@ -28,6 +30,9 @@ class FakeBox:
     def __exit__(self, *_):
         self.channel.close()
         self._thread.join(5)
+
+    def times(self):
+        return Times(time.monotonic())
 
     def why(self):
         return self.reason

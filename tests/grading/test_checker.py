@@ -20,6 +20,7 @@ from course_utils.exercises.judge import check
 from course_utils.exercises.words import ADVICE, for_grader
 from course_utils.grading import checker
 from course_utils.grading.result import Graded
+from course_utils.grading.sandbox.box import Times
 
 SECRET = b"a secret of this test"
 RELU = "def relu_backward(x, grad_output):\n    return grad_output * (x > 0)"
@@ -461,7 +462,37 @@ def test_no_box_or_a_busy_machine_is_nobodys_fault(monkeypatch):
     assert "no bubblewrap" in result.reason
     monkeypatch.setattr(checker, "SLOW_START", 0.0)
     result, _ = grade(["def rnn_step(*a):\n    raise Gone"], ["rnn_step"], reason="killed")
-    assert result.status == "infra_error" and "too busy" in result.reason
+    assert result.status == "infra_error" and "too slow" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("computed", "delayed", "status"),
+    [(0.4, 2.9, "infra_error"), (3.1, 20.0, "error"), (0.0, 0.0, "error"), (3.1, 0.0, "error")],
+)
+def test_a_time_out_without_processor_time_is_the_machine_s_and_not_a_result(computed, delayed, status, monkeypatch):
+    """What the box has computed, and how long it was kept from it, in 3.2 seconds: so it hardly got a processor, computed,
+    slept, or computed alone on the machine."""
+    now = Times(0.0)
+
+    def answer(trial, candidate, count):
+        nonlocal now
+        now = Times(now.clock + 3.2, now.cpu_seconds + computed, now.delayed + delayed)
+        return wire.observation_to_wire(Observation("timed out", seconds=3.0))
+
+    monkeypatch.setattr(FakeBox, "times", lambda self: now)
+    result, _ = grade([RELU], ["relu_backward"], answer=answer)
+    assert (only(result).status, only(result).points) == (status, 0)
+    assert result.status == ("infra_error" if status == "infra_error" else "graded")
+
+
+def test_what_a_first_call_imports_does_not_count():
+    def answer(trial, candidate, count):
+        return wire.observation_to_wire(Observation("timed out", seconds=3.0)) if count == 1 else None
+
+    result, boxes = grade([RELU], ["relu_backward"], answer=answer)
+    assert (only(result).status, len(boxes)) == ("right", 1)
+    first, again, second, *_ = [trial.seed for trial in boxes[0].asked]
+    assert first == again != second, "the first trial is asked twice, in the same box"
 
 
 def test_code_that_fits_in_no_frame_is_unreadable():

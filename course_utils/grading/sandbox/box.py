@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from course_utils.boxed.frames import Channel
+from course_utils.boxed.observe import PATIENCE
 from course_utils.grading.sandbox import mounts, seccomp
 from course_utils.grading.sandbox.cgroup import Group
 from course_utils.grading.sandbox.mounts import NOBODY, NoBox
@@ -60,7 +61,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What one box may take. Sizes in bytes, times in seconds.
+    """What one box may take. Sizes in bytes, times in seconds; `wall_seconds` are those of `Times.charged`.
 
     `cpu_seconds`, `tasks` (processes and threads), `total_memory`, `tmp_bytes` and `tmp_files` hold for all its
     processes together, `memory_bytes` is what each may map for itself (data, not the libraries it maps).
@@ -75,6 +76,24 @@ class Limits:
     tmp_bytes: int = 64_000_000
     tmp_files: int = 5_000
     output_bytes: int = 64_000
+
+
+@dataclass(frozen=True)
+class Times:
+    """The clock at some moment, what a box has computed until then, and how long it was kept from it, in seconds."""
+
+    clock: float
+    cpu_seconds: float = 0.0
+    delayed: float = 0.0
+
+    def since(self, earlier: Times) -> float:
+        """The seconds that a box has used, asleep or computing: not those in which others had the processors."""
+        waited = max(self.delayed - earlier.delayed, 0.0)
+        return max(self.clock - earlier.clock - waited, self.cpu_seconds - earlier.cpu_seconds)
+
+    def charged(self, earlier: Times) -> float:
+        """The same, but never so little that a box could wait for ever."""
+        return max(self.since(earlier), (self.clock - earlier.clock) / PATIENCE)
 
 
 class Box:
@@ -177,6 +196,10 @@ class Box:
         if not self._over.is_set():
             self._learn_the_end(0.5)  # its pipes may close a moment earlier
         return self._reason
+
+    def times(self) -> Times:
+        """What it has taken until now."""
+        return self._times(usage(self._pid, self.limits.total_memory))
 
     def wait(self, seconds: float) -> str:
         """Wait until it has ended, at most so long; returns `why()`."""
@@ -290,22 +313,26 @@ class Box:
 
     def _watch(self) -> None:
         """Kill the box when all of its processes together exceed a limit."""
-        start, over = time.monotonic(), False
+        start, over = self.times(), False
         while not over and not self._has_ended(0.0):
             over = self._over.wait(INTERVAL)  # and then it is looked at once more
             used = usage(self._pid, self.limits.total_memory)
             self.peak_memory = max(self.peak_memory, used.memory)
-            reason = self._exceeded(used, time.monotonic() - start)
+            reason = self._exceeded(used, self._times(used).charged(start))
             if reason:
                 self._reason = reason
                 self._end()
                 return
 
+    def _times(self, used: Usage) -> Times:
+        counted = self._group.cpu_seconds() if self._group is not None else 0.0
+        return Times(time.monotonic(), max(used.cpu_seconds, counted), used.delayed)
+
     def _exceeded(self, used: Usage, seconds: float) -> str:
         limits = self.limits
         if seconds > limits.wall_seconds:
             return "time"
-        if used.cpu_seconds > limits.cpu_seconds:
+        if self._times(used).cpu_seconds > limits.cpu_seconds:
             return "cpu"
         too_much = used.memory > limits.total_memory or used.tmp_files > limits.tmp_files
         return "memory" if too_much or self._out_of_memory() else ""

@@ -1,4 +1,5 @@
-"""A control group for one box: the kernel itself holds the memory and the number of its processes within limits.
+"""A control group for one box: the kernel itself holds the memory, the number of its processes and what they compute
+within limits, and keeps account of it.
 
 Root can make one on most machines. Where none can be made, the watch of `box.py` alone limits what the processes of a
 box take together. Both versions are understood: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux.
@@ -14,7 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PREFIX = "course-box-"
-TOGETHER = ("memory", "pids")  # the controllers; version 2 has one hierarchy for both, version 1 one for each
+NEEDED = ("memory", "pids")  # the controllers; version 2 has one hierarchy for all, version 1 often one for each
+WELCOME = ("cpu", "cpuacct")  # what does without is looked at and limited by `box.py` alone
+PERIOD = 100_000  # microseconds, in which a group computes for as long on one processor, or half as long on two
 _numbers = itertools.count()
 
 
@@ -25,9 +28,10 @@ class Group:
         """With at most `memory` bytes, swap included, and `tasks` processes and threads for all members together."""
         self.folders: list[Path] = []
         try:
-            for parents in _hierarchies():
-                self.folders.append(_make(parents))
-                _limit(self.folders[-1], memory, tasks)
+            for parents, needed in _hierarchies():
+                with contextlib.nullcontext() if needed else contextlib.suppress(OSError):
+                    self.folders.append(_make(parents))
+                    _limit(self.folders[-1], memory, tasks)
         except OSError:
             self.close()
             raise
@@ -42,6 +46,15 @@ class Group:
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(f"{process}\n")
 
+    def cpu_seconds(self) -> float:
+        """What all members have computed, those that have ended included; 0 where nobody keeps account."""
+        for folder in self.folders:
+            if used := re.search(r"^usage_usec (\d+)", _text(folder / "cpu.stat"), re.MULTILINE):
+                return int(used[1]) / 1e6
+            if used := _text(folder / "cpuacct.usage"):
+                return int(used) / 1e9
+        return 0.0
+
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a member because of this group's limit, and not because the machine is full."""
         return any(map(_was_full, self.folders))
@@ -53,23 +66,27 @@ class Group:
                 folder.rmdir()
 
 
-def _hierarchies() -> list[list[Path]]:
-    """For each hierarchy that is needed, the directories in which a group may be made. Raises OSError if one is missing."""
+def _hierarchies() -> list[tuple[list[Path], bool]]:
+    """For each hierarchy the directories in which a group may be made, and whether it is needed.
+
+    Raises OSError if one that is needed is missing.
+    """
     mounts, own = _text(Path("/proc/self/mountinfo")), _text(Path("/proc/self/cgroup"))
-    parents_of: dict[str, list[Path]] = {}
+    parents_of: dict[Path, list[Path]] = {}
+    found: dict[Path, set[str]] = {}
     for line in mounts.splitlines():
         fields, _, kind = line.partition(" - ")
         top, system, options = Path(fields.split()[4]), kind.split()[0], kind.split()[-1].split(",")
-        for name in TOGETHER:
-            if system == "cgroup" and name in options:
-                parents_of[name] = _existing(top, rf"^\d+:(?:[^:]*,)?{name}(?:,[^:]*)?:(.*)$", own)
+        for name in {*NEEDED, *WELCOME} & set(options if system == "cgroup" else ()):
+            parents_of[top] = _existing(top, rf"^\d+:(?:[^:]*,)?{name}(?:,[^:]*)?:(.*)$", own)
+            found.setdefault(top, set()).add(name)
         if system == "cgroup2":
             passing = [folder for folder in _existing(top, r"^0::(.*)$", own) if _passes_on(folder)]
             if passing:
-                return [passing]
-    if parents_of.keys() != set(TOGETHER):
+                return [(passing, True)]
+    if not set(NEEDED) <= set().union(*found.values()):
         raise OSError("no control groups for memory and processes")
-    return list(parents_of.values())
+    return [(parents, bool(found[top] & set(NEEDED))) for top, parents in parents_of.items()]
 
 
 def _existing(top: Path, pattern: str, own: str) -> list[Path]:
@@ -81,7 +98,7 @@ def _existing(top: Path, pattern: str, own: str) -> list[Path]:
 
 def _passes_on(folder: Path) -> bool:
     """Whether groups in this one of version 2 may be limited."""
-    return set(TOGETHER) <= set(_text(folder / "cgroup.subtree_control").split())
+    return set(NEEDED) <= set(_text(folder / "cgroup.subtree_control").split())
 
 
 def _make(parents: Iterable[Path]) -> Path:
@@ -107,11 +124,14 @@ def _limit(folder: Path, memory: int, tasks: int) -> None:
         "memory.swap.max": 0,
         "memory.oom.group": 1,
         "pids.max": tasks,
+        "cpu.max": f"{PERIOD} {PERIOD}",
+        "cpu.cfs_period_us": PERIOD,
+        "cpu.cfs_quota_us": PERIOD,
     }
     files = [folder / name for name in limits if (folder / name).exists()]
     for path in files:
         path.write_text(f"{limits[path.name]}\n")
-    if not files:
+    if not files and not (folder / "cpuacct.usage").exists():
         raise OSError(f"{folder} has no limits")
 
 

@@ -18,10 +18,14 @@ TICKS = os.sysconf("SC_CLK_TCK")  # a second
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes, seconds of processor time and files of a box. Processes that have ended count in `cpu_seconds`."""
+    """Bytes, seconds of processor time and files of a box. Processes that have ended count in `cpu_seconds`.
+
+    `delayed`: the seconds that the process that waited longest has waited for a processor while it could have computed.
+    """
 
     memory: int = 0
     cpu_seconds: float = 0.0
+    delayed: float = 0.0
     tmp_files: int = 0
 
 
@@ -36,7 +40,8 @@ def usage(first: int, enough: int) -> Usage:
     memory = sum(resident)
     if memory > enough or sum(resident[:-1]) > LARGE:
         memory = sum(_proportional(process) for process in everyone[1:])
-    return Usage(memory, sum(_cpu_seconds(process) for process in everyone), _tmp_files(first))
+    delayed = max(map(_delayed, everyone))
+    return Usage(memory, sum(map(_cpu_seconds, everyone)), delayed, _tmp_files(first))
 
 
 def descendants(first: int) -> list[int]:
@@ -66,6 +71,11 @@ def _cpu_seconds(process: int) -> float:
     """Its own, and that of its children that have ended and been waited for."""
     fields = _read(f"/proc/{process}/stat").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / TICKS if fields else 0.0
+
+
+def _delayed(process: int) -> float:
+    fields = _read(f"/proc/{process}/schedstat").split()
+    return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
 
 
 def _tmp_files(process: int) -> int:

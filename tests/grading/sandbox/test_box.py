@@ -24,7 +24,7 @@ from course_utils.command import doctor
 from course_utils.exercises.catalogue import definition
 from course_utils.grading import checker
 from course_utils.grading.sandbox import forked, mounts, tightness
-from course_utils.grading.sandbox.box import Box, Limits, NoBox
+from course_utils.grading.sandbox.box import Box, Limits, NoBox, Times
 from course_utils.grading.sandbox.forked import ForkedBox
 from course_utils.grading.sandbox.processes import descendants
 
@@ -716,6 +716,39 @@ def test_processor_time_of_all_processes_together_is_bounded(kind, unwatched):
     program = SPINS.format(ignores=IGNORES)
     assert run(program, kind, little(kind, cpu_seconds=0.5)).why() == "cpu"
     assert run(program, unwatched, little(unwatched, cpu_seconds=0.5)).why() != "cpu"
+
+
+UNCOUNTED = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children, so that nobody counts what they computed
+for _ in range(5):
+    if os.fork() == 0:
+        while time.process_time() < 0.3: pass
+        os._exit(0)
+    try:
+        os.wait()
+    except ChildProcessError:
+        continue
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize("kind, ungrouped", [(Box, Ungrouped), (ForkedBox, UngroupedFork)])
+def test_processor_time_of_children_that_nobody_waits_for_counts_where_there_are_control_groups(kind, ungrouped):
+    with Box(LITTLE, "") as box:
+        if box.group() is None:
+            pytest.skip("no control group can be made here")
+    assert run(UNCOUNTED, kind, little(kind, cpu_seconds=1.0, wall_seconds=30), 30).why() == "cpu"
+    assert run(UNCOUNTED, ungrouped, little(ungrouped, cpu_seconds=1.0, wall_seconds=30), 30).why() != "cpu"
+
+
+def test_time_counts_in_which_a_box_sleeps_or_computes_but_not_that_in_which_others_had_the_processors():
+    start = Times(100.0, 2.0, 1.0)
+    assert Times(110.0, 2.0, 1.0).since(start) == 10.0, "it slept"
+    assert Times(110.0, 12.0, 1.0).since(start) == 10.0, "it computed"
+    assert Times(110.0, 4.5, 8.0).since(start) == 3.0, "and slept for half a second"
+    assert Times(110.0, 11.0, 10.5).since(start) == 9.0, "its own processes had the processors"
+    assert Times(180.0, 2.5, 80.5).charged(start) == 10.0, "however long it is kept waiting, it ends some day"
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,39 @@ def test_version_1_has_a_group_for_memory_and_one_for_processes(tree, monkeypatc
     assert (memory["memory.limit_in_bytes"], pids["pids.max"]) == ("1000", "7")
 
 
+CPU = """\
+34 23 0:30 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+35 23 0:31 / /sys/fs/cgroup/cpuacct rw,relatime - cgroup cgroup rw,cpuacct
+"""
+
+
+def test_one_processor_is_for_a_group_where_there_is_a_controller_for_that(tree, monkeypatch):
+    root = tree(1, V1 + CPU, ["memory/user/session/x", "pids/x", "cpu/x", "cpuacct/x"])
+    with_limits(monkeypatch, "pids.max", "cpu.cfs_period_us", "cpu.cfs_quota_us")
+    folders = {folder.parent.name: folder for folder in Group(1000, 7).folders}
+    assert folders.keys() == {"session", "pids", "cpu", "cpuacct"} and folders["cpu"].parent == root / "cpu"
+    assert read(folders["cpu"]) == {"pids.max": "7", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "100000"}
+
+
+def test_in_version_2_too(tree, monkeypatch):
+    tree(2, V2, ["cgroup.subtree_control"])
+    with_limits(monkeypatch, "memory.max", "cpu.max")
+    (folder,) = Group(1000, 7).folders
+    assert read(folder)["cpu.max"] == "100000 100000"
+
+
+@pytest.mark.parametrize(
+    ("files", "seconds"),
+    [({"cpu.stat": "usage_usec 2500000\nuser_usec 1\n"}, 2.5), ({"cpuacct.usage": "1500000000\n"}, 1.5), ({}, 0.0)],
+)
+def test_the_account_of_what_members_have_computed_is_read(tmp_path, files, seconds):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    group = Group.__new__(Group)
+    group.folders = [tmp_path / "memory", tmp_path]
+    assert group.cpu_seconds() == seconds
+
+
 @pytest.mark.parametrize(("mounts", "files"), [(V2, ["user.slice/session/x"]), (V1, ["memory/x"]), ("", [])])
 def test_without_a_hierarchy_that_can_limit_there_is_no_group(tree, mounts, files):
     root = tree(1, mounts, files)
