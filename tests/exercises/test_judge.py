@@ -1053,7 +1053,9 @@ def test_slow_calls_that_add_up_are_stopped(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("course_utils.exercises.judge.TOTAL_LIMIT", 0.5)
 
     def answer(x, grad_output):
-        time.sleep(0.1)
+        end = time.process_time() + 0.1
+        while time.process_time() < end:
+            pass
         return grad_output * (x > 0)
 
     outcome = check("relu_backward", answer)
