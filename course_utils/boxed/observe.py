@@ -228,15 +228,13 @@ def _deadline(seconds: float) -> Iterator[None]:
     """
     thread, over, fired = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Event()
     interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    computing, clock = time.process_time() + seconds, time.monotonic() + PATIENCE * seconds
 
     def watch() -> None:
-        while (left := min(computing - time.process_time(), clock - time.monotonic())) > 0:
-            if over.wait(min(max(left, 0.01), 0.5)):
-                return
-        while not over.wait(0.2 if fired.is_set() else 0.0):  # again, in case a bare `except:` swallowed it
+        wait = seconds
+        while not _is_set(over, wait):
             fired.set()
             interrupt(thread, ctypes.py_object(_TimeLimit))
+            wait = 0.2  # again, in case a bare `except:` swallowed it
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -250,6 +248,15 @@ def _deadline(seconds: float) -> Iterator[None]:
         watcher.join()
     if fired.is_set():  # this call also lets one arrive that is still on its way
         raise _TimeLimit
+
+
+def _is_set(over: threading.Event, seconds: float) -> bool:
+    """Wait until it is, but no longer than the process has computed so long, or `PATIENCE` times as long has passed."""
+    computing, clock = time.process_time() + seconds, time.monotonic() + PATIENCE * seconds
+    while (left := min(computing - time.process_time(), clock - time.monotonic())) > 0:
+        if over.wait(min(max(left, 0.01), 0.5)):
+            return True
+    return over.is_set()
 
 
 class WrongSignature(TypeError):  # noqa: N818 - its name is what a `Failure` reports

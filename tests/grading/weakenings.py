@@ -343,8 +343,8 @@ _weaken(
     (
         "slow node",
         "attacks::test_on_a_busy_machine_a_slow_right_answer_is_as_right_as_alone",
-        ("computing, clock = time.process_time() + seconds", "computing, clock = time.monotonic() * 0 + seconds"),
-        ("computing - time.process_time(), clock", "clock - (PATIENCE - 1) * seconds - time.monotonic(), clock"),
+        ("computing, clock = time.process_time() + seconds", "computing, clock = time.monotonic() + seconds"),
+        ("min(computing - time.process_time(), clock", "min(computing - time.monotonic(), clock"),
     ),
     (
         "huge output",
@@ -705,7 +705,7 @@ _weaken(
     (
         "a result far too large",
         "checker::test_a_result_that_is_far_too_large_is_not_computed_with",
-        ("if any(_is_too_large(row) for row in rows):", "if False:"),
+        ("any(too_large_for_claims(row) for row in rows)", "False"),
     ),
     (
         "slow node",
@@ -774,7 +774,10 @@ _weaken(
     (
         "fake frames",
         "checker::test_a_forged_observation_wins_nothing",
-        ("points = exercise.points if outcome.status", "points = exercise.points if session.deaths or outcome.status"),
+        (
+            "points=exercise.earned(outcome.status)",
+            "points=exercise.points if session.deaths else exercise.earned(outcome.status)",
+        ),
     ),
     (
         "fake frames",
