@@ -7,7 +7,6 @@ This module only reads arguments and shows results; the work is in the modules b
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,6 @@ from course_utils.conventions import Precision, Profile, lesson_number
 from course_utils.display import make_printable
 
 if TYPE_CHECKING:
-    from course_utils.grading.result import Result
     from course_utils.running.runs import Options, Run
 
 app = typer.Typer(
@@ -350,7 +348,7 @@ def grade(
     """
     with user_errors():
         names = _exercises(lesson or [], exercise or [])
-        from course_utils.grading import grader
+        from course_utils.grading import decisions, grader, reports
         from course_utils.grading.progress import table
 
         options = {"manifest": manifest, "secret_file": secret, "scheduler": scheduler, "workers": workers}
@@ -366,29 +364,10 @@ def grade(
     say(f"Look: {shown(page)}")
     if summary.ignored:
         say(f"Not graded, because they are no notebooks: {len(summary.ignored)}. The page names them.")
-    raise typer.Exit(1 if _say_what_waits(results, page) else 0)
-
-
-def _say_what_waits(results: list[Result], page: Path) -> bool:
-    """Say how many submissions have no grade yet, and what to do about each kind; returns whether there are any."""
-    from course_utils.grading import cohort, decisions, result
-
-    waiting = Counter(each.status for each in results if not each.is_final)
-    students = cohort.students(results)
-    several = [student for student in students if student.why and student.why not in result.NOT_FINAL]
-    if waiting["needs_review"]:
-        say(
-            f"{waiting['needs_review']} of {len(results)} wait for a person: write points into "
-            f"{shown(page.with_name(decisions.NAME))} and run the same command again."
-        )
-    if waiting["infra_error"]:
-        say(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
-    if several:
-        say(
-            f"{len(several)} of {len(students)} students handed in several files with different points: take away those "
-            "that do not count, and run the same command again."
-        )
-    return bool(waiting or several)
+    waiting = reports.what_waits(results, shown(page.with_name(decisions.NAME)))
+    for line in waiting:
+        say(line)
+    raise typer.Exit(1 if waiting else 0)
 
 
 def _exercises(lessons: list[str], chosen: list[str]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from course_utils.files import write_bytes, write_text
 from course_utils.grading import books, pages
 from course_utils.grading.cohort import feedback_name, students
-from course_utils.grading.result import Result
+from course_utils.grading.result import NOT_FINAL, Result
 
 FEEDBACK_NAME = re.compile(r"[a-z0-9-]+-[0-9a-f]{10}\.html")  # what `feedback_name` gives
 
@@ -60,3 +61,24 @@ def _remove_stale(out: Path, written: set[Path]) -> None:
             if path.suffix == ".json":
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
+
+
+def what_waits(results: Sequence[Result], decisions: Path) -> list[str]:
+    """What to do about the submissions that have no grade yet: a line for each kind of them."""
+    waiting = Counter(each.status for each in results if not each.is_final)
+    cohort = students(results)
+    several = [student for student in cohort if student.why and student.why not in NOT_FINAL]
+    lines = []
+    if waiting["needs_review"]:
+        lines.append(
+            f"{waiting['needs_review']} of {len(results)} wait for a person: write points into {decisions} and run the same "
+            "command again."
+        )
+    if waiting["infra_error"]:
+        lines.append(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
+    if several:
+        lines.append(
+            f"{len(several)} of {len(cohort)} students handed in several files with different points: take away those "
+            "that do not count, and run the same command again."
+        )
+    return lines

@@ -204,7 +204,9 @@ def read_manifest(path: Path) -> dict[str, _Row]:
             raise SubmissionError(
                 f"{path}: the first line must name the columns file and student, with a comma between; it is {columns}"
             )
-        rows = list(reader)
+        rows = [
+            (reader.line_num, row) for row in reader if any(map(_text, row.values()))
+        ]  # a spreadsheet leaves ,,, behind
     except UnicodeDecodeError as error:
         raise SubmissionError(f"{path} is no UTF-8 text ({error}). Save it as CSV UTF-8, with commas.") from None
     except (OSError, csv.Error) as error:
@@ -212,7 +214,7 @@ def read_manifest(path: Path) -> dict[str, _Row]:
     if not rows:
         raise SubmissionError(f"{path} names no file. Complete it, or take it away: then names of files decide.")
     row_of: dict[str, _Row] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         name, student = _normal((row.get("file") or "").strip()), printable(row.get("student") or "")
         if not name or not student:
             raise SubmissionError(f"{path}, row {number}: both file and student must be given")
@@ -221,6 +223,11 @@ def read_manifest(path: Path) -> dict[str, _Row]:
         times = [_time(row.get(column) or "", f"{path}, row {number}") for column in ("deadline", "submitted")]
         row_of[name] = _Row(student, *times)
     return row_of
+
+
+def _text(value: str | list[str] | None) -> str:
+    """What stands in a field of a row; beyond the last column there is a list of them."""
+    return "".join(value or "").strip()
 
 
 def _normal(path: str) -> str:

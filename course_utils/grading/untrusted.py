@@ -177,14 +177,14 @@ def _list_zip(path: Path, files: Files) -> None:
     try:
         with path.open("rb") as file:
             _check_directory(file)
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
+        archive = zipfile.ZipFile(path)  # stays open: to read the table of contents again for each member takes long
+        members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OSError) as error:
         raise SubmissionError(f"{path}: neither a folder nor a zip that can be read ({error}).") from None
     for member in members:
         if not member.is_dir():
             time = _zip_time(member)
-            files.add(member.filename, lambda member=member: _load_member(path, member), time)
+            files.add(member.filename, lambda member=member: _load_member(archive, member), time)
 
 
 def _check_directory(file: IO[bytes]) -> None:
@@ -208,7 +208,7 @@ def _check_directory(file: IO[bytes]) -> None:
         )
 
 
-def _load_member(path: Path, member: zipfile.ZipInfo) -> bytes:
+def _load_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """The bytes of a member. Raises Refused for what is no plain file with a plain name."""
     parts = re.split(r"[/\\]", member.filename)
     if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", member.filename):
@@ -222,7 +222,7 @@ def _load_member(path: Path, member: zipfile.ZipInfo) -> bytes:
         raise Refused(f"it is compressed by method {member.compress_type}; use an ordinary zip")
     if member.file_size > FILE_LIMIT:
         raise Refused(f"it has {member.file_size} bytes; at most {FILE_LIMIT} are read. Clear the outputs.")
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+    with archive.open(member) as file:
         return _read_capped(file)
 
 

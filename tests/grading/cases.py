@@ -55,6 +55,10 @@ TRAPS = {
         "box::test_9_a_failing_statement_does_not_lose_the_definitions_after_it",
         "extract::test_a_failing_statement_does_not_take_others_along",
     ),
+    "packages below the temporary directory": (
+        "graded, in fresh boxes",
+        "box::test_packages_below_the_system_s_temporary_directory_are_seen",
+    ),
     "boxes forked from one parent": (
         "the parent is fit to be one, and replaced; its children have no privileges; where none can be had, fresh boxes do",
         "forked::test_no_process_of_a_box_has_privileges",

@@ -409,3 +409,20 @@ def test_names_that_would_move_a_terminal_or_turn_text_around_are_made_plain():
     assert printable("\x1b]0;x\x07a\u202eb\r\n\tc") == "�]0;x�a�b���c"
     assert printable("e\u0301") == "é"
     assert len(printable("x" * 1000)) == 150
+
+
+def test_empty_rows_that_a_spreadsheet_leaves_behind_are_no_rows(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file,student,deadline\n,,\na.ipynb,Ada,\n,,,\n , ,\n")
+    (tmp_path / "a.ipynb").write_text(notebook("x = 1"))
+    (entry,) = submissions.collect(tmp_path).entries
+    assert (entry.student, entry.notes) == ("Ada", ())
+
+
+def test_a_zip_is_opened_once_however_many_notebooks_it_holds(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for number in range(20):
+            archive.writestr(f"student{number}.ipynb", notebook(f"x = {number}"))
+    opened, real = [], zipfile.ZipFile.__init__
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda self, *a, **k: opened.append(1) or real(self, *a, **k))
+    read = [entry.read() for entry in submissions.collect(tmp_path / "all.zip").entries]
+    assert len({submission.cells for submission in read}) == 20 and len(opened) == 1

@@ -76,6 +76,18 @@ _weaken(
         ('"--size", str(self.limits.tmp_bytes), ', ""),
     ),
     (
+        "packages below the temporary directory",
+        "box::test_packages_below_the_system_s_temporary_directory_are_seen",
+        (
+            'arguments = ["--perms", "0700", "--size", str(self.limits.tmp_bytes), "--tmpfs", "/tmp"]',
+            'last = ["--perms", "0700", "--size", str(self.limits.tmp_bytes), "--tmpfs", "/tmp"]',
+        ),
+        (
+            "arguments += [*mounts.mounts(self.uid), *devices]",
+            "arguments = [*mounts.mounts(self.uid), *devices, *last]",
+        ),
+    ),
+    (
         "5 memory of many processes",
         "box::test_5_memory_of_many_processes_is_bounded_by_the_watch",
         ("used.memory > limits.total_memory or ", ""),

@@ -138,8 +138,8 @@ class Box:
     def files(self) -> list[str]:
         """Every path in the box; the only one that can be written to is /tmp."""
         devices = [part for name in ("null", "urandom") for part in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")]
-        arguments = [*mounts.mounts(self.uid), *devices]
-        arguments += ["--perms", "0700", "--size", str(self.limits.tmp_bytes), "--tmpfs", "/tmp"]
+        arguments = ["--perms", "0700", "--size", str(self.limits.tmp_bytes), "--tmpfs", "/tmp"]
+        arguments += [*mounts.mounts(self.uid), *devices]  # after /tmp, which may hold packages
         contents = mounts.box_files()
         if self._program is not None:
             contents[PROGRAM] = self._program.encode()

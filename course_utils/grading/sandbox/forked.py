@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -80,6 +81,9 @@ class Parent(Box):
         return self._given[-1], self._given[-1]
 
     def _start(self) -> None:
+        needed = [*mounts.package_folders(), mounts.interpreter(), sys.base_prefix]
+        if any(Path(path).is_relative_to("/tmp") for path in needed):
+            raise NoBox("Python or its packages lie below /tmp, in whose place each forked box has a folder of its own")
         super()._start()
         try:
             told = json.loads(self._socket.recv(1000))

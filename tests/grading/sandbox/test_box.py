@@ -557,6 +557,17 @@ def test_6_nor_where_the_course_is_installed(monkeypatch, installed_course):
     assert last_line(run(FINDS)) == f"['{installed_course}/course_utils/{LESSON}']"
 
 
+def test_packages_below_the_system_s_temporary_directory_are_seen(monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        pathlib.Path(folder, "below_tmp.py").write_text("there = 'found'")
+        folders = [*mounts.package_folders(), folder]
+        monkeypatch.setattr(mounts, "package_folders", lambda: folders)
+        assert last_line(run("import below_tmp; print(below_tmp.there)")) == "found"
+        with pytest.raises(NoBox, match="below /tmp"):
+            forked.Parent().__enter__()
+
+
 @root_only
 def test_6_packages_that_the_unprivileged_user_cannot_read_are_reported(monkeypatch, installed_course):
     os.chmod(installed_course, 0o700)
