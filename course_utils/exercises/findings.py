@@ -444,9 +444,10 @@ class ForbiddenCalls(Finding):
 
 @dataclass(frozen=True)
 class NotThere(Finding):
-    """The notebook has no function of this name."""
+    """The notebook has no function of this name; perhaps one whose name is `near`."""
 
     name: str
+    near: str = ""
 
 
 @dataclass(frozen=True)

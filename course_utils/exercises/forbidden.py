@@ -7,6 +7,7 @@ this is for honest misunderstandings.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,14 @@ def calls(forbidden: Sequence[str], name: str, cells: Sequence[str]) -> list[str
 def called(name: str, cells: Sequence[str]) -> set[str]:
     """The names that the function `name` calls, itself or by way of other functions of the cells; not its own."""
     return _used(name, cells).names - {name}
+
+
+def near_miss(name: str, cells: Sequence[str], others: Sequence[str]) -> str:
+    """The function of the cells that is called nearly like `name`, and is none of the `others`; "" if there is none."""
+    defined = {
+        own for cell in cells for own in DEFINED.findall(NO_CODE.sub("", cell)) if own.isascii() and len(own) < 60
+    }
+    return next(iter(difflib.get_close_matches(name, sorted(defined - {*others})[:500], n=1)), "")
 
 
 @dataclass

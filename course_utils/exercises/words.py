@@ -454,7 +454,8 @@ def _(it: f.ForbiddenCalls, w: _Writer) -> str:
 
 @_says(f.NotThere)
 def _(it: f.NotThere, w: _Writer) -> str:
-    return f"the notebook has no function `{it.name}`."
+    near = f" It has `{it.near}`: give it the name that stands in the exercise." if it.near else ""
+    return f"the notebook has no function `{it.name}`.{near}"
 
 
 @_says(f.Interfered)

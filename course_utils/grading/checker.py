@@ -24,7 +24,7 @@ import msgspec
 from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial
 from course_utils.exercises import forbidden, words
-from course_utils.exercises.catalogue import definition
+from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.define import Definition
 from course_utils.exercises.findings import (
     CallsFailed,
@@ -212,7 +212,9 @@ def _attempt(exercise: Definition, trials: list[Trial], session: _Session) -> Ou
     if answers is not None and answers.starved:
         raise Unavailable("the machine is too busy: the box hardly got a processor")
     if answers is None:
-        return Outcome(Status.MISSING, (NotThere(exercise.name),))
+        return Outcome(
+            Status.MISSING, (NotThere(exercise.name, forbidden.near_miss(exercise.name, session.cells, names())),)
+        )
     if answers.forged:
         session.deaths.append(f"{exercise.name}: what came back is no observation")
         return Outcome(Status.ERROR, (Interfered(),))

@@ -80,6 +80,7 @@ FINDINGS = [
     f.ForbiddenCalls(("nn.LSTM",), f.Status.RIGHT),
     f.ForbiddenCalls(("nn.LSTM",), f.Status.NEARLY_RIGHT),
     f.NotThere("total"),
+    f.NotThere("total", "totals"),
     f.Interfered(),
     f.Died("its process was killed"),
     f.CannotJudge(),

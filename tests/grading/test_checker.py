@@ -399,6 +399,17 @@ def test_the_name_of_an_edge_case_is_told_and_the_values_there_are_not():
 NEARLY = "def relu_backward(x, grad_output):\n    return grad_output * (x >= 0)"
 
 
+def test_a_function_under_a_name_that_is_nearly_right_is_named():
+    cell = "def my_relu_backward(x, grad_output):\n    return x\n\ndef relu_backward_helper_of_mine(x):\n    return x"
+    mark = only(grade([cell], ["relu_backward"])[0])
+    assert (mark.status, mark.points) == ("missing", 0)
+    assert mark.message == (
+        "the notebook has no function `relu_backward`. It has `my_relu_backward`: give it the name that stands in the exercise."
+    )
+    other = "def linear_backward(x, weight, grad_output):\n    return x"
+    assert only(grade([other], ["relu_backward"])[0]).message == "the notebook has no function `relu_backward`."
+
+
 def test_a_nearly_right_answer_earns_all_points_but_those_of_the_edge_cases():
     result, _ = grade([NEARLY], ["relu_backward"])
     mark = only(result)
