@@ -6,6 +6,7 @@ import json
 import pydoc
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def relu_backward(x, grad_output):
 
 
 RIGHT = relu_backward
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # students still meet it
+    SCRIPTED = torch.jit.script(RIGHT)
 
 
 def wrong_answer():
@@ -242,7 +246,7 @@ def own_decorator(function):
         own_decorator(own_decorator(RIGHT)),
         functools.partial(RIGHT),
         functools.lru_cache(RIGHT),
-        torch.jit.script(RIGHT),
+        SCRIPTED,
         torch.no_grad()(RIGHT),
     ],
     ids=["decorated", "wrapped", "twice", "partial", "cached", "script", "no_grad"],
