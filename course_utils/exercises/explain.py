@@ -15,8 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.exercises.agree import PRECISIONS, Comparison, close, differing, same, same_type, tolerance_between
-from course_utils.exercises.define import Mistake
+from course_utils.boxed.observe import observe
+from course_utils.exercises.agree import (
+    PRECISIONS,
+    Comparison,
+    close,
+    differing,
+    same,
+    same_type,
+    same_values,
+    tolerance_between,
+)
+from course_utils.exercises.define import Definition, Mistake
 from course_utils.exercises.findings import (
     Cut,
     Finding,
@@ -29,6 +39,9 @@ from course_utils.exercises.findings import (
     leaves,
 )
 from course_utils.exercises.mistakes import Tried, on_cpu
+from course_utils.exercises.relations import ENOUGH, Candidate, other_arguments, relations
+
+AS_IF_LIMIT = 0.2  # seconds for one call of a reference with other arguments than it is made for
 
 
 def explain(tried: Tried, comparisons: list[Comparison]) -> tuple[Finding, ...]:
@@ -40,7 +53,7 @@ def explain(tried: Tried, comparisons: list[Comparison]) -> tuple[Finding, ...]:
         return ()
     if any(leaves(c.expected).keys() != leaves(c.actual).keys() for c in returned):
         return ()
-    return _other_order(returned) or _cut(returned) or _transformed(tried, returned)
+    return _other_order(returned) or _cut(returned) or _transformed(tried, returned) or _as_if(tried.exercise, returned)
 
 
 def _other_order(comparisons: list[Comparison]) -> tuple[Finding, ...]:
@@ -107,6 +120,26 @@ def _mistake_in(tried: Tried, leaf: Leaf, comparisons: list[Comparison]) -> Name
     return None
 
 
+def _as_if(exercise: Definition, comparisons: list[Comparison]) -> tuple[Finding, ...]:
+    """A change to the arguments with which the right answer would be, on every trial, just this."""
+    telling = sorted(comparisons, key=lambda c: (c.right, bool(c.trial.label)))
+    first = telling[0]
+
+    def explains(change: Callable[[dict[str, Any]], dict], c: Comparison) -> bool:
+        try:
+            trial = replace(c.trial, arguments=change(c.trial.arguments))
+        except (RuntimeError, TypeError, ValueError, IndexError):
+            return False
+        return same_values(observe(exercise.reference, trial, AS_IF_LIMIT), c.actual)
+
+    if first.right or first.trial.has_networks or any(c.expected.gradients for c in comparisons):
+        return ()
+    for kind, one, other, change in other_arguments(first.trial.arguments):
+        if all(explains(change, c) for c in telling):
+            return (Transformation(kind, next(iter(leaves(first.expected))), (one, other)),)
+    return ()
+
+
 # -- one result ----------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +179,7 @@ def _pair(leaf: Leaf, c: Comparison) -> Pair | None:
         either = c.lenient and expected.dtype in PRECISIONS and actual.dtype in PRECISIONS
         same_kind = (actual.dtype == expected.dtype or either) and actual.device == expected.device
         return Pair(leaf, expected.cpu(), actual.cpu(), arguments) if same_kind else None
-    if isinstance(expected, float) and same_type(expected, actual):
+    if type(expected) in (int, float) and same_type(expected, actual):
         as_tensor = [torch.tensor(float(v), dtype=c.expected.dtype) for v in (expected, actual)]
         return Pair(leaf, as_tensor[0], as_tensor[1], arguments)
     return None
@@ -180,10 +213,30 @@ def _matches(pair: Pair, alone: bool) -> Iterator[Transformation | NotFinite]:
         if (predicted.numel() or not alone) and close(compared, predicted):
             yield Transformation(kind, pair.leaf, parameters, tuple(a.shape), tuple(e.shape))
     yield from _factors(pair)
+    for kind, parameters, transform in relations(e, a, pair.arguments, alone):
+        try:
+            predicted, compared = transform(e, a)
+        except (RuntimeError, IndexError):
+            continue
+        if (predicted.numel() or not alone) and close(compared, predicted):
+            yield Transformation(kind, pair.leaf, parameters, tuple(a.shape), tuple(e.shape))
+    yield from _constants(e, a, pair.leaf, alone)
 
 
-Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-Candidate = tuple[str, tuple[Any, ...], Transform]
+def _constants(e: Tensor, a: Tensor, leaf: Leaf, alone: bool) -> Iterator[Transformation]:
+    """A number that is added everywhere; or a number in each case, that is added or multiplied."""
+    if a.shape != e.shape or not (e.isfinite().all() and a.isfinite().all()) or e.dtype == torch.bool:
+        return
+    gap = a.double() - e.double()
+    offset = gap.mean().item()
+    if offset and close(gap, torch.full_like(gap, offset), tolerance_between(a, e)):
+        yield Transformation("offset", leaf, (float(f"{offset:.5g}"),))
+        if e.numel() >= ENOUGH or not alone:
+            yield Transformation("offset-of-its-own", leaf)
+    if (e.numel() >= ENOUGH or not alone) and e.is_floating_point() and e.count_nonzero():
+        factor = (a.double() * e.double()).sum() / e.double().square().sum()
+        if close(a, (factor * e).to(a.dtype)):
+            yield Transformation("factor-of-its-own", leaf)
 
 
 def _transformations(pair: Pair) -> Iterator[Candidate]:

