@@ -1,8 +1,7 @@
-"""Lesson 02: its loops agree, and its random exercises accept every right way and tell wrong ones written differently."""
+"""Lesson 02: its cells are the library's, and its random exercises accept every right way and tell wrong ones written differently."""
 
 import random
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import lesson_code
 import pytest
@@ -14,31 +13,40 @@ from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
 
-@pytest.fixture
-def lesson() -> SimpleNamespace:
-    return lesson_code.load("02", "run_cell", "slow_lstm", "fast_lstm", "one_layer")
-
-
-def test_all_loops_of_the_lesson_are_nn_lstm(lesson: SimpleNamespace) -> None:
+def test_the_cell_of_the_lesson_is_nn_lstm() -> None:
+    lesson = lesson_code.load("02", "run_cell", "own_weights")
     torch.manual_seed(0)
-    layer = torch.nn.LSTM(3, 5).double()
-    x, start = torch.randn(11, 4, 3, dtype=torch.float64, requires_grad=True), torch.zeros(4, 5, dtype=torch.float64)
-    expected = layer(x)[0]
-    weighting = torch.randn_like(expected)
-    (gradient,) = torch.autograd.grad((expected * weighting).sum(), x)
-    read = lesson.run_cell(x, start, start, *lesson.one_layer(layer))[0]
-    loops = [loop(x, start, start, *lesson.one_layer(layer)) for loop in (lesson.slow_lstm, lesson.fast_lstm)]
-    for hiddens in (torch.stack(read), *loops):
-        torch.testing.assert_close(hiddens, expected, rtol=0, atol=1e-10)
-        (ours,) = torch.autograd.grad((hiddens * weighting).sum(), x)
-        torch.testing.assert_close(ours, gradient, rtol=0, atol=1e-10)
+    layer = torch.nn.LSTM(3, 5, num_layers=2).double()
+    x, start = torch.randn(11, 4, 3, dtype=torch.float64), torch.zeros(4, 5, dtype=torch.float64)
+    expected, (_, cells) = layer(x)
+    for number in range(2):
+        hiddens, contents = lesson.run_cell(x, start, start, *lesson.own_weights(layer, number))
+        torch.testing.assert_close(contents[-1], cells[number], rtol=0, atol=1e-10)
+        x = torch.stack(hiddens)
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-10)
+
+
+def test_the_gru_s_step_is_nn_gru() -> None:
+    gru_step = lesson_code.load("02", "gru_step").gru_step
+    torch.manual_seed(0)
+    layer = torch.nn.GRU(3, 5).double()
+    x, h = torch.randn(7, 4, 3, dtype=torch.float64), torch.zeros(4, 5, dtype=torch.float64)
+    for x_t, expected in zip(x, layer(x)[0], strict=True):
+        h = gru_step(x_t, h, *layer.parameters())
+        torch.testing.assert_close(h, expected, rtol=0, atol=1e-10)
+
+
+def test_a_new_lstm_has_the_two_biases_that_were_asked_for() -> None:
+    layer = lesson_code.load("02", "new_lstm").new_lstm(2, 3, forget=4.0, write=-5.0)
+    bias = layer.bias_ih_l0 + layer.bias_hh_l0
+    assert bias[:6].tolist() == 3 * [-5.0] + 3 * [4.0]
 
 
 def test_a_benchmark_asks_only_for_what_a_lesson_defines() -> None:
-    with pytest.raises(LookupError, match="02_lstm_gates defines no fastest_lstm"):
-        lesson_code.load("02", "fast_lstm", "fastest_lstm")
+    with pytest.raises(LookupError, match="02_lstm_gates defines no run_nothing"):
+        lesson_code.load("02", "run_cell", "run_nothing")
     with pytest.raises(LookupError, match="no lesson '77'"):
-        lesson_code.load("77", "fast_lstm")
+        lesson_code.load("77", "run_cell")
 
 
 @pytest.mark.parametrize("name", ["adding_problem", "next_character"])
