@@ -13,7 +13,12 @@ name counts. Global names that it uses (and what these use in turn) are taken as
 statements before it that bind them or, if there are none, from those behind it. So each exercise comes with a small
 program of its own, in the notebook's order, and unrelated cells play no part, whatever is in them.
 
-Magics are cut out of cells that are no Python without that; a cell that still is none is lost, alone.
+The name of another exercise always means its last function, as it will in the notebook's next run. An exercise whose
+function stands in something that is left out, such as a loop, and one that misses a name, comes with all statements
+(`Extract.whole`), for which there is little time.
+
+Prompts that were copied along are taken off. Magics are cut out of cells that are no Python without that; a cell that
+still is none is lost, alone.
 """
 
 from __future__ import annotations
@@ -26,10 +31,13 @@ import linecache
 import os
 import re
 import sys
+import time
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from course_utils.boxed.observe import deadline
 
 CELLS = 2_000  # of a notebook that are looked at
 SOURCE = 1_000_000  # characters of all cells together
@@ -43,6 +51,13 @@ MAGIC = re.compile(r"(\s*)(?:[%!?].*|.*\?\s*|[\w, ]+=\s*[%!].*)$")
 CELL_MAGIC = re.compile(r"\s*%%(?:time|timeit|capture|prun)\b.*$")
 OTHER_LANGUAGE = re.compile(r"\s*%%\w")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+PROMPTS = (  # as IPython takes them off: the first one, and any of a block that one of the first two lines begins
+    (re.compile(r">>>(?: |$)"), re.compile(r"(?:>>>|\.\.\.)(?: |$)")),
+    (re.compile(r"In \[\d+\]: ?"), re.compile(r"(?:In \[\d+\]: ?|\s*\.\.\.+: ?)")),
+)
+LATER = __future__.annotations.compiler_flag  # hints are not looked at: their packages may be missing
+WHOLE_SECONDS = 10.0  # of computing for all statements of a notebook
+ALTERNATIVES = 5  # functions of one name of which the last that comes to be counts
 
 
 @dataclass(frozen=True)
@@ -54,18 +69,21 @@ class Statement:
     binds: frozenset[str]
     needs: frozenset[str]
     code: types.CodeType
+    kept: bool = True  # whether it is of a kind that is run for every exercise that needs it
 
 
 @dataclass(frozen=True)
 class Program:
     """What must be run to have one exercise's function: statements in the notebook's order.
 
-    `lost` says why there is none, for a function in a cell that cannot be read: (message, line number, line).
+    `lost` says why there is none, for a function in a cell that cannot be read: (message, line number, line). `earlier`
+    is what counts if the name is not bound in the end: the function may stand in an `if` that does not apply.
     """
 
     name: str
     cell: int
     statements: tuple[Statement, ...] = ()
+    earlier: Program | None = None
     lost: tuple[str, int, str] | None = None
 
 
@@ -76,6 +94,11 @@ class Extract:
     programs: dict[str, Program] = field(default_factory=dict)
     sources: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+
+    def whole(self, program: Program) -> Program:
+        """A program of all statements of the notebook, with the same function."""
+        return replace(program, statements=tuple(self.statements), earlier=None)
 
     def note(self, text: str) -> None:
         """Keep a remark, unless there are too many."""
@@ -92,7 +115,7 @@ def definitions(cells: Sequence[str], names: Sequence[str]) -> Extract:
     """Find the functions called `names` in the code cells of a notebook, each with what it needs. Never raises for
     what the cells contain."""
     found, lost = Extract(), dict[int, tuple[str, int, str]]()
-    statements, scope = list[Statement](), _Scope()
+    scope = _Scope()
     for number, source in enumerate(_bounded(cells, found), start=1):
         try:
             found.sources[number], tree = _parse(source)
@@ -102,9 +125,9 @@ def definitions(cells: Sequence[str], names: Sequence[str]) -> Extract:
             found.note(f"cell {number} is left out: {error.message}{where}")
             continue
         for node in tree.body:
-            statements += _statements(node, number, scope)
+            found.statements += _statements(node, number, scope)
     for name in dict.fromkeys(names):
-        program = _program(name, statements, found) or _in_lost_cell(name, cells, lost)
+        program = _program(name, set(names), found) or _in_lost_cell(name, cells, lost) or _elsewhere(name, found)
         if program:
             found.programs[name] = program
     return found
@@ -162,7 +185,12 @@ def _lines(source: str) -> list[str]:
     """
     lines = re.split(r"\r\n|\r|\n", source)
     first = next((line for line in lines if line.strip()), "")
-    return [line.removeprefix(first[: len(first) - len(first.lstrip(" \t"))]) for line in lines]
+    lines = [line.removeprefix(first[: len(first) - len(first.lstrip(" \t"))]) for line in lines]
+    begin = [line for line in lines if line.strip()][:2]
+    for initial, prompt in PROMPTS:
+        if begin and (initial.match(begin[0]) or any(initial.match(line) for line in begin)):
+            return [prompt.sub("", line, count=1) if prompt.match(line) else line for line in lines]
+    return lines
 
 
 def _cut_magics(lines: list[str], at: int | None) -> bool:
@@ -202,23 +230,23 @@ class _Scope:
 def _statements(node: ast.stmt, cell: int, scope: _Scope) -> Iterator[Statement]:
     """The statements to keep of one at the top level: none or itself or, of an import, one for each name."""
     for part in _parts(node):
-        if isinstance(part, FUNCTIONS):
-            part.decorator_list = [mark for mark in part.decorator_list if not _is_the_courses(mark)]
+        for inner in ast.walk(part):
+            if isinstance(inner, FUNCTIONS):
+                inner.decorator_list = [mark for mark in inner.decorator_list if not _is_the_courses(mark)]
         if isinstance(part, ast.ImportFrom) and part.module == "__future__":
             scope.flags |= getattr(getattr(__future__, part.names[0].name, None), "compiler_flag", 0)
-        if not _is_cheap(part, scope.course):
-            continue
+        kept = _is_cheap(part, scope.course)
         try:
-            code = compile(ast.Module([part], []), filename(cell), "exec", scope.flags, dont_inherit=True)
+            code = compile(ast.Module([part], []), filename(cell), "exec", scope.flags | LATER, dont_inherit=True)
+            binds, needs = _names(compile(ast.Module([part], []), "", "exec", scope.flags, dont_inherit=True))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue  # `return` outside of a function, say: the notebook could not run it either
-        binds, needs = _names(code)
         binds |= {root for target in _targets(part) if (root := _root(target))}
         if _from_course(part):
             scope.course |= binds
         elif isinstance(part, (ast.Import, ast.ImportFrom, *FUNCTIONS)):
             scope.course -= binds
-        yield Statement(cell, part, frozenset(binds), frozenset(needs), code)
+        yield Statement(cell, part, frozenset(binds), frozenset(needs), code, kept)
 
 
 def _parts(node: ast.stmt) -> list[ast.stmt]:
@@ -311,28 +339,49 @@ def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
 # -- programs ----------------------------------------------------------------------------------------------------
 
 
-def _program(name: str, statements: list[Statement], found: Extract) -> Program | None:
+def _program(name: str, exercises: set[str], found: Extract) -> Program | None:
     """The last function of this name, or else the last assignment to it, with what it needs."""
-    binding = [place for place, statement in enumerate(statements) if name in statement.binds]
+    statements = found.statements
+    binding = [place for place in _binders(name, statements) if statements[place].kept]
     functions = [place for place in binding if _defines(name, statements[place].node)]
     assigned = [place for place in binding if isinstance(statements[place].node, (ast.Assign, ast.AnnAssign))]
-    chosen = (functions or assigned)[-1:]
-    if not chosen:
-        return None
-    [place] = chosen
     if len(functions) > 1:
-        found.note(f"{name} is defined {len(functions)} times; the last one counts (cell {statements[place].cell})")
+        cell = statements[functions[-1]].cell
+        found.note(f"{name} is defined {len(functions)} times; the last one counts (cell {cell})")
+    program = None
+    for place in functions[-ALTERNATIVES:] or assigned[-1:]:
+        needed = _needed(place, name, exercises, statements)
+        program = Program(name, statements[place].cell, needed, earlier=program)
+    return program
+
+
+def _needed(place: int, name: str, exercises: set[str], statements: list[Statement]) -> tuple[Statement, ...]:
+    """The statement at this place, which defines `name`, and before it all that it needs."""
     wanted, pending, known = {place}, [place], {name}
     wanted |= {at for at, statement in enumerate(statements) if _brings_all(statement.node)}
     while pending:
-        for need in statements[pending.pop()].needs - known:
+        needing = pending.pop()
+        for need in statements[needing].needs - known:
             known.add(need)
-            binders = [at for at, statement in enumerate(statements) if need in statement.binds]
-            new = set([at for at in binders if at < place] or binders) - wanted
+            binders = [at for at in _binders(need, statements) if statements[at].kept]
+            functions = [at for at in binders if need in exercises and _defines(need, statements[at].node)]
+            new = set(functions or [at for at in binders if at < max(place, needing)] or binders) - wanted
             wanted |= new
             pending += new
     order = [*sorted(wanted - {place}), place]  # itself last, for what it only needs from behind it
-    return Program(name, statements[place].cell, tuple(statements[at] for at in order))
+    return tuple(statements[at] for at in order)
+
+
+def _binders(name: str, statements: list[Statement]) -> list[int]:
+    return [place for place, statement in enumerate(statements) if name in statement.binds]
+
+
+def _elsewhere(name: str, found: Extract) -> Program | None:
+    """The last function of this name in a statement that is left out otherwise, such as a loop, with all statements."""
+    for place in reversed(_binders(name, found.statements)):
+        if _defines(name, found.statements[place].node):
+            return found.whole(Program(name, found.statements[place].cell))
+    return None
 
 
 def _defines(name: str, node: ast.stmt) -> bool:
@@ -358,16 +407,24 @@ def run(extract: Extract, program: Program) -> tuple[Any, list[str]]:
     module = types.ModuleType("notebook")
     sys.modules["notebook"] = module
     module.__dict__["display"] = lambda *_, **__: None
+    module.__dict__["__name__"] = "__main__"  # as in a notebook
     for cell, source in extract.sources.items():
         lines = [f"{line}\n" for line in source.split("\n")]
         linecache.cache[filename(cell)] = (len(source), None, lines, filename(cell))
-    remarks = list[str]()
-    *before, definition = program.statements
+    remarks, failure, end = list[str](), None, time.process_time() + WHOLE_SECONDS
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        for statement in before:
+        for statement in program.statements:
             try:
-                exec(statement.code, module.__dict__)
+                with contextlib.nullcontext() if statement.kept else deadline(max(end - time.process_time(), 0.0)):
+                    exec(statement.code, module.__dict__)
+                failure = None if program.name in statement.binds else failure
             except BaseException as error:
-                remarks.append(f"cell {statement.cell}, line {statement.node.lineno}: {type(error).__name__}")
-        exec(definition.code, module.__dict__)
+                if program.name in statement.binds:
+                    failure = error
+                else:
+                    remarks.append(f"cell {statement.cell}, line {statement.node.lineno}: {type(error).__name__}")
+    if failure is not None:
+        raise failure
+    if program.name not in module.__dict__ and program.earlier is not None:
+        return run(extract, program.earlier)
     return module.__dict__[program.name], remarks

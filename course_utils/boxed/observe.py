@@ -129,7 +129,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_L
 def _call(candidate: Callable, passed: dict[str, Any], time_limit: float | None) -> tuple[Any, float]:
     """The candidate's result, and the seconds of computing that it took."""
     _bind(candidate, passed)
-    with _settings_kept(), contextlib.nullcontext() if time_limit is None else _deadline(time_limit):
+    with _settings_kept(), contextlib.nullcontext() if time_limit is None else deadline(time_limit):
         start = time.process_time()
         result = candidate(*passed.values())
         return result, time.process_time() - start
@@ -220,7 +220,7 @@ class _TimeLimit(BaseException):
 
 
 @contextlib.contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[None]:
     """Raise `_TimeLimit` in this thread after `seconds` of the process's computing (or `PATIENCE` times as many by the
     clock), or at the end if the candidate swallowed it.
 

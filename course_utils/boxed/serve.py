@@ -30,6 +30,8 @@ from course_utils.boxed.frames import Channel, Closed
 from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, failure_of, observe, undisturbed
 from course_utils.boxed.wire import observation_to_wire, trial_from_wire
 
+MISSING = (NameError, KeyError, ImportError, AttributeError)  # what a function raises that came without all it needs
+
 
 class Runner:
     """The functions of one notebook, each defined when it is first asked for and forgotten when another one is."""
@@ -40,6 +42,7 @@ class Runner:
         self._candidate: Callable = _nothing
         self._failure: Failure | None = None
         self._notes: list[str] = []
+        self._whole = False  # whether all statements of the notebook have been run for this exercise
 
     def answer(self, trial: Trial, time_limit: float) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The message and the tensors that answer a trial. Raises KeyError for an exercise that was not found."""
@@ -59,17 +62,39 @@ class Runner:
             parents = ("SyntaxError", "Exception", "BaseException", "object")
             self._failure = Failure(kind or "SyntaxError", parents, text, number or None, line)
             return
+        self._whole = False
+        if not self._run(program):
+            self._run_whole()
+
+    def _run(self, program: Program) -> bool:
+        """Define the function; False if it may only lack something."""
         with undisturbed(0):
             try:
                 self._candidate, self._notes = run(self.extract, program)
+                self._failure = None
             except BaseException as error:
                 self._failure = failure_of(error, filename(program.cell))
+                return not isinstance(error, MISSING)
+        return True
+
+    def _run_whole(self) -> bool:
+        """Define it once more with all statements of the notebook, if not yet done; whether it is there then."""
+        if self._whole or self._current is None:
+            return False
+        self._whole, before, failure = True, self._candidate, self._failure
+        self._run(self.extract.whole(self._current))
+        if self._failure is not None:
+            self._candidate, self._failure = before, failure
+            return False
+        return True
 
     def _observe(self, trial: Trial, time_limit: float) -> Observation:
         if self._failure is not None:
             return Observation("raised", failure=self._failure)
         try:
-            return observe(self._candidate, trial, time_limit)
+            record = observe(self._candidate, trial, time_limit)
+            lacks = record.failure is not None and {kind.__name__ for kind in MISSING} & set(record.failure.parents)
+            return observe(self._candidate, trial, time_limit) if lacks and self._run_whole() else record
         except BaseException as error:  # KeyboardInterrupt, or an exception that arrives late
             file = filename(self._current.cell) if self._current else None
             return Observation("raised", failure=failure_of(error, file))

@@ -11,6 +11,8 @@ from lesson_numbers import lesson_numbers
 
 from course_utils.boxed import extract
 from course_utils.boxed.extract import Extract, definitions, filename, run
+from course_utils.boxed.observe import Trial
+from course_utils.boxed.serve import Runner
 from course_utils.exercises.catalogue import names
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -339,3 +341,63 @@ def test_what_a_lesson_needs_to_be_read_is_little():
     start = time.perf_counter()
     definitions(lesson_cells("02"), names("02"))
     assert time.perf_counter() - start < 1
+
+
+# -- right in a notebook, and so here -----------------------------------------------------------------------------
+
+
+def test_prompts_that_were_copied_along_are_taken_off():
+    assert result(">>> @exercise\n>>> def f():\n...     x = 2\n...     return x") == 2
+    assert result("In [1]: @exercise\n   ...: def f():\n   ...:     return 3") == 3
+    assert result("x = (1,\n...\n)\ndef f():\n    return x[1]") is Ellipsis
+
+
+def test_an_exercise_s_name_means_its_last_function_for_its_callers_too():
+    cells = (
+        "def g():\n    raise NotImplementedError",
+        "def f():\n    return g() + 1",
+        "SCALE = 4",
+        "def g():\n    return SCALE",
+    )
+    found = definitions(cells, ["f", "g"])
+    assert run(found, found.programs["f"])[0]() == 5
+
+
+def test_hints_of_packages_that_are_missing_do_not_matter():
+    assert result("from jaxtyping import Float\ndef f(x: Float[int, 'b h'] = 2):\n    return x") == 2
+
+
+def test_a_function_that_does_not_come_to_be_does_not_hide_the_one_that_does():
+    assert result("def f():\n    return 1", "OTHER = False\nif OTHER:\n    def f():\n        return 2") == 1
+
+
+def test_the_module_is_main_as_in_a_notebook():
+    assert result("if __name__ == '__main__':\n    X = 3", "def f():\n    return X") == 3
+
+
+def test_a_function_in_a_loop_is_found():
+    assert result("for _ in range(1):\n    @exercise\n    def f():\n        return 2") == 2
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "T = {}\nfor i in range(3):\n    T[i] = i + 3",
+        "T = [3, 4]\nT.append(5)",
+        "import contextlib\nT = {}\nwith contextlib.suppress(ValueError):\n    T[2] = 5",
+        "import builtins\nT = {}\nT.update({2: 5})",
+    ],
+)
+def test_what_a_function_misses_is_run_with_the_whole_notebook(cell: str, monkeypatch):
+    monkeypatch.setattr(extract, "WHOLE_SECONDS", 0.3)
+    answer = "def f():\n    if 2 not in dict(enumerate(T)) and 2 not in T:\n        raise KeyError(2)\n    return T[2]"
+    runner = Runner([cell, answer, "while True: pass"], ["f"])
+    runner._define(runner.extract.programs["f"])
+    assert runner._observe(Trial("f", {}, ("result",)), 3.0).outputs == {"result": 5}
+
+
+def test_what_is_missing_in_the_whole_notebook_too_stays_the_error_that_it_is():
+    runner = Runner(["def f():\n    return nowhere"], ["f"])
+    runner._define(runner.extract.programs["f"])
+    failure = runner._observe(Trial("f", {}, ("result",)), 3.0).failure
+    assert failure is not None and (failure.kind, failure.line) == ("NameError", "return nowhere")

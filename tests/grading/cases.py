@@ -149,6 +149,16 @@ FILES = {
         "extract::test_a_failing_statement_does_not_take_others_along",
         "box::test_9_a_failing_statement_does_not_lose_the_definitions_after_it",
     ),
+    "right in the notebook, written in another way": (
+        "right here too: prompts, hints, loops, conditions, tables that are filled, a second attempt lower down",
+        "extract::test_prompts_that_were_copied_along_are_taken_off",
+        "extract::test_an_exercise_s_name_means_its_last_function_for_its_callers_too",
+        "extract::test_hints_of_packages_that_are_missing_do_not_matter",
+        "extract::test_a_function_that_does_not_come_to_be_does_not_hide_the_one_that_does",
+        "extract::test_the_module_is_main_as_in_a_notebook",
+        "extract::test_a_function_in_a_loop_is_found",
+        "extract::test_what_a_function_misses_is_run_with_the_whole_notebook",
+    ),
     "syntax error in one cell": (
         "only that exercise is lost",
         "serve::test_a_syntax_error_is_told_with_its_line",

@@ -345,6 +345,12 @@ _weaken(
 _weaken(
     "boxed/serve",
     (
+        "right in the notebook, written in another way",
+        "extract::test_what_a_function_misses_is_run_with_the_whole_notebook",
+        ("if lacks and self._run_whole()", "if False"),
+        ("        if not self._run(program):", "        if self._run(program) is None:"),
+    ),
+    (
         "syntax error in one cell",
         "serve::test_a_syntax_error_is_told_with_its_line",
         ("if program.lost:", "if False:"),
@@ -366,7 +372,7 @@ _weaken(
     (
         "endless loop, sleep, signals ignored",
         "serve::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
-        ("contextlib.nullcontext() if time_limit is None else _deadline(time_limit):", "contextlib.nullcontext():"),
+        ("contextlib.nullcontext() if time_limit is None else deadline(time_limit):", "contextlib.nullcontext():"),
     ),
     (
         "global torch state: default dtype, seed, threads, grad mode",
@@ -399,6 +405,36 @@ _weaken(
 )
 _weaken(
     "boxed/extract",
+    (
+        "right in the notebook, written in another way",
+        "extract::test_prompts_that_were_copied_along_are_taken_off",
+        ("    for initial, prompt in PROMPTS:", "    for initial, prompt in ():"),
+    ),
+    (
+        "right in the notebook, written in another way",
+        "extract::test_an_exercise_s_name_means_its_last_function_for_its_callers_too",
+        ("if need in exercises and _defines", "if False and _defines"),
+    ),
+    (
+        "right in the notebook, written in another way",
+        "extract::test_hints_of_packages_that_are_missing_do_not_matter",
+        ("scope.flags | LATER", "scope.flags"),
+    ),
+    (
+        "right in the notebook, written in another way",
+        "extract::test_a_function_that_does_not_come_to_be_does_not_hide_the_one_that_does",
+        ("and program.earlier is not None", "and False"),
+    ),
+    (
+        "right in the notebook, written in another way",
+        "extract::test_the_module_is_main_as_in_a_notebook",
+        ('    module.__dict__["__name__"] = "__main__"  # as in a notebook\n', ""),
+    ),
+    (
+        "right in the notebook, written in another way",
+        "extract::test_a_function_in_a_loop_is_found",
+        (" or _elsewhere(name, found)", ""),
+    ),
     (
         "9 a global statement fails",
         "box::test_9_a_failing_statement_does_not_lose_the_definitions_after_it",
