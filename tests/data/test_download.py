@@ -209,7 +209,7 @@ def test_a_set_without_archives_is_unpacked_as_well(places: dict[str, Path], mon
     assert files_below(places["data"])["tiny/two"] == RAW["two"]
 
 
-ARCHIVES = {
+WITHOUT_THE_FILE = {
     "of another file": gzip.compress(b"another file", mtime=0),
     "cut off": PACKED_ANEW["one"][:99],
     "none": b"no archive",
@@ -217,7 +217,7 @@ ARCHIVES = {
 }
 
 
-@pytest.mark.parametrize("archive", ARCHIVES.values(), ids=ARCHIVES)
+@pytest.mark.parametrize("archive", WITHOUT_THE_FILE.values(), ids=WITHOUT_THE_FILE)
 def test_an_archive_without_the_file_is_named_and_left_alone(
     archive: bytes, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
