@@ -282,6 +282,8 @@ def _factors(pair: Pair) -> Iterator[Transformation]:
     if factor == 0 or not math.isfinite(factor) or not close(a, factor * e, tolerance * max(1.0, abs(factor))):
         return
     for meaning, size in _sizes(pair.arguments):
+        if size == 1:
+            continue  # dividing by one is no mistake
         if math.isclose(factor * size, 1, rel_tol=1e-3):
             yield Transformation("divided", pair.leaf, (meaning,), size=size)
         if math.isclose(factor, size, rel_tol=1e-3):
@@ -292,8 +294,9 @@ def _factors(pair: Pair) -> Iterator[Transformation]:
         yield Transformation("nats", pair.leaf)
     rounded = float(f"{factor:.3g}")
     if rounded == 1:
-        rounded = float(f"{factor:.5g}")
-    yield Transformation("factor", pair.leaf, (rounded,))
+        rounded = float(f"{factor:.6g}")
+    if rounded != 1:
+        yield Transformation("factor", pair.leaf, (rounded,))
 
 
 def _sizes(arguments: dict[str, Any]) -> Iterator[tuple[str, int]]:

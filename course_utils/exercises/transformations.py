@@ -9,9 +9,8 @@ from course_utils.exercises import findings as f
 
 TRANSFORMATIONS: dict[str, Callable[[f.Transformation, Any], str]] = {
     "single-precision": lambda it, w: (
-        "is right to single precision (seven digits) only, though the arguments are float64. Either the computation "
-        "passes through float32 (`.float()`, `torch.zeros(...)` without a dtype …), or a small constant such as 1e-8 "
-        "is added somewhere."
+        "is right in its first digits only, four to seven of them. Does the computation pass through float32 "
+        "(`.float()`, `torch.zeros(...)` without a dtype …), is a constant rounded, or a small one such as 1e-8 added?"
     ),
     "negated": lambda it, w: "has the right size everywhere, with the wrong sign.",
     "transposed": lambda it, w: f"is transposed: {_swap(it, w)}.",

@@ -8,6 +8,7 @@ import torch
 from toys import defined, registered
 
 from course_utils.exercises import check
+from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import randn
 
 
@@ -81,3 +82,12 @@ def test_a_relation_that_holds_on_every_trial_is_told(name: str, answer: Callabl
 def test_what_holds_on_some_trials_only_is_not_told(name: str, answer: Callable) -> None:
     outcome = check(name, answer)
     assert (outcome.status, outcome.mistake) == ("wrong", None), outcome.message
+
+
+@pytest.mark.parametrize("off", [1 + 2e-6, 1 + 4e-5, 1.02])
+def test_a_factor_is_told_unless_it_would_read_as_one(off: float) -> None:
+    """1.00000 times the expected value says nothing; and no answer is divided by a batch of one."""
+    reference = definition("kl_to_standard_normal").reference
+    message = check("kl_to_standard_normal", lambda mu, logvar: reference(mu, logvar) * off).message
+    assert " 1 times" not in message and "1/1 " not in message
+    assert ("times the expected value" in message) == (off > 1 + 1e-5)

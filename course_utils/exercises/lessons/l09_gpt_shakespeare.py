@@ -67,7 +67,7 @@ def _(generator: torch.Generator) -> dict:
 
 
 @merge_pair.mistake(
-    "nothing is ever merged. Look at what you compare: `ids[i : i + 2]` is a list, `pair` is a tuple, and in Python a "
+    "nothing is ever merged. If you compare `ids[i : i + 2]` with `pair`: one is a list, the other a tuple, and a "
     "list never equals a tuple. Turn one into the other, or compare entry by entry."
 )
 def list_against_tuple(ids, pair, new_id):
