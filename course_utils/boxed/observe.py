@@ -226,26 +226,27 @@ def deadline(seconds: float) -> Iterator[None]:
 
     Works on every platform, for Python-level loops.
     """
-    thread, over, fired = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Event()
+    thread, over, fired = threading.current_thread(), threading.Event(), threading.Event()
     interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
     def watch() -> None:
         wait = seconds
-        while not _is_set(over, wait):
+        while not _is_set(over, wait) and thread.is_alive():  # another may get the number of one that has ended
             fired.set()
-            interrupt(thread, ctypes.py_object(_TimeLimit))
+            interrupt(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_TimeLimit))
             wait = 0.2  # again, in case a bare `except:` swallowed it
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
     try:
         try:
+            watcher.start()
             yield
         finally:
             over.set()  # the exception may arrive in this very line ...
     finally:
         over.set()  # ... and then the next one is still 0.2 seconds away
-        watcher.join()
+        if watcher.ident:
+            watcher.join()
     if fired.is_set():  # this call also lets one arrive that is still on its way
         raise _TimeLimit
 
