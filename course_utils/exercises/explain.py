@@ -282,8 +282,8 @@ def _factors(pair: Pair) -> Iterator[Transformation]:
     if factor == 0 or not math.isfinite(factor) or not close(a, factor * e, tolerance * max(1.0, abs(factor))):
         return
     for meaning, size in _sizes(pair.arguments):
-        if size == 1:
-            continue  # dividing by one is no mistake
+        if size == 1 and not close(a, e):
+            continue  # dividing by one changes nothing
         if math.isclose(factor * size, 1, rel_tol=1e-3):
             yield Transformation("divided", pair.leaf, (meaning,), size=size)
         if math.isclose(factor, size, rel_tol=1e-3):

@@ -31,7 +31,7 @@ def relations(e: Tensor, a: Tensor, arguments: dict[str, Any], alone: bool) -> I
     if a.shape != e.shape:
         yield "reshaped", (), lambda e, a: (e.flatten(), a.flatten())
         return
-    if e.is_floating_point():
+    if e.is_floating_point() and a.isfinite().all():
         for name, function in FUNCTIONS.items():
             yield "function", (name,), lambda e, a, f=function: (f(e), a)
     for name, value in arguments.items():
