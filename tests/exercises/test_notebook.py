@@ -115,7 +115,9 @@ def test_a_right_but_slow_answer_counts_and_the_lesson_goes_on_with_the_referenc
     exercise: Exercise, shown: list[dict]
 ) -> None:
     def relu_backward(x, grad_output):
-        time.sleep(0.01)
+        start = time.process_time()
+        while time.process_time() < start + 0.01:
+            pass
         return RIGHT(x, grad_output)
 
     assert exercise(relu_backward) is definition("relu_backward").reference

@@ -180,13 +180,13 @@ RIGHT_FORMS = {
     "as asked for": RELU_GRADIENT,
     "another memory format": f"{RELU_GRADIENT}.T.contiguous().T if x.dim() == 2 else {RELU_GRADIENT}",
     "rounded": f"{RELU_GRADIENT} * (1 + 1e-14)",
+    "always float64": f"{RELU_GRADIENT}.double()",
+    "always float32": f"{RELU_GRADIENT}.float()",
 }
 OTHER_KINDS = {
     "subclass": f"{RELU_GRADIENT}.as_subclass(Own)",
     "subclass that equals everything": f"{RELU_GRADIENT}.as_subclass(Equal)",
     "half precision": f"{RELU_GRADIENT}.half()",
-    "always float64": f"{RELU_GRADIENT}.double()",
-    "always float32": f"{RELU_GRADIENT}.float()",
     "complex": f"{RELU_GRADIENT} + 0j",
     "one more dimension": f"{RELU_GRADIENT}[None]",
     "one dimension": f"{RELU_GRADIENT}.flatten()",

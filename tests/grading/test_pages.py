@@ -117,7 +117,7 @@ def test_the_feedback_page_says_what_and_where():
     )
     text = check_page(page)
     assert "2 of 3 points" in text and "handed in late (deadline 2026-05-31 21:59:00 UTC)" in text
-    assert "2 · Doors that a network can work" in text and "hint(lstm_update)" in text
+    assert "2 · Gates that a network can work" in text and "hint(lstm_update)" in text
     assert "hint(lstm_gates)" not in text, "what is right need not be read again"
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
 
