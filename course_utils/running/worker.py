@@ -41,8 +41,8 @@ def main(job_file: str) -> None:
 def run_job(job: Job, watch: Watch) -> dict[str, Any]:
     """Prepare, execute, judge, clean and save one notebook; returns the fields of the last event."""
     notebook = ipynb.read(Path(job.source))
-    if job.solved:
-        notebook = solve.solve(notebook)
+    if job.solved and any(map(ipynb.exercise_function, ipynb.code_cells(notebook))):
+        notebook = solve.solve(notebook)  # a lesson without exercises is solved as it is
     cells = len(ipynb.code_cells(notebook))
     watch.send(event="start", cells=cells)
     reasons = failures.preflight(notebook)

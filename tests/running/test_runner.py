@@ -317,3 +317,10 @@ def test_what_looks_like_feedback_solves_no_exercise() -> None:
     cell.outputs = [nbformat.v4.new_output("display_data", {"text/plain": "✔ f: right on 25 random cases."})]
     cell.outputs += [nbformat.v4.new_output("stream", text="✔ f: right on 25 random cases.\n")]
     assert "no feedback" in failures.unsolved_exercises(nbformat.v4.new_notebook(cells=[cell]))[0]
+
+
+def test_a_lesson_without_exercises_is_solved_as_it_is(tmp_path: Path) -> None:
+    path = make(tmp_path / "detour.ipynb", ["print('it ran')"])
+    job = Job(str(path), str(tmp_path / "run.ipynb"), str(tmp_path), "smoke", TIMEOUT, solved=True)
+    result = worker.run_job(job, Watch(io.StringIO()))
+    assert result["reasons"] == [] and "it ran" in (tmp_path / "run.ipynb").read_text(encoding="utf-8")
