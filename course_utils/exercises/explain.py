@@ -205,22 +205,22 @@ def _matches(pair: Pair, alone: bool) -> Iterator[Transformation | NotFinite]:
         as_single = e.dtype == torch.float64 and close(a, e, 3e-5) and not close(a, e)
         if as_single or (e.dtype == torch.float32 and close(a, e)):
             yield Transformation("single-precision", pair.leaf)
-    for kind, parameters, transform in _transformations(pair):
-        try:
-            predicted, compared = transform(e, a)
-        except (RuntimeError, IndexError):
-            continue
-        if (predicted.numel() or not alone) and close(compared, predicted):
-            yield Transformation(kind, pair.leaf, parameters, tuple(a.shape), tuple(e.shape))
+    yield from _holding(pair, _transformations(pair), alone)
     yield from _factors(pair)
-    for kind, parameters, transform in relations(e, a, pair.arguments, alone):
+    yield from _holding(pair, relations(e, a, pair.arguments, alone), alone)
+    yield from _constants(e, a, pair.leaf, alone)
+
+
+def _holding(pair: Pair, candidates: Iterator[Candidate], alone: bool) -> Iterator[Transformation]:
+    """Those of the candidates that predict the pair; `alone` as in `_matches`."""
+    e, a = pair.expected, pair.actual
+    for kind, parameters, transform in candidates:
         try:
             predicted, compared = transform(e, a)
         except (RuntimeError, IndexError):
             continue
         if (predicted.numel() or not alone) and close(compared, predicted):
             yield Transformation(kind, pair.leaf, parameters, tuple(a.shape), tuple(e.shape))
-    yield from _constants(e, a, pair.leaf, alone)
 
 
 def _constants(e: Tensor, a: Tensor, leaf: Leaf, alone: bool) -> Iterator[Transformation]:
