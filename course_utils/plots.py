@@ -262,6 +262,45 @@ def heatmap(
         axes.figure.colorbar(picture, ax=axes)
 
 
+def panels(
+    pictures: Mapping[str, Tensor],
+    *,
+    title: str,
+    alt: str,
+    columns: int | None = None,
+    limits: tuple[float, float] | None = None,
+    diverging: bool = False,
+    size: float = 2.4,
+) -> None:
+    """Matrices (H, W) of any sizes as grey pictures with their names above, `columns` in a row (all of them by default).
+
+    They share the `limits`, 0 and 1 by default; `diverging` shows colours around zero, with one scale for all. `size` is
+    a panel's width in inches.
+    """
+    if not pictures or any(values.dim() != 2 for values in pictures.values()):
+        raise ValueError(f"panels need matrices (H, W), not {[tuple(values.shape) for values in pictures.values()]}")
+    columns = min(columns or len(pictures), len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    low, high = limits or (0.0, 1.0)
+    if diverging and limits is None:
+        high = max(values.abs().max().item() for values in pictures.values())
+        low = -high
+    shape: dict[str, Any] = {
+        "rows": rows,
+        "columns": columns,
+        "width": columns * size,
+        "height": rows * (size + 0.3) + 0.3,
+    }
+    with figure(title=title, alt=alt, **shape) as axes:
+        grid = [axes] if rows * columns == 1 else axes.flatten()
+        for panel in grid:
+            panel.axis("off")
+        for panel, (name, values) in zip(grid, pictures.items(), strict=False):
+            colours = "RdBu_r" if diverging else "gray"
+            panel.imshow(values.detach().float().cpu().numpy(), cmap=colours, vmin=low, vmax=high)
+            panel.set_title(name, fontsize=10)
+
+
 def text(
     text: str,
     values: Tensor | Sequence[float],

@@ -426,6 +426,31 @@ def steps(
     return Steps(batches, total, title, keep or {}, path, every, program, lead, reuse)
 
 
+def ramp(step: int, total: int, warm_up: int = 100) -> float:
+    """A learning rate's factor: up along a line for `warm_up` steps (or a quarter of all), then down along one to 0."""
+    return min((step + 1) / min(warm_up, total / 4), 1 - step / total)
+
+
+@torch.no_grad()
+def first_weights(model: Any) -> Any:
+    """Give the dense and convolutional layers of a model first weights that keep a signal's size through SiLU, in place.
+
+    Variances are 2.8 / fan-in, since a standard normal's mean square after SiLU is 0.356 (lesson 03); biases are 0. Returns
+    the model. Source of the rule: He et al., 2015, "Delving deep into rectifiers", whose 2 is ReLU's.
+    """
+    from torch import nn
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            fan_in = layer.weight[0].numel()
+            if isinstance(layer, nn.ConvTranspose2d):  # of k² weights, k² / stride² reach one pixel
+                fan_in = layer.weight[:, 0].numel() / (layer.stride[0] * layer.stride[1])
+            layer.weight.normal_(0, math.sqrt(2.8 / fan_in))
+            if layer.bias is not None:
+                layer.bias.zero_()
+    return model
+
+
 def _place(checkpoint: str | Path) -> tuple[Path | None, str]:
     """Where a checkpoint of that name or path lies, in a directory that is made; or None, and why that cannot be."""
     path = Path(checkpoint)

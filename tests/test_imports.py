@@ -97,6 +97,7 @@ PARTS = (
         "plots",
         "diagrams",
         "image_diagrams",
+        "stamp_diagrams",
         "widgets",
     ),
     *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),

