@@ -8,6 +8,7 @@ shared memory, what was printed, or the exception with the candidate's own line.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import ctypes
 import functools
@@ -19,8 +20,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,9 @@ from torch import Tensor, nn
 from course_utils.boxed.fixtures import Fixture
 
 TIME_LIMIT = 3.0  # seconds of computing for one call of a candidate
-PATIENCE = 8.0  # times as long it may take by the clock: on a busy machine, or because it sleeps
+PATIENCE = 8.0  # times as long it may take by the clock, on a busy machine
+ASLEEP = 0.05  # what computes for so small a part of the time is not kept from it by others: it waits
+ONCE = {"<frozen importlib": "importing", "/torch/_dynamo/": "compiling", "/torch/_inductor/": "compiling"}  # by files
 KEPT_OUTPUT = 4_000  # characters of a candidate's printing that are kept
 
 
@@ -73,6 +77,9 @@ class Failure:
 class Observation:
     """What one call did. `event` is "returned", "raised", "timed out" or "not attempted".
 
+    The `failure` of a call that timed out says where it stood, and as its message "importing", "compiling", "waiting" or
+    nothing. `seconds` are those of computing.
+
     Three dicts map names to leaves (tensors, numbers, strings, None …). `outputs` holds the results: "loss", or "grads[0]"
     in a list. `states` holds what became of networks among the arguments: "net.0.weight", its left-over gradient
     "net.0.weight.grad", "net.training". `gradients` holds the gradients with respect to arguments, "x", and to the
@@ -104,7 +111,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_L
     """
     _warm_up(trial.has_networks)
     printed = _Tail()
-    with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed):
+    with undisturbed(trial.seed), _called_by_its_own_name(candidate), contextlib.redirect_stdout(printed), _no_input():
         leaves, passed = _arguments(trial)
         before = {name: _snapshot(value) for name, value in passed.items()}
         start = time.process_time()
@@ -112,13 +119,15 @@ def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_L
             result, seconds = _call(candidate, passed, time_limit)
             record = _returned(result, trial, passed, leaves)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
-        except _TimeLimit:
-            record, seconds = Observation("timed out"), time_limit or 0.0
+        except _TimeLimit as error:
+            seconds = time.process_time() - start
+            waited = seconds < 2 * ASLEEP * (time_limit or 0.0)
+            record = Observation("timed out", failure=_stop(error, candidate, waited))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             seconds = time.process_time() - start
-            failure = failure_of(error, getattr(getattr(candidate, "__code__", None), "co_filename", None))
+            failure = failure_of(error, _file_of(candidate))
             # torch raises NotImplementedError too, always with a message; a stub raises it bare.
             is_stub = isinstance(error, NotImplementedError) and not failure.message
             record = Observation("not attempted" if is_stub else "raised", failure=failure)
@@ -221,20 +230,24 @@ class _TimeLimit(BaseException):
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise `_TimeLimit` in this thread after `seconds` of the process's computing (or `PATIENCE` times as many by the
-    clock), or at the end if the candidate swallowed it.
+    """Raise `_TimeLimit` in this thread after `seconds` of the process's computing, of its waiting, or of `PATIENCE` times
+    as many by the clock; or at the end if the candidate swallowed it.
 
-    Works on every platform, for Python-level loops.
+    Works on every platform, for Python-level loops. A first import, and a first compilation, may take all of the patience:
+    it is no fault of the answer, and broken off half-way it would leave the process with half a library.
     """
     thread, over, fired = threading.current_thread(), threading.Event(), threading.Event()
-    interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    interrupt, last = ctypes.pythonapi.PyThreadState_SetAsyncExc, time.monotonic() + PATIENCE * seconds
 
     def watch() -> None:
         wait = seconds
         while not _is_set(over, wait) and thread.is_alive():  # another may get the number of one that has ended
+            wait = 0.2  # again, in case a bare `except:` swallowed it
+            stack = traceback.walk_stack(sys._current_frames().get(thread.ident or 0))
+            if not fired.is_set() and time.monotonic() < last and _once(frame for frame, _ in stack):
+                continue
             fired.set()
             interrupt(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_TimeLimit))
-            wait = 0.2  # again, in case a bare `except:` swallowed it
 
     watcher = threading.Thread(target=watch, daemon=True)
     try:
@@ -252,12 +265,31 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def _is_set(over: threading.Event, seconds: float) -> bool:
-    """Wait until it is, but no longer than the process has computed so long, or `PATIENCE` times as long has passed."""
-    computing, clock = time.process_time() + seconds, time.monotonic() + PATIENCE * seconds
-    while (left := min(computing - time.process_time(), clock - time.monotonic())) > 0:
+    """Wait until it is, but no longer than the process has computed so long, has slept so long, or `PATIENCE` times as
+    long has passed."""
+    began, start = time.process_time(), time.monotonic()
+    while True:
+        computed, passed = time.process_time() - began, time.monotonic() - start
+        asleep = computed < ASLEEP * passed
+        left = min(seconds - computed, (1.0 if asleep else PATIENCE) * seconds - passed)
+        if left <= 0:
+            return over.is_set()
         if over.wait(min(max(left, 0.01), 0.5)):
             return True
-    return over.is_set()
+
+
+@contextlib.contextmanager
+def _no_input() -> Iterator[None]:
+    """Let `input()` fail at once: nobody would know what it waits for, and in a box nobody is there."""
+
+    def refuse(prompt: object = "") -> str:
+        raise EOFError("an answer reads no input: all that it needs are its arguments")
+
+    earlier, builtins.input = builtins.input, refuse
+    try:
+        yield
+    finally:
+        builtins.input = earlier
 
 
 class WrongSignature(TypeError):  # noqa: N818 - its name is what a `Failure` reports
@@ -427,14 +459,36 @@ def _gradients(outputs: dict[str, Any], leaves: dict[str, Tensor], trial: Trial)
     return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), allow_unused=True), strict=True))
 
 
-def failure_of(error: BaseException, file: str | None) -> Failure:
-    """An exception as a `Failure`, with the innermost line of `file` that led to it: the file of the student's code."""
+def _file_of(candidate: Callable) -> str | None:
+    """The file of the student's code, also beneath a decorator that says what it wraps."""
+    with contextlib.suppress(ValueError):  # decorators in a circle
+        candidate = inspect.unwrap(candidate)
+    return getattr(getattr(candidate, "__code__", None), "co_filename", None)
+
+
+def _stop(error: _TimeLimit, candidate: Callable, waited: bool) -> Failure:
+    """Where a call was stopped, and what was under way there."""
+    what = _once(frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return failure_of(error, _file_of(candidate), what or "waiting" * waited)
+
+
+def _once(frames: Iterable[FrameType]) -> str:
+    """What is under way in these frames that is done only once, as `ONCE` calls it; or nothing."""
+    files = [frame.f_code.co_filename.replace("\\", "/") for frame in frames]
+    return next((work for part, work in ONCE.items() if any(part in file for file in files)), "")
+
+
+def failure_of(error: BaseException, file: str | None, message: str | None = None) -> Failure:
+    """An exception as a `Failure`, with the innermost line of `file` that led to it: the file of the student's code.
+
+    The `message` is the exception's own where none is given.
+    """
     number, line = None, ""
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == file:
             number, line = frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip()
     parents = tuple(kind.__name__ for kind in type(error).__mro__)
-    return Failure(type(error).__name__, parents, _message(error), number, line)
+    return Failure(type(error).__name__, parents, _message(error) if message is None else message, number, line)
 
 
 def _message(error: BaseException) -> str:

@@ -89,11 +89,17 @@ class NotAttempted(Finding):
 
 @dataclass(frozen=True)
 class TimeLimit(Finding):
-    """Stopped after so many seconds: one call, on the edge case `label` if there is one, or all of them `together`."""
+    """Stopped after so many seconds: one call, on the edge case `label` if there is one, or all of them `together`.
+
+    Where it stood, if that is known; and what was under way there: "importing", "compiling", "waiting" or nothing.
+    """
 
     seconds: float
     label: str = ""
     together: bool = False
+    line_number: int | None = None
+    line: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,10 @@ def _error(exercise: Definition, rows: list[Comparison]) -> Finding | None:
         if row.actual.event == "timed out":
             if _out_of_time(rows):
                 return TimeLimit(TOTAL_LIMIT, together=True)
-            return TimeLimit(TIME_LIMIT, rows[-1].trial.label)
+            limit, where = TimeLimit(TIME_LIMIT, rows[-1].trial.label), row.actual.failure
+            if where is None:
+                return limit
+            return replace(limit, line_number=where.line_number, line=where.line, stage=where.message)
         if row.actual.event in ("raised", "not attempted") and not row.right:
             return _exception(exercise, row)
     return None

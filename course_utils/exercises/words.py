@@ -38,6 +38,16 @@ ADVICE = {
     ),
 }
 
+# Why a call was stopped, by what was under way.
+STOPPED = {
+    "importing": "something was still being imported. Import it at the top of the cell.",
+    "compiling": "`torch.compile` was still at work. Leave it away: the answer is checked as it stands.",
+    "waiting": (
+        "it waited instead of computing. Do without `sleep`, files and the network: all that an answer needs are its "
+        "arguments."
+    ),
+}
+
 
 def for_notebook(findings: Sequence[f.Finding]) -> str:
     """What a student reads in the notebook."""
@@ -131,6 +141,13 @@ def _a(kind: str) -> str:
     return kind if kind == "None" else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
+def _line(number: int | None, line: str, w: _Writer) -> str:
+    """The line of the answer where it stopped, if that is known."""
+    if not number:
+        return ""
+    return NEXT_LINE + (f"in the line: {line}" if w.discreet else f"line {number}: {line}")
+
+
 def _when(label: str) -> str:
     return f" (when {label})" if label else ""
 
@@ -182,7 +199,8 @@ def _(it: f.NotAttempted, w: _Writer) -> str:
 def _(it: f.TimeLimit, w: _Writer) -> str:
     if it.together:
         return f"stopped after {it.seconds:g} seconds for all cases together: far too slow. Do without the inner loops."
-    return f"stopped after {it.seconds:g} seconds{_when(it.label)}: a loop that never ends?"
+    text = STOPPED.get(it.stage, "a loop that never ends?")
+    return f"stopped after {it.seconds:g} seconds{_when(it.label)}: {text}" + _line(it.line_number, it.line, w)
 
 
 @_says(f.OtherParameters)
@@ -194,10 +212,7 @@ def _(it: f.OtherParameters, w: _Writer) -> str:
 
 @_says(f.Raised)
 def _(it: f.Raised, w: _Writer) -> str:
-    advised = advised_part(it.message)
-    line = ""
-    if it.line_number:
-        line = NEXT_LINE + (f"in the line: {it.line}" if w.discreet else f"line {it.line_number}: {it.line}")
+    advised, line = advised_part(it.message), _line(it.line_number, it.line, w)
     if it.kind == "RecursionError":
         text, advised = f"`{it.exercise}` calls itself without end{_when(it.label)}.", ""
     elif it.kind == "SystemExit":

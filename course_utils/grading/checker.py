@@ -476,6 +476,5 @@ def _sanitised_failure(failure: Failure, lines: set[str]) -> Failure:
     kind = failure.kind if failure.kind in EXCEPTIONS else "Exception"
     line = failure.line.strip()
     shown = bool(line) and line in lines
-    return Failure(
-        kind, failure.parents, words.advised_part(failure.message), 1 if shown else None, line if shown else ""
-    )
+    known = failure.message if failure.message in words.STOPPED else words.advised_part(failure.message)
+    return Failure(kind, failure.parents, known, 1 if shown else None, line if shown else "")

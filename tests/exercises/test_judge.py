@@ -1,15 +1,18 @@
 """What the engine says about an answer, in every situation: tried on toy exercises that exist only here."""
 
+import builtins
 import contextlib
 import functools
 import linecache
 import math
 import random
+import re
 import sys
 import textwrap
 import time
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from torch import Tensor
 from toys import defined, registered
 
 from course_utils.boxed.fixtures import Fixture
-from course_utils.boxed.observe import observe
+from course_utils.boxed.observe import PATIENCE, observe
 from course_utils.exercises import Outcome, check
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import edge
@@ -705,6 +708,73 @@ def test_an_answer_that_swallows_the_limit_is_not_right() -> None:
     expect(hurried("total", total), "error", "stopped after")
 
 
+def test_the_line_at_which_an_answer_was_stopped_is_told() -> None:
+    source = """
+    def total(x):
+        while len(x):
+            x = x + 1
+    """
+    outcome = hurried("total", cell(source, "total"))
+    assert re.search(r"a loop that never ends\?\n    line [23]: (while len\(x\):|x = x \+ 1)$", outcome.message)
+
+
+def test_an_answer_that_sleeps_is_stopped_as_soon_as_one_that_computes_and_told_so() -> None:
+    source = """
+    import time
+    def total(x):
+        while True:
+            time.sleep(0.01)
+    """
+    start = time.monotonic()
+    expect(hurried("total", cell(source, "total")), "error", "it waited instead of computing", "time.sleep(0.01)")
+    assert time.monotonic() - start < 0.2 * PATIENCE / 2
+
+
+def test_an_answer_that_asks_for_input_is_told_at_once() -> None:
+    outcome = check("total", cell("def total(x):\n    return float(input('how many?'))", "total"))
+    expect(outcome, "error", "EOFError: an answer reads no input", "line 2: return float(input('how many?'))")
+    assert builtins.input.__name__ == "input"
+
+
+BURN = """
+import time
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+"""
+
+
+def compiler(seconds: str) -> Callable:
+    """A function that computes so long, in a file of torch's compiler."""
+    scope: dict[str, Any] = {"first": [0.5]}
+    exec(compile(BURN + f"def work():\n    burn({seconds})", "/site-packages/torch/_dynamo/work.py", "exec"), scope)
+    return scope["work"]
+
+
+def test_a_first_import_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "large_library.py").write_text(BURN + "burn(0.5)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = """
+    def total(x):
+        import large_library
+        return x.sum(0)
+    """
+    expect(hurried("total", cell(source, "total")), "right")
+    sys.modules.pop("large_library")
+
+
+def test_a_first_compilation_is_not_counted_and_an_endless_one_is_told() -> None:
+    source = """
+    def total(x):
+        work()
+        return x.sum(0)
+    """
+    expect(hurried("total", cell(source, "total", work=compiler("first.pop() if first else 0"))), "right")
+    outcome = hurried("total", cell(source, "total", work=compiler("60")))
+    expect(outcome, "error", "`torch.compile` was still at work", "line 2: work()")
+
+
 def test_after_the_limit_a_debugger_or_profiler_still_works() -> None:
     """On some Pythons an interrupt that is called back half-way leaves traced code hanging."""
 
@@ -894,7 +964,9 @@ def test_an_answer_that_is_slow_everywhere_is_not_nearly_right(monkeypatch: pyte
     source = """
     import time
     def total(x):
-        time.sleep(0.01 if len(x) > 1 else 2)
+        end = time.process_time() + (0.01 if len(x) > 1 else 2)
+        while time.process_time() < end:
+            pass
         return x.sum(0)
     """
     expect(hurried("total", cell(source, "total")), "error", "for all cases together")

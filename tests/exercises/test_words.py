@@ -52,6 +52,7 @@ FINDINGS = [
     f.NotAttempted(begun=True),
     f.TimeLimit(3.0, "there is one row"),
     f.TimeLimit(10.0, together=True),
+    *(f.TimeLimit(3.0, "", False, 1, "return y", stage) for stage in words.STOPPED),
     f.OtherParameters(("x", "h"), BOX),
     f.Raised("total", "ValueError", BOX, SIZE, "return y", "there is one row"),
     f.Raised("total", "ValueError", BOX, None, "", "", "OSError", REFERENCE),

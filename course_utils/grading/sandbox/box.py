@@ -63,7 +63,7 @@ HINTS = {
 class Limits:
     """What one box may take. Sizes in bytes, times in seconds; `wall_seconds` are those of `Times.charged`.
 
-    `cpu_seconds`, `tasks` (processes and threads), `total_memory`, `tmp_bytes` and `tmp_files` hold for all its
+    `cpu_seconds`, `tasks` (processes and threads), `total_memory_bytes`, `tmp_bytes` and `tmp_files` hold for all its
     processes together, `memory_bytes` is what each may map for itself (data, not the libraries it maps).
     `output_bytes` of what they print are kept.
     """
@@ -71,7 +71,7 @@ class Limits:
     cpu_seconds: float = 60.0
     wall_seconds: float = 120.0
     memory_bytes: int = 2_000_000_000
-    total_memory: int = 1_500_000_000
+    total_memory_bytes: int = 1_500_000_000
     tasks: int = 64
     tmp_bytes: int = 64_000_000
     tmp_files: int = 5_000
@@ -154,7 +154,7 @@ class Box:
     def group(self) -> Group | None:
         """A control group for all its processes; None where the kernel or this user's rights allow none."""
         try:
-            return Group(self.limits.total_memory, self.limits.tasks + OWN_TASKS)
+            return Group(self.limits.total_memory_bytes, self.limits.tasks + OWN_TASKS)
         except OSError:
             return None
 
@@ -199,7 +199,7 @@ class Box:
 
     def times(self) -> Times:
         """What it has taken until now."""
-        return self._times(usage(self._pid, self.limits.total_memory))
+        return self._times(usage(self._pid, self.limits.total_memory_bytes))
 
     def wait(self, seconds: float) -> str:
         """Wait until it has ended, at most so long; returns `why()`."""
@@ -316,7 +316,7 @@ class Box:
         start, over = self.times(), False
         while not over and not self._has_ended(0.0):
             over = self._over.wait(INTERVAL)  # and then it is looked at once more
-            used = usage(self._pid, self.limits.total_memory)
+            used = usage(self._pid, self.limits.total_memory_bytes)
             self.peak_memory = max(self.peak_memory, used.memory)
             reason = self._exceeded(used, self._times(used).charged(start))
             if reason:
@@ -334,7 +334,7 @@ class Box:
             return "time"
         if self._times(used).cpu_seconds > limits.cpu_seconds:
             return "cpu"
-        too_much = used.memory > limits.total_memory or used.tmp_files > limits.tmp_files
+        too_much = used.memory > limits.total_memory_bytes or used.tmp_files > limits.tmp_files
         return "memory" if too_much or self._out_of_memory() else ""
 
     def _out_of_memory(self) -> bool:

@@ -32,13 +32,16 @@ LITTLE = Limits(
     cpu_seconds=5,
     wall_seconds=10,
     memory_bytes=200_000_000,
-    total_memory=150_000_000,
+    total_memory_bytes=150_000_000,
     tasks=12,
     tmp_bytes=4_000_000,
     tmp_files=200,
     output_bytes=10_000,
 )
-TORCH = {"memory_bytes": 850_000_000, "total_memory": 420_000_000}  # what a parent has imported counts in a forked box
+TORCH = {
+    "memory_bytes": 850_000_000,
+    "total_memory_bytes": 420_000_000,
+}  # what a parent has imported counts in a forked box
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
 pytestmark = pytest.mark.usefixtures("box_is_possible")
 
@@ -431,7 +434,7 @@ for _ in range(5):
 def test_5_memory_of_one_process_is_bounded(kind, unlimited):
     program = BOMB.format(size=240_000_000, seconds=0)
     assert last_line(run(program, kind)) == "MemoryError"
-    assert last_line(run(program, unlimited, replace(LITTLE, total_memory=10**9))) == "240000000"
+    assert last_line(run(program, unlimited, replace(LITTLE, total_memory_bytes=10**9))) == "240000000"
 
 
 class UnwatchedUngrouped(Unwatched, Ungrouped):
@@ -449,7 +452,7 @@ def test_5_memory_of_many_processes_is_bounded_by_the_watch(ungrouped, neither):
     limits = replace(LITTLE, memory_bytes=10**9)
     box = run(BOMBS, ungrouped, limits)
     assert box.why() == "memory"
-    assert LITTLE.total_memory < box.peak_memory
+    assert LITTLE.total_memory_bytes < box.peak_memory
     assert run(BOMBS, neither, limits).why() == "exited 0"
 
 
@@ -481,7 +484,7 @@ for _ in range(4):
 
 
 def test_5_peak_memory_is_what_the_program_took(kind):
-    box, own = run(BOMB.format(size=80_000_000, seconds=0.3), kind), TORCH["total_memory"] * (kind is ForkedBox)
+    box, own = run(BOMB.format(size=80_000_000, seconds=0.3), kind), TORCH["total_memory_bytes"] * (kind is ForkedBox)
     assert 80_000_000 < box.peak_memory < 120_000_000 + own
 
 
@@ -921,7 +924,7 @@ def test_torch_works_in_a_box_and_says_nothing(kind):
     program = "import torch\nx = torch.ones(3, requires_grad=True)\n(x * x).sum().backward()\nprint(x.grad.tolist())"
     box = run(program, kind, Limits(), seconds=30)
     assert box.output.decode() == "[2.0, 2.0, 2.0]\n"
-    assert box.peak_memory < Limits().total_memory / 2
+    assert box.peak_memory < Limits().total_memory_bytes / 2
 
 
 def test_a_compiled_function_runs_as_it_stands(kind):
