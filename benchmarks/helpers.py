@@ -1,14 +1,19 @@
 """What the helpers cost a student: seconds to import them beyond torch, and to check one exercise.
 
-    .venv/bin/python benchmarks/helpers.py
+    .venv/bin/python benchmarks/helpers.py          # all exercises
+    .venv/bin/python benchmarks/helpers.py 02 05    # those of some lessons
 
-CPU seconds on one thread, the best of five; a check is timed for the reference and for each named mistake, because
-a wrong answer is looked at more closely than a right one.
+CPU seconds on one thread, the best of five. A check is timed for the reference, for each named mistake, of which the
+slowest counts, and for an answer that nobody recognises (`tests/exercises/answers.py`), at which is looked longest.
 """
 
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "exercises"))
 
 MODULES = ("runtime", "data", "training", "plots", "widgets", "evaluate", "exercises")
 IMPORTS = "import time, torch; start = time.process_time(); import course_utils, {}; print(time.process_time() - start)"
@@ -21,34 +26,41 @@ def import_seconds() -> float:
     return min(float(run.stdout) for run in runs)
 
 
-def check_seconds(name: str) -> tuple[float, float]:
-    """CPU seconds of checking the reference, and of the slowest named mistake."""
+def check_seconds(name: str) -> tuple[float, float, float]:
+    """CPU seconds of checking the reference, the slowest named mistake, and an answer that is not recognised."""
+    from answers import unheard_of
+
     from course_utils import exercises
     from course_utils.exercises.catalogue import definition
 
-    def once(candidate) -> float:
-        start = time.process_time()
-        exercises.check(name, candidate)
-        return time.process_time() - start
+    def best(candidate: Callable) -> float:
+        runs = []
+        for _ in range(5):
+            start = time.process_time()
+            exercises.check(name, candidate)
+            runs.append(time.process_time() - start)
+        return min(runs)
 
     exercise = definition(name)
-    slowest = max(min(once(mistake.function) for _ in range(5)) for mistake in exercise.mistakes.values())
-    return min(once(exercise.reference) for _ in range(5)), slowest
+    known = max(best(mistake.function) for mistake in exercise.mistakes.values())
+    return best(exercise.reference), known, best(unheard_of(name))
 
 
-def main() -> None:
-    """Print both tables."""
+def main(lessons: list[str]) -> None:
+    """Print the seconds of importing, and a line for each exercise."""
     import torch
 
     from course_utils import exercises
+    from course_utils.exercises.catalogue import definition
 
     torch.set_num_threads(1)
     print(f"import course_utils and {', '.join(MODULES)}, beyond torch: {import_seconds():.2f} s")
-    print(f"\n{'exercise':32}{'right':>10}{'slowest mistake':>18}")
+    print(f"\n{'exercise':32}{'right':>10}{'known mistake':>16}{'unrecognised':>15}", flush=True)
     for name in exercises.names():
-        right, wrong = check_seconds(name)
-        print(f"{name:32}{right:8.3f} s{wrong:16.3f} s")
+        if not lessons or definition(name).lesson in lessons:
+            right, known, unknown = check_seconds(name)
+            print(f"{name:32}{right:8.3f} s{known:14.3f} s{unknown:13.3f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
