@@ -4,6 +4,7 @@
 #   make run                    all lessons, headless, at the sizes of a laptop   (results: out/index.html)
 #   make run PROFILE=smoke      … in two minutes;  LESSON=01 runs one lesson;  ARGS="--strict" adds flags
 #   make lab                    JupyterLab on the lessons
+#   make site                   the course as static pages, from the stored outputs     (out/site/index.html; ARGS=--open)
 #   make grade-demo             twelve sample submissions, some hostile, graded and shown (out/grade-demo/index.html)
 #   make test                   lint, types, unit tests, and every notebook under nbval and papermill
 #
@@ -20,6 +21,7 @@ CONSTRAINTS ?=
 BIN := .venv/bin
 MODE := $(if $(CONSTRAINTS),-constrained)
 LAB := .venv/.ready-lab$(MODE)
+SITE := .venv/.ready-site$(MODE)
 TEST := .venv/.ready-test$(MODE)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
@@ -27,7 +29,7 @@ export PYTHON CONSTRAINTS
 export TIMEFORMAT := -- %0R s
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab grade-demo test test-lint test-unit test-nbval test-nbval-lax test-smoke lint constraints clean distclean
+.PHONY: help run lab site grade-demo test test-lint test-unit test-nbval test-nbval-lax test-smoke lint constraints clean distclean
 .NOTPARALLEL:
 
 help:
@@ -38,6 +40,9 @@ run: $(LAB)
 
 lab: $(LAB)
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+site: $(SITE)
+	@$(BIN)/course site $(ARGS)
 
 grade-demo: $(TEST)
 	@$(BIN)/python tests/grading/demo.py out/grade-demo $(if $(DISPLAY)$(WAYLAND_DISPLAY),--open) $(ARGS)
@@ -88,15 +93,15 @@ distclean: clean
 
 # --- set-up -----------------------------------------------------------------------------------------------------
 
-$(LAB) $(TEST): pyproject.toml $(CONSTRAINTS) $(BIN)/python
+$(LAB) $(SITE) $(TEST): pyproject.toml $(CONSTRAINTS) $(BIN)/python
 	@.ci/setup $(patsubst .ready-%,%,$(patsubst %-constrained,%,$(@F)))
-	@touch $@ $(if $(filter $(TEST),$@),$(LAB))
+	@touch $@ $(if $(filter $(TEST),$@),$(LAB) $(SITE))
 
 $(BIN)/python: ;
 
 # A .venv that was copied or moved here holds the paths of its old place: set up anew.
 ifneq ($(wildcard .venv/.place),)
 ifneq ($(shell cat .venv/.place),$(shell pwd -P))
-.PHONY: $(LAB) $(TEST)
+.PHONY: $(LAB) $(SITE) $(TEST)
 endif
 endif

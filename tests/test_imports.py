@@ -101,6 +101,7 @@ PARTS = (
         "widgets",
     ),
     *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
+    "site",
     *("command", "__main__"),
 )
 LONGEST_MODULE, LONGEST_FUNCTION = 500, 40  # lines

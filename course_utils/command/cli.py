@@ -1,4 +1,4 @@
-"""The command line: `course run`, `refresh`, `solve`, `copy`, `grade`, `train-gpt`, `results`, `data`, `doctor`, `colab`.
+"""The command line: `course run`, `refresh`, `solve`, `copy`, `grade`, `train-gpt`, `results`, `site`, `data`, `doctor`, `colab`.
 
 This module only reads arguments and shows results; the work is in the modules beside it, and in
 `running`, `notebooks` and `grading`. They are imported inside the commands, so that `course --help` is quick.
@@ -328,6 +328,23 @@ def results() -> None:
             say(f"{path.relative_to(root)} has a new table.")
         if not changed:
             say("README.md and results/README.md are up to date.")
+
+
+@app.command()
+def site(
+    out: OutDir = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Build the course as static pages of the stored outputs: nothing is run, nothing is fetched. Default: out/site."""
+    from course_utils.notebooks.find import find_root
+    from course_utils.site.build import build
+
+    with user_errors():
+        root = find_root()
+        built = build(root, (out or root / "out" / "site").resolve())
+        say(f"{built.pages} pages, {built.megabytes:.1f} MB, in {built.seconds:.0f} s: see {shown(built.index)}")
+        if show:
+            typer.launch(built.index.as_uri())
 
 
 @app.command()

@@ -14,6 +14,7 @@ from course_utils.notebooks.normalise import hash_problems, source_hash
 
 BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BADGE_LINK = re.compile(r"https://colab\.research\.google\.com/github/[^/\s)]+/[^/\s)]+/blob/[^/\s)]+/notebooks/")
+NOBODYS = "OWNER/NAME"  # stands for the address until `course colab --repository` sets it
 COLAB_CELL = """\
 # On Google Colab this cell installs the course's helpers. Anywhere else it imports them: before PyTorch, because they
 # keep its threads from burning the time of other programs.
@@ -46,6 +47,12 @@ def address(root: Path) -> tuple[str, str]:
             "pyproject.toml has no [project.urls] repository: the course's address stands there"
         ) from None
     return url.removesuffix(".git").rstrip("/"), project.get("tool", {}).get("course", {}).get("ref", "main")
+
+
+def published(root: Path) -> tuple[str, str] | None:
+    """OWNER/NAME and the branch or tag where the course is published; None where no address has been set yet."""
+    url, ref = address(root)
+    return None if slug(url) == NOBODYS else (slug(url), ref)
 
 
 def slug(url: str) -> str:
