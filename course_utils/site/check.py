@@ -39,7 +39,7 @@ class _Page(HTMLParser):
             self.links.append(given["href"])
         if tag in LOADED and LOADED[tag] in given and given.get("rel") not in NOT_FETCHED:
             self.loads.append(given[LOADED[tag]])
-        if tag == "img" and not given.get("alt", "").strip():
+        if tag == "img" and given.get("alt", "").strip() in ("", given.get("src")):
             self.silent.append(given.get("src", ""))
 
 

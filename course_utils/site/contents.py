@@ -13,18 +13,10 @@ from course_utils.notebooks.ipynb import read
 ROW = re.compile(r"^\| *(\d\d[a-z]?) *\| *\[([^]]+)\]\(([^)]+)\) *\| *([^|]+?) *\| *([\d.]+) *\|", re.MULTILINE)
 NEEDS = re.compile(r"\*\*You need\*\*(.*)")
 STUDY = re.compile(r"\*\*Time:?\*\*:? *about (.+? (?:hours?|minutes))\b")
-# Pages that hang below another in the table of contents.
-BELOW = {"studying": ("data/README",), "teaching": ("docs/grading", "docs/nbgrader")}
-# Which documents become pages: the page's name, and the file, or the headings of README under which its text stands.
-DOCUMENTS: dict[str, str | tuple[str, ...]] = {
-    "studying": ("Start", "Studying"),
-    "teaching": ("Teaching",),
-    "docs/grading": "docs/grading.md",
-    "docs/nbgrader": "docs/nbgrader.md",
-    "results/README": "results/README.md",
-    "data/README": "data/README.md",
-    "CONTRIBUTING": "CONTRIBUTING.md",
-}
+# Pages made of sections of README, with the documents that hang below them in the table of contents.
+SECTIONS = {"studying": ("Start", "Studying"), "teaching": ("Teaching",)}
+BELOW = {"studying": ("data/README.md",), "teaching": ("docs/grading.md", "docs/nbgrader.md")}
+DOCUMENTS = (*BELOW["studying"], *BELOW["teaching"], "results/README.md", "CONTRIBUTING.md")  # pages of their own
 
 
 @dataclass(frozen=True)
@@ -84,5 +76,4 @@ def section(readme: str, heading: str) -> str:
 
 def origins(pages: list[LessonPage]) -> dict[str, str]:
     """The file of the repository behind each page that has one, by the page's name."""
-    documents = {page: source for page, source in DOCUMENTS.items() if isinstance(source, str)}
-    return documents | {page.name: f"{page.name}.ipynb" for page in pages}
+    return {name.removesuffix(".md"): name for name in DOCUMENTS} | {page.name: f"{page.name}.ipynb" for page in pages}

@@ -13,7 +13,8 @@ from course_utils.notebooks.ipynb import exercise_name, read, tags
 from course_utils.site.links import Links
 
 SETTING_UP = ("colab", "parameters")
-SHOWN = ("image/png", "text/html", "text/markdown", "text/plain")  # a widget shows nothing without a kernel
+PICTURE = "image/png"
+SHOWN = (PICTURE, "text/html", "text/markdown", "text/plain")  # a widget shows nothing without a kernel
 
 
 def notebook_page(lesson: Lesson, links: Links, page: str) -> Any:
@@ -28,6 +29,9 @@ def notebook_page(lesson: Lesson, links: Links, page: str) -> Any:
         for output in cell.get("outputs", []):
             if "data" in output:
                 output["data"] = {kind: value for kind, value in output["data"].items() if kind in SHOWN}
+        alt = " ".join(alt_texts(cell))
+        if alt:
+            cell.metadata["mystnb"] = {"image": {"alt": alt}}  # MyST-NB knows one alt text a cell
         cells.append(cell)
         name = exercise_name(cell)
         if name:
@@ -43,12 +47,18 @@ def first_hint(name: str) -> str:
     return f":::{{dropdown}} A first hint\n{hint}\n:::"
 
 
+def alt_texts(cell: Any) -> list[str]:
+    """What is said of the pictures that a cell shows."""
+    kept = [output for output in cell.get("outputs", []) if PICTURE in output.get("data", {})]
+    return [output.metadata.get(PICTURE, {}).get("alt", "") for output in kept]
+
+
 def cover(notebook: Any) -> tuple[str, str] | None:
     """The picture that stands for a lesson, as base64 PNG, with its alt text: that of the cell with the tag `cover`, else
     the first; None for a lesson without a picture."""
     shown = sorted(notebook.cells, key=lambda cell: "cover" not in tags(cell))
     for cell in shown:
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                return output["data"]["image/png"], output.metadata["image/png"]["alt"]
+            if PICTURE in output.get("data", {}):
+                return output["data"][PICTURE], alt_texts(cell)[0]
     return None

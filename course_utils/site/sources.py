@@ -13,7 +13,7 @@ from course_utils.errors import CourseError
 from course_utils.files import write_text
 from course_utils.notebooks.colab import published
 from course_utils.notebooks.ipynb import to_text
-from course_utils.site.contents import BELOW, DOCUMENTS, LessonPage, origins, section
+from course_utils.site.contents import BELOW, DOCUMENTS, SECTIONS, LessonPage, origins, section
 from course_utils.site.links import Links
 from course_utils.site.notebook_page import cover, notebook_page
 from course_utils.site.settings import TEMPLATES
@@ -39,7 +39,9 @@ def write_sources(root: Path, sources: Path, pages: list[LessonPage]) -> None:
     readme = (root / "README.md").read_text(encoding="utf-8")
     covers = [(page, _write_lesson(page, links, sources)) for page in pages]
     for name in DOCUMENTS:
-        _write_document(root, readme, name, links, sources)
+        write_text(links.rewrite((root / name).read_text(encoding="utf-8"), name, name), sources / name)
+    for name in SECTIONS:
+        write_text(links.rewrite(_of_readme(readme, name), "README.md", f"{name}.md"), sources / f"{name}.md")
     blocks = re.findall(r"^```bash\n.*?^```$", section(readme, "Start"), re.MULTILINE | re.DOTALL)
     if not blocks:
         raise CourseError('README.md shows no commands (```bash) under "## Start": the site begins with them')
@@ -67,15 +69,12 @@ def _write_lesson(page: LessonPage, links: Links, sources: Path) -> str:
     return picture[1]
 
 
-def _write_document(root: Path, readme: str, name: str, links: Links, sources: Path) -> None:
-    source = DOCUMENTS[name]
-    if isinstance(source, str):
-        text, origin = (root / source).read_text(encoding="utf-8"), source
-    else:
-        parts = [(f"## {heading}\n\n" if len(source) > 1 else "") + section(readme, heading) for heading in source]
-        below = "\n".join(["```{toctree}", ":hidden:", "", *BELOW[name], "```"])
-        text, origin = "\n".join([f"# {name.capitalize()}\n", *parts, below]), "README.md"
-    write_text(links.rewrite(text, origin, f"{name}.md"), sources / f"{name}.md")
+def _of_readme(readme: str, name: str) -> str:
+    """The page that README's sections make, with what hangs below it."""
+    headings = SECTIONS[name]
+    parts = [(f"## {heading}\n\n" if len(headings) > 1 else "") + section(readme, heading) for heading in headings]
+    below = "\n".join(["```{toctree}", ":hidden:", "", *BELOW[name], "```\n"])
+    return "\n".join([f"# {name.capitalize()}\n", *parts, below])
 
 
 def _copy(path: Path, target: Path) -> None:
