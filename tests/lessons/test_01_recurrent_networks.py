@@ -187,12 +187,12 @@ def test_a_common_slip_has_a_name(name: str, answer: Callable, mistake: str) -> 
 
 
 def test_the_forecaster_s_gradients_are_autograd_s() -> None:
-    lesson = lesson_code.load("01", "unroll", "new_weights", "loss_and_gradients")
+    lesson = lesson_code.load("01", "unroll", "new_weights", "forward", "loss_and_gradients")
     generator = torch.Generator().manual_seed(0)
     weights = lesson.new_weights(3, 6, 2, 0.9, generator)
     weights = {name: weight.double().requires_grad_() for name, weight in weights.items()}
     x, y = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((7, 4, 3), (4, 2)))
-    loss, grads = lesson.loss_and_gradients(weights, x, y, scale=0.5)
+    loss, grads = lesson.loss_and_gradients(weights, x, y)
     assert list(grads) == list(weights)
     for grad, expected in zip(grads.values(), torch.autograd.grad(loss, list(weights.values())), strict=True):
         torch.testing.assert_close(grad, expected, rtol=0, atol=1e-12)
