@@ -237,3 +237,16 @@ def _distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
 def _radii(x: Tensor, neighbours: int) -> Tensor:
     """The distance (N,) of each row of x (N, d) from its `neighbours`-th nearest among the others."""
     return torch.cat([d.topk(neighbours + 1, largest=False).values[:, -1] for _, d in _distances(x, x)])
+
+
+@torch.no_grad()
+def draw_like(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """`n` draws (n, d) from the normal distribution with the mean and covariance of `rows` (N, d), on their device.
+
+    All chance comes from `generator`, on the CPU or on that device. Raises ValueError for fewer than two rows.
+    """
+    if rows.dim() != 2 or len(rows) < 2:
+        raise ValueError(f"a covariance needs at least two rows (N, d), not {tuple(rows.shape)}")
+    variances, directions = torch.linalg.eigh(torch.cov(rows.T.double()).reshape(rows.shape[1], rows.shape[1]))
+    standard = torch.randn(n, rows.shape[1], generator=generator, device=generator.device).to(rows.device).double()
+    return (rows.double().mean(0) + (standard * variances.clamp(min=0).sqrt()) @ directions.T).to(rows.dtype)

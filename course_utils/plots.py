@@ -10,7 +10,7 @@ import base64
 import contextlib
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +180,17 @@ def _mosaic(pictures: Tensor, columns: int, gap: float) -> tuple[Tensor, list[tu
         mosaic[:, top : top + height, left : left + width] = picture
         corners.append((top, left))
     return mosaic[0] if channels == 1 else mosaic.permute(1, 2, 0), corners
+
+
+@torch.no_grad()
+def atlas(decode: Callable[[Tensor], Tensor], across: Tensor, up: Tensor) -> Tensor:
+    """A plane of codes as one picture (rows * H, columns * W): what `decode` makes of each place, upwards as on a map.
+
+    `across` (columns,) and `up` (rows,) are the places along the axes; `decode` turns codes (N, 2) into (N, H, W).
+    """
+    first, second = torch.meshgrid(across, up.flip(0), indexing="xy")
+    pictures = decode(torch.stack([first, second], -1).flatten(0, 1)).unflatten(0, first.shape)  # (rows, columns, H, W)
+    return pictures.transpose(1, 2).flatten(2, 3).flatten(0, 1).cpu()
 
 
 def scatter(

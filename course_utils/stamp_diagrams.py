@@ -156,3 +156,29 @@ def matrix(C: Tensor, side: int) -> None:  # noqa: N803 - the lesson's name for 
         upright = axes.inset_axes((0.86, 0, 0.14, 0.95))
         cells(upright, C.T, picture.transpose(0, 1), hide_zeros=True)
         upright.set(aspect="auto", title=f"$C^T$: from 4 to {side**2}")
+
+
+def sliding(spread: Tensor, spots: Tensor, kernel: Tensor, canvas: Tensor, reached: Tensor) -> None:
+    """A kernel (3, 3), turned, on the spread-out image (7, 7), and the canvas (5, 5) that it makes; the centre is framed.
+
+    `spots` (4, 7, 7) and `reached` (4, 5, 5) say which cells belong to which input pixel.
+    """
+    turned = kernel.flip(0, 1)
+    terms = zip(turned.flatten().tolist(), spread[2:5, 2:5].flatten().tolist(), strict=True)
+    sum_of = " + ".join(f"{weight:g}·{value:g}" for weight, value in terms if value)
+    with plots.figure(
+        title=f"Slide the flipped kernel over the spread-out image: {sum_of} = {canvas[2, 2]:g}, as before",
+        alt="Left: the four pixels, coloured, with zeros between and around them, 7 by 7 cells, and a frame of 3 by 3 cells "
+        "around the middle. Middle: the kernel, turned by 180 degrees. Right: the 5 by 5 result, its centre framed.",
+        width=11,
+        height=4,
+        columns=3,
+    ) as (before, middle, after):
+        cells(before, spread, paint(spots))
+        outline(before, (2, 2, 5, 5))
+        cells(middle, turned)
+        cells(after, canvas, paint(reached))
+        outline(after, (2, 2, 3, 3))
+        names = "spread out, with 2 zeros around", "the kernel, turned by 180°", "an ordinary convolution's result"
+        for panel, name in zip((before, middle, after), names, strict=True):
+            panel.set_title(name)

@@ -449,3 +449,19 @@ def test_neighbours_that_cannot_be_sought_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate.nearest(queries, references)
+
+
+def test_draws_like_rows_have_their_mean_and_covariance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(400, 3, generator=generator) @ torch.tensor([[1.0, 2, 0], [0, 1, 0], [0, 0, 0]]) + 5  # singular
+    drawn = evaluate.draw_like(rows, 50_000, generator)
+    assert drawn.shape == (50_000, 3) and drawn.dtype == rows.dtype
+    torch.testing.assert_close(drawn.mean(0), rows.mean(0), rtol=0.01, atol=0.05)
+    torch.testing.assert_close(torch.cov(drawn.T), torch.cov(rows.T), rtol=0.05, atol=0.05)
+    again = [evaluate.draw_like(rows, 5, torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert torch.equal(*again)
+
+
+def test_one_row_has_no_covariance() -> None:
+    with pytest.raises(ValueError, match="at least two rows"):
+        evaluate.draw_like(torch.zeros(1, 3), 5, torch.Generator())

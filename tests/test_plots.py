@@ -335,3 +335,28 @@ def test_a_text_that_cannot_be_drawn_is_refused(text: str, values: Any, columns:
     with pytest.raises(ValueError, match=f"one value for each of its {len(text)} characters, not .* not {columns}$"):
         plots.text(text, values, columns=columns, **TEXT)
     assert shown == []
+
+
+def test_panels_are_matrices_with_their_names_on_one_scale(shown: list[Any]) -> None:
+    plots.panels(
+        {"a": torch.rand(4, 3), "b": torch.randn(7, 7), "c": torch.zeros(2, 2)}, title="T", alt="A.", columns=2
+    )
+    plots.panels({"alone": torch.randn(3, 3)}, title="T", alt="A.", diverging=True)
+    assert len(shown) == 2
+
+
+@pytest.mark.parametrize("pictures", [{}, {"a": torch.zeros(1, 3, 3)}])
+def test_panels_refuse_what_is_no_matrix(pictures: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match="matrices"):
+        plots.panels(pictures, title="T", alt="A.")
+
+
+def test_an_atlas_reads_like_a_map() -> None:
+    """To the right the first number grows, upwards the second; a tile's pixels stay together."""
+    across, up = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([5.0, 7.0])
+    picture = plots.atlas(lambda z: (z[:, 0] + 10 * z[:, 1]).view(-1, 1, 1).expand(-1, 4, 6), across, up)
+    assert picture.shape == (8, 18)
+    for row in range(2):
+        for column in range(3):
+            tile = picture[4 * row : 4 * (row + 1), 6 * column : 6 * (column + 1)]
+            assert torch.equal(tile, (across[column] + 10 * up[1 - row]).expand(4, 6))

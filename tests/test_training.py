@@ -882,3 +882,31 @@ def test_what_cannot_be_kept_is_refused_before_the_first_step(path: Path) -> Non
     run = training.steps([1], 1, title="run", keep={"number": 3}, checkpoint=path)
     with pytest.raises(TypeError, match="cannot keep a int"):
         next(iter(run))
+
+
+def test_a_ramp_rises_for_its_warm_up_and_falls_to_nothing() -> None:
+    factors = [training.ramp(step, 1000) for step in range(1000)]
+    assert factors[0] == 0.01 and factors[49] == 0.5 and max(factors) == pytest.approx(factors[91], abs=0.01)
+    assert factors[500] == 0.5 and factors[999] == pytest.approx(0.001)
+    assert [training.ramp(step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(300, 200),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_first_weights_keep_a_signal_s_size_through_silu(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.SiLU(), layer)
+    assert training.first_weights(model) is model
+    x = torch.randn(200, 300) if isinstance(layer, nn.Linear) else torch.randn(64, layer.in_channels, 12, 12)  # type: ignore[arg-type]
+    with torch.no_grad():
+        y = model(x)
+    inside = y if y.dim() == 2 else y[..., 2:-2, 2:-2]
+    assert 0.85 < inside.var().item() < 1.18
+    assert not list(layer.parameters())[1].any()
