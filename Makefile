@@ -3,7 +3,7 @@
 #
 #   make run                    all lessons, headless, at the sizes of a laptop   (results: out/index.html)
 #   make run PROFILE=smoke      … in two minutes;  LESSON=01 runs one lesson;  ARGS="--strict" adds flags
-#   make lab                    JupyterLab on the lessons
+#   make lab                    JupyterLab on copies of the lessons in work/, which git ignores
 #   make site                   the course as static pages, from the stored outputs     (out/site/index.html; ARGS=--open)
 #   make grade-demo             twelve sample submissions, some hostile, graded and shown (out/grade-demo/index.html)
 #   make test                   lint, types, unit tests, and every notebook under nbval and papermill
@@ -39,7 +39,8 @@ run: $(LAB)
 	@$(BIN)/course run $(LESSON) --profile $(PROFILE) $(ARGS)
 
 lab: $(LAB)
-	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+	@$(BIN)/course copy
+	@$(BIN)/jupyter lab --notebook-dir=work $(ARGS)
 
 site: $(SITE)
 	@$(BIN)/course site $(ARGS)

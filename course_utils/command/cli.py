@@ -208,6 +208,7 @@ def refresh(
     from course_utils.notebooks.find import find_lessons, find_root
     from course_utils.running.runner import run_lessons
     from course_utils.running.runs import Options
+    from course_utils.running.storing import write_back
 
     failed = False
     with user_errors(), tempfile.TemporaryDirectory() as directory:
@@ -216,7 +217,7 @@ def refresh(
         before = {lesson: lesson.path.read_bytes() for lesson in chosen}
         options = Options("cpu", out=Path(directory), timeout=timeout, html=False)
         for result in run_lessons(chosen, options, console):
-            reasons = result.reasons or _write_back(result, before[result.lesson], stand_in)
+            reasons = result.reasons or write_back(result, before[result.lesson], stand_in)
             failed |= bool(reasons)
             name = result.lesson.path.name
             say(
@@ -228,26 +229,6 @@ def refresh(
         if record and refreshed:
             failed |= _record(refreshed, root)
     raise typer.Exit(1 if failed else 0)
-
-
-def _write_back(result: Run, before: bytes, stand_in: bool) -> list[str]:
-    """Normalise the executed notebook and write it over the lesson; returns why not, if it was not."""
-    from course_utils.notebooks import ipynb, normalise
-
-    assert result.executed is not None
-    notebook = normalise.normalise(ipynb.read(result.executed))
-    notebook.metadata["course"] = {"source_hash": normalise.source_hash(notebook)}
-    reasons = normalise.is_normalised(notebook)
-    sources = {s["source"] for report in result.reports for s in report.get("data", []) if not s.get("real", True)}
-    if sources and not stand_in:
-        reasons.append(
-            f"it ran on {', '.join(sorted(sources))}: `course data fetch` first, or allow it with --stand-in"
-        )
-    if result.lesson.path.read_bytes() != before:
-        reasons.append("the file changed while it ran: save it and refresh again")
-    if not reasons:
-        ipynb.write(notebook, result.lesson.path)
-    return reasons
 
 
 @app.command()
@@ -273,17 +254,30 @@ def solve(
 
 
 @app.command()
-def copy(lesson: OneLesson) -> None:
-    """Make a working copy of a lesson in `work/`, which git ignores: your answers survive the next `git pull`."""
-    from course_utils.notebooks import find
+def copy(
+    lesson: Annotated[
+        str | None, typer.Argument(help="A lesson by number. Default: all that have no copy yet.")
+    ] = None,
+) -> None:
+    """Make working copies of lessons in `work/`, which git ignores: your answers survive the next `git pull`."""
+    from course_utils.notebooks.copies import FOLDER, State, working_copies, working_copy
+    from course_utils.notebooks.find import find_lessons, find_root
 
     with user_errors():
-        root = find.find_root()
-        chosen = find.find_lessons([lesson], root)[0]
-        target = find.working_copy(chosen, root)
-        if target.name != chosen.path.name:
-            say(f"{shown(target.with_name(chosen.path.name))} exists and stays as it is.")
-        say(f"Your copy is {shown(target)}")
+        root = find_root()
+        if lesson is not None:
+            chosen = find_lessons([lesson], root)[0]
+            target = working_copy(chosen, root)
+            if target.name != chosen.path.name:
+                say(f"{shown(target.with_name(chosen.path.name))} exists and stays as it is.")
+            say(f"Your copy is {shown(target)}")
+            return
+        for copied, state in working_copies(root):
+            name = copied.path.name
+            if state is State.BEHIND:
+                say(f"{name} has changed since your copy: `course copy {copied.number}` puts the new one beside yours.")
+            elif state is not State.KEPT:
+                say(f"{FOLDER}/{name}: {state}")
 
 
 @app.command("train-gpt")

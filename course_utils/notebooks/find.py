@@ -84,21 +84,6 @@ def _find(name: str, existing: list[Lesson]) -> Lesson:
     raise CourseError(f"there is no lesson {name!r}. There are: {there or 'none yet'}. Or give a notebook's path.")
 
 
-def working_copy(lesson: Lesson, root: Path) -> Path:
-    """Copy the lesson to the git-ignored `work/`, under a new number if it is there already; returns the new path."""
-    target = root / "work" / lesson.path.name
-    count = 1
-    while True:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with target.open("xb") as file:
-                file.write(lesson.path.read_bytes())
-            return target
-        except FileExistsError:
-            count += 1
-            target = root / "work" / f"{lesson.path.stem}-{count}.ipynb"
-
-
 def version() -> str:
     """The course's version as git tells it: the tag that was handed out, if this is one; else the package's number."""
     from importlib import metadata

@@ -442,6 +442,21 @@ def test_copy_says_where_the_copy_is_and_keeps_an_older_one(root: Path) -> None:
     assert "work/00_zero-2.ipynb" in result.output
 
 
+def test_copy_of_all_names_what_it_made_and_what_has_changed_since(root: Path) -> None:
+    write_lesson(root, "00_zero.ipynb", ["x = 1"])
+    assert "work/00_zero.ipynb: new" in course("copy").output
+    assert course("copy").output == ""
+    for place, source in (("work", "x = 'mine'"), ("notebooks", "x = 2")):
+        notebook = ipynb.read(root / place / "00_zero.ipynb")
+        notebook.cells[-1].source = source
+        if place == "notebooks":
+            notebook.metadata["course"] = {"source_hash": normalise.source_hash(notebook)}
+        ipynb.write(notebook, root / place / "00_zero.ipynb")
+    told = course("copy").output
+    assert "00_zero.ipynb has changed since your copy: `course copy 00` puts the new one beside yours." in told
+    assert "x = 'mine'" in ipynb.read(root / "work" / "00_zero.ipynb").cells[-1].source
+
+
 def test_colab_needs_an_owner_and_a_name(root: Path) -> None:
     result = course("colab", "--repository", "jane/gans", "--ref", "v1")
     assert result.exit_code == 0

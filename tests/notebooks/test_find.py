@@ -59,13 +59,3 @@ def test_another_project_with_notebooks_is_not_taken_for_the_course(
     monkeypatch.setattr(find, "checkout", lambda: None)
     with pytest.raises(CourseError, match="not inside the course's repository"):
         find.find_root()
-
-
-def test_a_working_copy_never_overwrites_one(root: Path) -> None:
-    (found,) = find.lessons(root)
-    first = find.working_copy(found, root)
-    first.write_text("my answers")
-    second, third = (find.working_copy(found, root) for _ in range(2))
-    assert first.read_text() == "my answers"
-    assert [path.name for path in (first, second, third)] == ["01_one.ipynb", "01_one-2.ipynb", "01_one-3.ipynb"]
-    assert second.read_bytes() == found.path.read_bytes()
