@@ -41,6 +41,7 @@ def examine(root: Path | None) -> list[Finding]:
         check_device,
         check_kernel,
         check_notebooks,
+        check_address,
         check_data,
         check_disk,
         check_grading,
@@ -159,6 +160,18 @@ def check_notebooks(root: Path) -> Iterator[Finding]:
             yield Finding("notebooks", BROKEN, str(error), f"get it back: git checkout -- notebooks/{lesson.path.name}")
     if there:
         yield Finding("notebooks", OK, f"{len(there)} lessons: {', '.join(lesson.number for lesson in there)}")
+
+
+def check_address(root: Path) -> Iterator[Finding]:
+    """Whether the lessons' badges and first cells lead to a repository that somebody has published."""
+    from course_utils.notebooks.colab import published
+
+    place = published(root)
+    if place is None:
+        text = "this copy is published nowhere: Colab's badges, and the first cells there, lead to OWNER/NAME"
+        yield Finding("address", WARNING, text, "once it is published: `course colab --repository OWNER/NAME`")
+    else:
+        yield Finding("address", OK, "{} at {}".format(*place))
 
 
 def check_data(root: Path) -> Iterator[Finding]:

@@ -557,7 +557,14 @@ def test_a_check_that_fails_is_a_finding(root: Path, monkeypatch: pytest.MonkeyP
     assert "→" in result.output
 
 
+def test_the_doctor_says_how_the_address_is_set(root: Path) -> None:
+    assert findings(doctor.check_address, root)["warning"].remedy.endswith("`course colab --repository OWNER/NAME`")
+    assert course("colab", "--repository", "jane/gans", "--ref", "v1").exit_code == 0
+    assert findings(doctor.check_address, root)["ok"].text == "jane/gans at v1"
+
+
 def test_the_doctor_is_content_when_all_is_well(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert course("colab", "--repository", "jane/gans").exit_code == 0
     for name in ("check_device", "check_data", "check_disk"):
         monkeypatch.setattr(doctor, name, lambda root: iter([doctor.Finding("x", "ok", "fine")]))
     result = course("doctor")
