@@ -1,4 +1,4 @@
-"""Arguments that are built afresh for every call: generators, networks, critics, samplers, layers, optimisers.
+"""Arguments that are built afresh for every call: generators, networks, critics, samplers, fields, layers, optimisers.
 
 Like `observe`, this may run beside untrusted code: it knows no reference. Everything follows from a seed, so that
 both sides of a sandbox build the same.
@@ -176,6 +176,39 @@ def sampler(seed: int, height: int, width: int) -> Sampler:
     return Sampler(weight, place)
 
 
+class Field(nn.Module):
+    """Smooth velocities (N, *shape) at places (N, *shape) and times (N,), each for itself.
+
+    Its buffer `asked` keeps the times, (calls * N,), in the order in which they were asked for.
+    """
+
+    asked: Tensor
+
+    def __init__(self, shape: tuple[int, ...], hidden: int) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        size = torch.Size(shape).numel()
+        self.first = nn.Linear(size + 1, hidden)
+        self.last = nn.Linear(hidden, size)
+        self.register_buffer("asked", torch.zeros(0))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """The velocity at x (N, *shape) and t (N,). Raises ValueError for other shapes, and for times of another dtype."""
+        if x.shape[1:] != self.shape:
+            wanted = ", ".join(map(str, ("N", *self.shape)))
+            raise ValueError(f"the velocity wants places of shape ({wanted}), not {tuple(x.shape)}")
+        if not isinstance(t, Tensor) or t.shape != x.shape[:1] or t.dtype != x.dtype:
+            given = f"{tuple(t.shape)} {t.dtype}" if isinstance(t, Tensor) else repr(t)
+            raise ValueError(f"the velocity wants times of shape ({len(x)},) and of x's dtype {x.dtype}, not {given}")
+        self.asked = torch.cat([self.asked, t.detach()])
+        return self.last(torch.tanh(self.first(torch.cat([x.flatten(1), t.unsqueeze(1)], 1)))).view_as(x)
+
+
+def field(seed: int, shape: tuple[int, ...], hidden: int = 8) -> Field:
+    """A `Field` of random weights."""
+    return _random(Field(shape, hidden), seed)
+
+
 def layer(seed: int, name: str, arguments: tuple[Any, ...] = (), **named: Any) -> nn.Module:
     """A layer of `torch.nn` with random parameters, biases and scales included."""
     return _random(getattr(nn, name)(*arguments, **named), seed)
@@ -209,6 +242,7 @@ FIXTURES: dict[str, Callable[..., Any]] = {
     "network": network,
     "critic": critic,
     "sampler": sampler,
+    "field": field,
     "layer": layer,
     "adam": adam,
     "sgd": sgd,

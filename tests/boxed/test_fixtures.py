@@ -213,6 +213,35 @@ def test_a_sampler_refuses_less_than_all_images_as_they_stand(part: Tensor) -> N
         asked((0, 0), image=part)
 
 
+PLACES, TIMES = torch.rand(2, 3, 4, dtype=torch.float64), torch.tensor([0.25, 0.5], dtype=torch.float64)
+
+
+def a_field() -> Any:
+    return Fixture("field", 1, (("shape", (3, 4)),)).build()
+
+
+def test_a_field_answers_for_each_place_and_time_and_keeps_the_times() -> None:
+    field = a_field()
+    velocities = field(PLACES, TIMES)
+    assert velocities.shape == PLACES.shape
+    torch.testing.assert_close(a_field()(PLACES[1:], TIMES[1:]), velocities[1:])
+    for other in (a_field()(PLACES + 0.01, TIMES), a_field()(PLACES, TIMES + 0.01)):
+        assert ((other - velocities).abs().amax((1, 2)) > 1e-6).all()
+    field(PLACES, TIMES + 0.5)
+    assert field.asked.tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("times", [0.25, TIMES[0], TIMES[:1], TIMES.float(), TIMES.unsqueeze(1)])
+def test_a_field_refuses_times_that_are_not_one_for_each_place(times: Any) -> None:
+    with pytest.raises(ValueError, match=r"times of shape \(2,\) and of x's dtype torch.float64, not"):
+        a_field()(PLACES, times)
+
+
+def test_a_field_refuses_places_of_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"places of shape \(N, 3, 4\), not \(2, 12\)"):
+        a_field()(PLACES.flatten(1), TIMES)
+
+
 def test_an_optimiser_is_made_for_the_network_that_is_passed() -> None:
     network = Fixture("network", 1, (("sizes", (2, 1)),)).build()
     optimizer = Fixture("adam", of="net", options=(("lr", 0.5),)).build({"net": network})
