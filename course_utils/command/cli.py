@@ -311,7 +311,7 @@ def train_gpt(
 
 @app.command()
 def results() -> None:
-    """Write recorded results (results/*.json) as tables: all into results/README.md, ten headlines into README.md."""
+    """Write recorded results (results/*.json) as tables: all into results/README.md, headlines into README.md."""
     from course_utils.command.tables import write_tables
     from course_utils.notebooks.find import find_root
 

@@ -1,4 +1,4 @@
-"""Recorded results as tables: all of them in `results/README.md`, ten headlines in `README.md`."""
+"""Recorded results as tables: all of them in `results/README.md`, a headline for each lesson in `README.md`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ HEADLINES = (
     ("07", "conditional: orders filled as the classifier sees it"),
     ("08", "gated PixelCNN, test (static binarisation)"),
     ("09", "GPT, validation"),
+    ("10", "ring: energy distance of the flow's samples / of a second real sample"),
 )
 START, END = "<!-- results -->", "<!-- /results -->"
 ALL = "results/README.md"

@@ -54,7 +54,7 @@ def euler_by_adding_up_time(velocity: Callable, x: Tensor, steps: int) -> Tensor
 RIGHT = [
     ("add_noise", noised_from_behind),
     ("add_noise", noised_one_by_one),
-    ("predict_clean", lambda x, noise, level: add_noise(x / 1, 0 * noise, 1 / level) - add_noise(0 * x, noise, level) * add_noise(torch.ones_like(x), 0 * noise, 1 / level)),
+    ("predict_clean", lambda x, noise, level: ((x.movedim(0, -1) - (1 - level) ** 0.5 * noise.movedim(0, -1)) * level**-0.5).movedim(-1, 0)),
     ("ddim_step", stepped_by_the_direction),
     ("flow_pair", paired_by_steps),
     ("euler", euler_on_a_list_of_times),

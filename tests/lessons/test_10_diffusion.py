@@ -1,0 +1,228 @@
+"""Lesson 10: its exact answers on the ring are exact, its walks and its likelihood do what the text says of them."""
+
+import math
+from types import SimpleNamespace
+
+import lesson_code
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
+
+from course_utils.exercises.catalogue import definition
+
+SPREAD = 0.1
+WANTED = (
+    "ring moons alpha_bar_at log_density exact_noise step_back bound Field walk exact_velocity heun flow_path "
+    "energy_distance divergence log_likelihood guided stopping_at"
+)
+
+
+def centres_of_the_ring() -> Tensor:
+    angles = torch.arange(8, dtype=torch.float64) * 2 * math.pi / 8
+    return 1.4 * torch.stack([angles.cos(), angles.sin()], 1)
+
+
+@pytest.fixture(scope="module")
+def lesson() -> SimpleNamespace:
+    """The lesson's definitions, on the ring that its cells make."""
+    return lesson_code.load("10", *WANTED.split(), SPREAD=SPREAD, centres=centres_of_the_ring())
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def mixture(a: float, b: float) -> MixtureSameFamily:
+    """The density of a · ring + b · noise, by torch's distributions."""
+    covariance = (a**2 * SPREAD**2 + b**2) * torch.eye(2, dtype=torch.float64)
+    return MixtureSameFamily(
+        Categorical(torch.ones(8, dtype=torch.float64)), MultivariateNormal(a * centres_of_the_ring(), covariance)
+    )
+
+
+# -- the data and the schedule -------------------------------------------------------------------------------------
+
+
+def test_the_ring_has_about_unit_variance_and_the_density_that_the_lesson_says(
+    lesson: SimpleNamespace, generator: torch.Generator
+) -> None:
+    points = lesson.ring(20_000, generator)
+    assert ((points.var(0) - 1).abs() < 0.05).all()
+    torch.testing.assert_close(lesson.log_density(points[:50], 1.0, 0.0), mixture(1.0, 0.0).log_prob(points[:50]))
+
+
+def test_the_moons_are_two_and_alike(lesson: SimpleNamespace, generator: torch.Generator) -> None:
+    points = lesson.moons(20_000, generator)
+    assert points.mean(0).abs().max() < 0.03  # turned around by half a circle, one is the other
+    assert lesson.energy_distance(points[:2000], -points[2000:4000]) < 0.01
+
+
+def test_the_schedule_leaves_all_at_the_start_and_a_trace_at_the_end(lesson: SimpleNamespace) -> None:
+    levels = lesson.alpha_bar_at(torch.linspace(0, 1, 50, dtype=torch.float64))
+    assert levels[0] == 1 and 0 < levels[-1] < 1e-3
+    assert (levels.diff() < 0).all()
+    short = lesson.stopping_at(0.3)(torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(short, torch.tensor([1.0, 0.3]))
+
+
+# -- what is exact -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("t", [0.05, 0.4, 0.95])
+def test_the_exact_noise_is_the_score_times_minus_b(
+    lesson: SimpleNamespace, generator: torch.Generator, t: float
+) -> None:
+    a, b = math.sqrt(math.cos(t) ** 2), math.sin(t)
+    x = torch.randn(40, 2, generator=generator, dtype=torch.float64).requires_grad_()
+    (score,) = torch.autograd.grad(mixture(a, b).log_prob(x).sum(), x)
+    torch.testing.assert_close(lesson.exact_noise(x.detach(), a, b), -b * score)
+
+
+def test_the_exact_noise_is_the_mean_of_the_noise_in_points_near_by(
+    lesson: SimpleNamespace, generator: torch.Generator
+) -> None:
+    clean = lesson.ring(400_000, generator)
+    noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+    x = 0.6 * clean + 0.8 * noise
+    for place in (torch.tensor([0.5, 0.2]), torch.tensor([-1.0, 0.4])):
+        near = (x - place).norm(dim=1) < 0.1
+        expected = lesson.exact_noise(x[near], 0.6, 0.8).mean(0)
+        assert (noise[near].mean(0) - expected).abs().max() < 5 * noise[near].std() / near.sum().sqrt()
+
+
+def test_the_exact_velocity_is_clean_minus_noise_from_the_first_moment_to_the_last(
+    lesson: SimpleNamespace, generator: torch.Generator
+) -> None:
+    x = torch.randn(30, 2, generator=generator, dtype=torch.float64)
+    for t in (0.3, 0.8):
+        noise = lesson.exact_noise(x, t, 1 - t)
+        expected = (x - (1 - t) * noise) / t - noise
+        torch.testing.assert_close(lesson.exact_velocity(x, torch.full((30,), t, dtype=torch.float64)), expected)
+    torch.testing.assert_close(lesson.exact_velocity(x, torch.zeros(30, dtype=torch.float64)), -x)
+    assert lesson.exact_velocity(x, torch.ones(30, dtype=torch.float64)).isfinite().all()
+
+
+def test_a_step_back_is_bayes_rule_for_two_steps_of_noise(lesson: SimpleNamespace) -> None:
+    """In one dimension, on a grid: q(x_before | x_now, x_0) is in proportion to q(x_now | x_before) q(x_before | x_0)."""
+    now, before = torch.tensor(0.3, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64)
+    x_0, x_now, alpha = 0.8, -0.4, now / before
+    grid = torch.linspace(-6, 6, 20_001, dtype=torch.float64)
+    first = Normal(before.sqrt() * x_0, (1 - before).sqrt()).log_prob(grid)
+    second = Normal(alpha.sqrt() * grid, (1 - alpha).sqrt()).log_prob(torch.tensor(x_now, dtype=torch.float64))
+    weights = torch.softmax(first + second, 0)
+    mean = (weights * grid).sum()
+    spread = (weights * (grid - mean).square()).sum().sqrt()
+    ends = torch.tensor([[[x_now]], [[x_0]]], dtype=torch.float64)
+    found = lesson.step_back(*ends, now, before)
+    torch.testing.assert_close(found[0].squeeze(), mean)
+    torch.testing.assert_close(found[1], spread)
+
+
+def test_the_bound_lies_above_the_truth_and_comes_down_to_it(
+    lesson: SimpleNamespace, generator: torch.Generator
+) -> None:
+    points = lesson.ring(4000, generator)
+    truth = -lesson.log_density(points, 1.0, 0.0).mean()
+    gaps = [lesson.bound(points, steps, generator).mean() - truth for steps in (5, 20, 400)]
+    assert gaps[0] > gaps[1] > gaps[2] > -0.02
+    assert gaps[2] < 0.15
+
+
+def test_the_kl_of_a_step_is_the_squared_error_weighted_by_the_change_of_the_ratio(lesson: SimpleNamespace) -> None:
+    now, before = torch.tensor(0.2, dtype=torch.float64), torch.tensor(0.6, dtype=torch.float64)
+    x, one, other = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    normals = [Normal(*lesson.step_back(x, clean, now, before)) for clean in (one, other)]
+    weight = 0.5 * (before / (1 - before) - now / (1 - now))
+    torch.testing.assert_close(kl_divergence(*normals), weight * (one - other).square())
+
+
+# -- walks and likelihood ------------------------------------------------------------------------------------------
+
+
+class Knowing(torch.nn.Module):
+    """A model of the noise that knows the ring."""
+
+    def __init__(self, lesson: SimpleNamespace) -> None:
+        super().__init__()
+        self.lesson = lesson
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        level = self.lesson.alpha_bar_at(t)
+        return self.lesson.exact_noise(x, level.sqrt(), (1 - level).sqrt())
+
+
+@pytest.mark.parametrize("with_chance", [True, False])
+def test_both_walks_with_the_exact_noise_end_on_the_ring(
+    lesson: SimpleNamespace, generator: torch.Generator, with_chance: bool
+) -> None:
+    begin = torch.randn(2000, 2, generator=generator, dtype=torch.float64)
+    path = lesson.walk(Knowing(lesson), begin, 200, generator if with_chance else None)
+    assert path.shape == (201, 2000, 2) and torch.equal(path[0], begin)
+    real = lesson.ring(2000, generator)
+    assert lesson.energy_distance(path[-1], real) < 0.006
+    again = lesson.walk(Knowing(lesson), begin, 200, generator if with_chance else None)
+    assert torch.equal(again, path) != with_chance
+
+
+def test_heun_errs_by_the_square_of_the_step(lesson: SimpleNamespace) -> None:
+    """dx/dt = x from 1 on ends at e."""
+    x = torch.ones(1, 1, dtype=torch.float64)
+    off = [abs(lesson.heun(lambda x, t: x, x, steps).item() - math.e) for steps in (10, 20)]
+    assert 3.6 < off[0] / off[1] < 4.4
+    euler = definition("euler").reference
+    off = [abs(euler(lambda x, t: x, x, steps).item() - math.e) for steps in (10, 20)]
+    assert 1.8 < off[0] / off[1] < 2.2
+
+
+def test_a_path_ends_where_eulers_steps_end(lesson: SimpleNamespace, generator: torch.Generator) -> None:
+    x = torch.randn(20, 2, generator=generator, dtype=torch.float64)
+    path = lesson.flow_path(lesson.exact_velocity, x, 8)
+    assert path.shape == (9, 20, 2)
+    torch.testing.assert_close(path[-1], definition("euler").reference(lesson.exact_velocity, x, 8))
+
+
+def test_the_divergence_is_the_trace_of_the_slopes(lesson: SimpleNamespace, generator: torch.Generator) -> None:
+    matrix = torch.tensor([[0.5, 2.0], [-1.0, 0.25]], dtype=torch.float64)
+    x = torch.randn(7, 2, generator=generator, dtype=torch.float64)
+    v, div = lesson.divergence(lambda x, t: x @ matrix.T, x, torch.zeros(7))
+    torch.testing.assert_close(v, x @ matrix.T)
+    torch.testing.assert_close(div, torch.full((7,), 0.75, dtype=torch.float64))
+
+
+def test_the_likelihood_of_a_flow_that_stretches_is_a_wide_normal(lesson: SimpleNamespace) -> None:
+    """dx/dt = x log 3 multiplies by 3: standard normal noise becomes normal with spread 3."""
+    x = torch.tensor([[0.0, 0.0], [1.0, -2.0]], dtype=torch.float64)
+    found = lesson.log_likelihood(lambda x, t: math.log(3) * x, x, 400)
+    torch.testing.assert_close(found, Normal(0.0, 3.0).log_prob(x).sum(1), atol=1e-4, rtol=0)
+
+
+def test_the_exact_velocity_has_the_ring_s_likelihood(lesson: SimpleNamespace, generator: torch.Generator) -> None:
+    points = lesson.ring(200, generator)
+    off = lesson.log_likelihood(lesson.exact_velocity, points, 200) - lesson.log_density(points, 1.0, 0.0)
+    assert off.abs().max() < 0.02
+
+
+def test_guidance_draws_together_and_past_the_cloud(lesson: SimpleNamespace, generator: torch.Generator) -> None:
+    begin = torch.randn(500, 2, generator=generator, dtype=torch.float64)
+    ends = [lesson.flow_path(lesson.guided(scale), begin, 100)[-1] for scale in (1.0, 2.0, 8.0)]
+    means, spreads = [end[:, 0].mean() for end in ends], [end.std(0).mean() for end in ends]
+    assert abs(means[0] - 1.4) < 0.02 < means[1] - means[0] < means[2] - means[0]
+    assert spreads[0] > spreads[1] > spreads[2]
+
+
+def test_a_field_without_time_does_not_hear_it(lesson: SimpleNamespace) -> None:
+    x, t = torch.randn(5, 2), torch.rand(5)
+    whole, blind = lesson.Field(), lesson.Field(timeless=True)
+    assert not torch.equal(whole(x, t), whole(x, t + 0.1))
+    assert torch.equal(blind(x, t), blind(x, t + 0.1))
+
+
+def test_the_energy_distance_is_zero_for_equal_sets_and_grows_with_a_shift(
+    lesson: SimpleNamespace, generator: torch.Generator
+) -> None:
+    points = lesson.ring(500, generator)
+    assert lesson.energy_distance(points, points) == pytest.approx(0, abs=1e-12)
+    near, far = (lesson.energy_distance(points, points + shift) for shift in (0.1, 0.5))
+    assert 0 < near < far
