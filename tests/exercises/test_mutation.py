@@ -16,6 +16,7 @@ ON_THE_CPU = "the check's generators are on the CPU"
 EITHER_SIGN = "noise is as likely with the other sign"
 EXCHANGED = "exchanging two dimensions has no direction"
 SQUARE = "the kernel is as high as it is wide"
+SAME_SHAPE = "both have the same shape"
 SAME_KIND = "both have the same dtype and device"
 ADDED = "terms may be added in any order"
 IN_SINGLE_PRECISION = "right to the seven digits of float32, which is said beside it"
@@ -77,6 +78,9 @@ EQUIVALENT = {
     "reparameterise": {"noise → noise.detach()": NO_HISTORY},
     "negative_elbo": {"x → x.detach()": NO_HISTORY},
     "importance_bound": {"log_weights → log_weights.detach() (place 2)": "a length has no history"},
+    "add_noise": {"x → noise": SAME_SHAPE},
+    "predict_clean": {"x_t → noise": SAME_SHAPE},
+    "flow_pair": {"start → end": SAME_SHAPE},
     "stamp": {
         "(_, c_out, k, _) → (_, c_out, _, k)": SQUARE,
         "x → weight (place 2)": SAME_KIND,

@@ -22,7 +22,7 @@ def add_noise(x, noise, alpha_bar):
     alpha_bar: (N,), how much of each one's variance is left, in [0, 1].
     Returns x_t, of x's shape.
     """
-    alpha_bar = _beside(alpha_bar, x)
+    alpha_bar = alpha_bar.view(-1, *[1] * (x.dim() - 1))
     return alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * noise
 
 
@@ -163,7 +163,7 @@ def predict_clean(x_t, noise, alpha_bar):
     alpha_bar: (N,), the share of the variance that is left of each, positive.
     Returns x, of x_t's shape.
     """
-    alpha_bar = _beside(alpha_bar, x_t)
+    alpha_bar = alpha_bar.view(-1, *[1] * (x_t.dim() - 1))
     return (x_t - (1 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()
 
 
@@ -396,7 +396,7 @@ def flow_pair(start, end, t):
     t: (N,), the time of each, in [0, 1].
     Returns (x_t, velocity), each of start's shape: where each one is at its time, and dx_t/dt.
     """
-    t = _beside(t, start)
+    t = t.view(-1, *[1] * (start.dim() - 1))
     return (1 - t) * start + t * end, end - start
 
 
