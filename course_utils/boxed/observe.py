@@ -135,6 +135,17 @@ def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_L
     return record
 
 
+def results(function: Callable, trial: Trial) -> dict[str, Any] | None:
+    """The results alone, by name, of a trusted function that is known to end; None where it raises. Much quicker than
+    `observe`; to be called within `undisturbed`."""
+    torch.default_generator.manual_seed(trial.seed)
+    try:
+        outputs = _flatten(function(*_arguments(trial)[1].values()), trial.outputs)
+    except Exception:
+        return None
+    return {name: value.detach() if isinstance(value, Tensor) else value for name, value in outputs.items()}
+
+
 def _call(candidate: Callable, passed: dict[str, Any], time_limit: float | None) -> tuple[Any, float]:
     """The candidate's result, and the seconds of computing that it took."""
     _bind(candidate, passed)
@@ -145,7 +156,10 @@ def _call(candidate: Callable, passed: dict[str, Any], time_limit: float | None)
 
 
 def _returned(result: Any, trial: Trial, passed: dict[str, Any], leaves: dict[str, Tensor]) -> Observation:
-    """The record of a call that returned: its results, the state of networks and the gradients."""
+    """The record of a call that returned: its results, the state of networks and the gradients. A network that is handed
+    back is no result: what became of it is recorded as it is."""
+    if any(result is value for value in passed.values() if isinstance(value, nn.Module)):
+        result = None
     outputs = _flatten(result, trial.outputs)
     shared = _shared_memory(outputs, passed)
     states = _states(trial, passed)

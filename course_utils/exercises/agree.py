@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,15 +52,21 @@ def close(actual: Tensor, expected: Tensor, tolerance: float | None = None) -> b
             else (actual.dtype == torch.bool and torch.equal(actual.cpu(), expected.cpu()))
         )
     a, e = actual.cpu().double(), expected.cpu().double()  # not every device has float64
-    finite = e.isfinite()
-    if not torch.equal(finite, a.isfinite()) or not torch.equal(a[~finite].nan_to_num(), e[~finite].nan_to_num()):
-        return False
-    if not finite.any():
-        return True
     if tolerance is None:
         tolerance = tolerance_between(actual, expected)
-    scale = max(e[finite].abs().max().item(), FLOOR)
-    return (a - e)[finite].abs().max().item() <= tolerance * scale
+    gap = _largest(a - e)
+    if not math.isfinite(gap):
+        finite = e.isfinite()
+        if not torch.equal(finite, a.isfinite()) or not torch.equal(a[~finite].nan_to_num(), e[~finite].nan_to_num()):
+            return False
+        a, e = a[finite], e[finite]
+        gap = _largest(a - e)
+    return gap <= tolerance * max(_largest(e), FLOOR)
+
+
+def _largest(values: Tensor) -> float:
+    """The largest absolute value; NaN if there is one."""
+    return values.abs().max().item() if values.numel() else 0.0
 
 
 def agrees(exercise: Definition, expected: Observation, actual: Observation, lenient: bool = False) -> bool:

@@ -32,6 +32,7 @@ class Mistake:
     key: str
     sentence: str
     function: Callable
+    may_not_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ class Definition:
 
     def source(self) -> str:
         """The reference's source code, without its decorators."""
-        source = textwrap.dedent(inspect.getsource(self.reference))
-        return source[source.index("def ") :].rstrip() + "\n"
+        return source_of(self.reference)
 
     def earned(self, status: str) -> float:
         """The points of an answer of this status: all for a right one, all but `edge_points` for a nearly right one."""
@@ -212,6 +212,12 @@ def define(
         return registry[name]
 
     return register
+
+
+def source_of(reference: Callable) -> str:
+    """A function's source code, without its decorators."""
+    source = textwrap.dedent(inspect.getsource(reference))
+    return source[source.index("def ") :].rstrip() + "\n"
 
 
 def place(value: Any, dtype: torch.dtype, device: torch.device | str) -> Any:

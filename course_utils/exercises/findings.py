@@ -112,7 +112,8 @@ class OtherParameters(Finding):
 
 @dataclass(frozen=True)
 class Raised(Finding):
-    """An exception on an ordinary case or the edge case `label`; perhaps instead of another one, which is asked for."""
+    """An exception on an ordinary case or the edge case `label`, where arguments had these shapes; perhaps instead of
+    another one, which is asked for."""
 
     exercise: str
     kind: str
@@ -122,6 +123,7 @@ class Raised(Finding):
     label: str = ""
     asked_kind: str = ""
     asked_message: str = ""
+    shapes: tuple[tuple[str, Shape], ...] = ()
 
 
 # -- mistakes that have a name -------------------------------------------------------------------------------------

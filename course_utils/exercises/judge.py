@@ -2,7 +2,8 @@
 
 The trusted half of an exercise: it knows references, mistakes and claims, and works on recorded `Observation`s
 only, so the candidate may have run anywhere. Order of judgement: not attempted, nearly right (wrong on edge cases only),
-named mistake, exception or time limit, generic transformation (`explain`), another form, another value (`differ`).
+named mistake, exception or time limit, generic transformation (`explain`), slip in the reference (`slips`), another form,
+another value (`differ`).
 """
 
 from __future__ import annotations
@@ -25,16 +26,20 @@ from course_utils.exercises.findings import (
     Finding,
     ForbiddenCalls,
     NotAttempted,
+    NotFinite,
     OnCase,
     OnlyOnEdge,
     OtherParameters,
+    OtherShape,
     Raised,
     Right,
     Share,
     Status,
     TimeLimit,
+    Transformation,
 )
-from course_utils.exercises.mistakes import Broken, Tried, named, named_by_claims, too_large_for_claims
+from course_utils.exercises.mistakes import Broken, Tried, named, named_by_claims, slip, too_large_for_claims
+from course_utils.exercises.relations import VAGUE
 
 KNOWN = (Status.DIAGNOSED, Status.NEARLY_RIGHT)  # of which it is known what is wrong
 TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
@@ -128,7 +133,7 @@ def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Out
     mistake = named_by_claims(tried, broken) if exercise.claims else named(tried, rows)
     if not mistake and not exercise.exact:
         rows = [replace(row, right=agrees(exercise, row.expected, row.actual, True), lenient=True) for row in rows]
-        broken = Broken(exercise, rows)
+        broken = broken.with_rows(rows)
         if broken.is_right(rows) and (advice := less_exact(rows)):
             return Outcome(Status.RIGHT, (Right(len(rows)), advice))
         mistake = None if exercise.claims else named(tried, rows, lenient=True)
@@ -155,9 +160,15 @@ def _unnamed(tried: Tried, rows: list[Comparison], broken: str | None = None) ->
     exercise = tried.exercise
     if error := _error(exercise, rows):
         return Outcome(Status.ERROR, (error,))
-    if not exercise.claims and (explanation := explain(tried, rows)):
+    form = _form(exercise, rows)
+    of_value = not form or isinstance(form[0], (OtherShape, NotFinite))
+    explanation = () if exercise.claims else explain(tried, rows)
+    vague = all(isinstance(it, Transformation) and it.kind in VAGUE for it in explanation)
+    if vague and of_value and (made := slip(tried, rows)):
+        return Outcome(Status.DIAGNOSED, (made,))
+    if explanation:
         return Outcome(Status.DIAGNOSED, explanation)
-    if form := _form(exercise, rows):
+    if form:
         return Outcome(Status.WRONG, form)
     if broken:
         return Outcome(Status.WRONG, (BrokenClaim(broken, exercise.claims[broken].sentence),))
@@ -193,10 +204,12 @@ def _why_on_edge(tried: Tried, label: str, broken: Broken) -> tuple[Finding, ...
         return (replace(error, label="") if isinstance(error, (Raised, TimeLimit)) else error,)
     if not wrong:
         ordinary = [row for row in rows if not row.trial.label]
-        claim = exercise.claims[broken.among(ordinary + its)[0]]
+        claim = exercise.claims[next(broken.among(ordinary + its))]
         return (BrokenClaim(claim.key, claim.sentence),)
     explanation = () if exercise.claims else explain(tried, wrong)
-    return explanation or (other_form(exercise, wrong[0]) or overflow(wrong[0], rows) or other_value(wrong[0]),)
+    form = None if explanation else other_form(exercise, wrong[0])
+    made = None if explanation or form else slip(tried, rows)
+    return explanation or (made or form or overflow(wrong[0], rows) or other_value(wrong[0]),)
 
 
 # -- answers without a named mistake -------------------------------------------------------------------------------
@@ -229,8 +242,9 @@ def _exception(exercise: Definition, row: Comparison) -> Finding:
     if failure.kind == "WrongSignature":
         return OtherParameters(tuple(row.trial.arguments), failure.message)
     where = (failure.line_number, failure.line, row.trial.label)
-    asked_for = (asked.kind, asked.message) if asked else ()
-    return Raised(exercise.name, failure.kind, failure.message, *where, *asked_for)
+    asked_for = (asked.kind, asked.message) if asked else ("", "")
+    shapes = tuple((name, tuple(v.shape)) for name, v in row.trial.arguments.items() if isinstance(v, torch.Tensor))
+    return Raised(exercise.name, failure.kind, failure.message, *where, *asked_for, shapes)
 
 
 def _form(exercise: Definition, rows: list[Comparison]) -> tuple[Finding, ...]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from course_utils.boxed.fixtures import Fixture
-from course_utils.boxed.observe import Observation, Trial, observe
-from course_utils.exercises.agree import Comparison, agrees, behaves_alike, same_form
+from course_utils.boxed.observe import Observation, Trial, observe, precision, results, undisturbed
+from course_utils.exercises.agree import Comparison, agrees, behaves_alike, same, same_form
 from course_utils.exercises.define import GRADIENT, Claim, Definition, Mistake
 from course_utils.exercises.findings import NamedMistake, leaves
+from course_utils.exercises.slips import slips
 
 WITNESSES = 5  # trials on which an answer breaks a claim, of which one must speak for a mistake, before all are tried
+SLIP_LIMIT = 0.02  # seconds for a slip that may never end, in a loop over an exercise's few arguments
 FIRST = 2  # the same, where the answer breaks the claim on every trial; and for claims across trials
 
 
@@ -23,21 +29,25 @@ class Tried:
 
     def __init__(self, exercise: Definition) -> None:
         self.exercise = exercise
-        self._observed: dict[tuple[str, int], tuple[Trial, Observation]] = {}
+        self._observed: dict[tuple[Mistake, int], tuple[Trial, Observation]] = {}
 
     def __call__(self, mistake: Mistake, trial: Trial) -> Observation:
-        """What this mistake does on this trial. Mistakes are trusted, and end by themselves."""
-        place = mistake.key, id(trial)
+        """What this mistake does on this trial. Mistakes are trusted."""
+        place = mistake, id(trial)
         if place not in self._observed:
-            self._observed[place] = trial, observe(mistake.function, trial, None)  # keeping the trial keeps its id
+            limit = SLIP_LIMIT if mistake.may_not_end else None
+            self._observed[place] = trial, observe(mistake.function, trial, limit)  # keeping the trial keeps its id
         return self._observed[place][1]
 
 
 # -- by what they do -----------------------------------------------------------------------------------------------
 
 
-def named(tried: Tried, rows: list[Comparison], lenient: bool = False) -> NamedMistake | None:
-    """The first mistake that does, on every trial, exactly what the candidate did; `lenient` as in `agrees`.
+def named(
+    tried: Tried, rows: list[Comparison], lenient: bool = False, among: Iterable[Mistake] | None = None
+) -> NamedMistake | None:
+    """The first mistake that does, on every trial, exactly what the candidate did; `lenient` as in `agrees`, `among` the
+    mistakes that the exercise names unless others are given.
 
     Failing that, the first that does so on all but the edge cases on which the candidate broke down: no window was
     left to stack, no step to walk. Then an ordinary trial must be wrong too, or nothing would speak for the mistake.
@@ -49,9 +59,32 @@ def named(tried: Tried, rows: list[Comparison], lenient: bool = False) -> NamedM
     def explains(mistake: Mistake, some: list[Comparison]) -> bool:
         return all(behaves_alike(tried.exercise, tried(mistake, row.trial), row.actual, lenient) for row in some)
 
-    likely = [mistake for mistake in tried.exercise.mistakes.values() if explains(mistake, intact)]
+    known = tried.exercise.mistakes.values() if among is None else among
+    likely = [mistake for mistake in known if explains(mistake, intact)]
     likely.sort(key=lambda mistake: not explains(mistake, broken))
     return NamedMistake(likely[0].key, likely[0].sentence) if likely else None
+
+
+def slip(tried: Tried, rows: list[Comparison]) -> NamedMistake | None:
+    """The slip in the reference (see `slips`) that does, on every trial, exactly what the candidate did."""
+    exercise, lenient = tried.exercise, not tried.exercise.exact
+    first = min(rows, key=lambda row: (row.right, bool(row.trial.label)))
+
+    def likely(made: Mistake) -> bool:
+        return made.may_not_end or gives(made.function, first.trial, first.actual, lenient)
+
+    with warnings.catch_warnings(), undisturbed(first.trial.seed), contextlib.redirect_stdout(None):
+        warnings.simplefilter("ignore")  # torch's, of what slips do
+        return named(tried, rows, lenient, [made for made in slips(exercise) if likely(made)])
+
+
+def gives(function: Callable, trial: Trial, actual: Observation, lenient: bool) -> bool:
+    """Whether a function that is known to end gives the results that were observed; to be called within `undisturbed`."""
+    given = results(function, trial) or {}
+    return given.keys() == actual.outputs.keys() and all(
+        same(value, actual.outputs[name], Observation("returned", dtype=precision(trial)), lenient)
+        for name, value in given.items()
+    )
 
 
 def _breaks_down(row: Comparison) -> bool:
@@ -83,20 +116,29 @@ class Broken:
             if shown:
                 self.witnesses[key] = shown
 
-    def among(self, rows: list[Comparison]) -> list[str]:
+    def with_rows(self, rows: list[Comparison]) -> Broken:
+        """The same of the same trials, compared in another way: no claim depends on that."""
+        changed, place = copy.copy(self), {id(row): new for row, new in zip(self.rows, rows, strict=True)}
+        changed.rows = rows
+        changed.witnesses = {key: [place[id(row)] for row in shown] for key, shown in self.witnesses.items()}
+        return changed
+
+    def among(self, rows: list[Comparison]) -> Iterator[str]:
         """The claims that are broken by some of the trials, taken by themselves."""
+        if rows is self.rows:
+            yield from self.witnesses
+            return
         chosen = {id(row) for row in rows}
-
-        def breaks(claim: Claim) -> bool:
-            if claim.across:
-                return not _holds(claim, [(row.trial, row.actual) for row in rows])
-            return any(id(row) in chosen for row in self.witnesses.get(claim.key, []))
-
-        return [key for key, claim in self.exercise.claims.items() if breaks(claim)]
+        for key, shown in self.witnesses.items():
+            if not self.exercise.claims[key].across and any(id(row) in chosen for row in shown):
+                yield key
+        for claim in self.across:
+            if not _holds(claim, [(row.trial, row.actual) for row in rows]):
+                yield claim.key
 
     def is_right(self, rows: list[Comparison]) -> bool:
         """Whether the answer is right in all that these trials ask."""
-        return all(row.right for row in rows) and not self.among(rows)
+        return all(row.right for row in rows) and not any(self.among(rows))
 
     @functools.cached_property
     def across(self) -> list[Claim]:

@@ -12,6 +12,8 @@ Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Candidate = tuple[str, tuple[Any, ...], Transform]
 
 ENOUGH = 3  # entries that must agree with a constant before it is more than a coincidence
+# Relations that tell what a result looks like rather than what was done: a slip that explains it says more.
+VAGUE = {"offset-of-its-own", "factor-of-its-own", "signs", "reordered", "same-along", "wrong-at-the-end"}
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "the square": torch.square,
     "the square root": torch.sqrt,

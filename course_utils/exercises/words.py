@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from course_utils.exercises import findings as f
+from course_utils.exercises.advice import ABOUT_SHAPES, ADVICE, advised_part
 from course_utils.exercises.define import GRADIENT
 from course_utils.exercises.transformations import TRANSFORMATIONS
 
@@ -20,23 +21,6 @@ NUMBER = re.compile(r"(?<!\w)[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 NEXT_LINE = "\n    "
 CELL_HINT = "Run the exercise's cell in the notebook: there the message is shown in full."
 OTHER_RESULT = "gives another result than asked for on some of the random cases, though of the right form."
-
-# What torch's own words leave out, by a part of its message.
-ADVICE = {
-    "Boolean value of Tensor with more than one value is ambiguous": (
-        "A tensor has many truths, `if` wants one: multiply by a mask (`x > 0`), or use `torch.where`."
-    ),
-    "does not require grad and does not have a grad_fn": (
-        "No graph leads here. Was it computed under `torch.no_grad()`, or cut off by `.detach()` or `.item()`? If it "
-        "only depends on arguments, which carry no graph: compute the gradient yourself, or build a graph from copies."
-    ),
-    "One of the differentiated Tensors does not require grad": (
-        "Gradients are taken only with respect to tensors that want one: `x.requires_grad_()` before x is used."
-    ),
-    "Expected target size": (
-        "`cross_entropy` wants the classes in dimension 1: flatten batch and time into one dimension first."
-    ),
-}
 
 # Why a call was stopped, by what was under way.
 STOPPED = {
@@ -63,11 +47,6 @@ def for_grader(findings: Sequence[f.Finding]) -> str:
 
 def _tell_values(findings: Sequence[f.Finding]) -> bool:
     return any(isinstance(finding, (f.OtherEntry, f.OtherValue)) for finding in findings)
-
-
-def advised_part(message: str) -> str:
-    """The part of an exception's message for which there is advice."""
-    return next((part for part in ADVICE if part in message), "")
 
 
 def uses(calls: Sequence[str]) -> str:
@@ -225,6 +204,9 @@ def _(it: f.Raised, w: _Writer) -> str:
         elif w.discreet:
             text += "."
     advice = NEXT_LINE + ADVICE[advised] if advised else ""
+    if advised in ABOUT_SHAPES and it.shapes and not w.discreet:
+        shapes = ", ".join(f"`{name}` {w.tuple(shape)}" for name, shape in it.shapes)
+        advice += f" Here the arguments have the shapes: {shapes}."
     return text + line + advice + (NEXT_LINE + CELL_HINT) * w.discreet
 
 

@@ -24,6 +24,7 @@ import msgspec
 from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial
 from course_utils.exercises import forbidden, words
+from course_utils.exercises.advice import advised_part
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.define import Definition
 from course_utils.exercises.findings import (
@@ -476,5 +477,5 @@ def _sanitised_failure(failure: Failure, lines: set[str]) -> Failure:
     kind = failure.kind if failure.kind in EXCEPTIONS else "Exception"
     line = failure.line.strip()
     shown = bool(line) and line in lines
-    known = failure.message if failure.message in words.STOPPED else words.advised_part(failure.message)
+    known = failure.message if failure.message in words.STOPPED else advised_part(failure.message)
     return Failure(kind, failure.parents, known, 1 if shown else None, line if shown else "")

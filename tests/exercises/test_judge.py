@@ -1062,7 +1062,7 @@ def test_a_random_answer_of_the_wrong_form_is_told(answer: Callable, status: str
 
 def test_a_claim_may_compare_the_trials_with_one_another() -> None:
     expect(check("tossed", tossed), "right")
-    expect(check("tossed", lambda n, generator: torch.randint(2, (n,))), "wrong", "the same generator")
+    expect(check("tossed", lambda n, generator: torch.rand(n).round().long()), "wrong", "the same generator")
     expect(check("tossed", lambda n, generator: torch.ones(n, dtype=torch.int64)), "wrong", "another generator")
     expect(check("tossed", lambda n, generator: 1 / 0), "error", "ZeroDivisionError")
 

@@ -31,6 +31,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_a_mistake_that_disagrees_once_is_not_tried_again(name: str, calls: Counter[str]) -> None:
     check(name, unheard_of(name))
     results = len(definition(name).outputs)
+    del calls[name]  # slips in the reference, which bear its name
     assert calls.total() <= 2 * results * len(definition(name).mistakes)
 
 

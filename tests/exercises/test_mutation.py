@@ -254,10 +254,10 @@ def test_a_mutant_that_never_ends_counts_as_rejected() -> None:
         while True:
             pass
 
-    assert not mutants.survives(mutants.Mutant("flop_ratio", "", "", flop_ratio))
+    assert not mutants.survives(mutants.Mutant("flop_ratio", "", "", "", flop_ratio))
 
 
 def test_a_mutant_that_changes_nothing_survives() -> None:
     from course_utils.exercises.catalogue import definition
 
-    assert mutants.survives(mutants.Mutant("flop_ratio", "", "", definition("flop_ratio").reference))
+    assert mutants.survives(mutants.Mutant("flop_ratio", "", "", "", definition("flop_ratio").reference))

@@ -1,11 +1,16 @@
 """The same findings in two renderings: the notebook's tells all, the grader's nothing that follows from hidden inputs."""
 
+import math
 from dataclasses import replace
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 from course_utils.exercises import findings as f
 from course_utils.exercises import words
+from course_utils.exercises.advice import ABOUT_SHAPES, ADVICE, advised_part
 
 SIZE, LARGER = 7654, 7655  # stand for whatever the hidden inputs are
 VALUE = SIZE + 0.5
@@ -137,13 +142,16 @@ def test_the_grader_tells_of_another_value_only_that_there_is_one() -> None:
 
 def test_an_exception_is_told_with_its_line_and_advice_and_in_grading_without_its_message() -> None:
     raised = f.Raised("total", "RuntimeError", "Expected target size [4, 5]", 3, "return F.cross_entropy(x, y)")
-    advice = words.ADVICE["Expected target size"]
+    advice = ADVICE["Expected target size"]
     assert words.for_notebook([raised]) == (
         f"RuntimeError: Expected target size [4, 5]\n    line 3: return F.cross_entropy(x, y)\n    {advice}"
     )
     assert words.for_grader([raised]) == (
         f"RuntimeError: Expected target size.\n    in the line: return F.cross_entropy(x, y)\n    {advice}\n    {words.CELL_HINT}"
     )
+    shaped = replace(raised, message="mat1 and mat2 shapes cannot be multiplied (4x3 and 5x3)", shapes=(("x", (4, 3)),))
+    assert words.for_notebook([shaped]).endswith("Here the arguments have the shapes: `x` (4, 3).")
+    assert "4" not in words.for_grader([shaped])
     unknown = replace(raised, message=BOX, line_number=None)
     assert words.for_grader([unknown]) == f"RuntimeError.\n    {words.CELL_HINT}"
 
@@ -151,3 +159,64 @@ def test_an_exception_is_told_with_its_line_and_advice_and_in_grading_without_it
 def test_a_finding_without_words_is_an_error_of_the_course() -> None:
     with pytest.raises(TypeError, match="no words for a Finding"):
         words.for_notebook([f.Finding()])
+
+
+x, y, w = torch.randn(4, 3), torch.randn(5, 3), torch.randn(4, 3, requires_grad=True)
+SLIPS = (  # what provokes the messages that the advice is for
+    lambda: x @ y,
+    lambda: torch.randn(2, 3, 4) @ torch.randn(2, 5, 4),
+    lambda: x @ torch.randn(4),
+    lambda: torch.dot(torch.randn(3), torch.randn(4)),
+    lambda: x + y,
+    lambda: x.expand(2, 2),
+    lambda: x.__setitem__(x > -9, torch.zeros(3, 3)),
+    lambda: x.reshape(5, 5),
+    lambda: x.unflatten(1, (2, -1)),
+    lambda: x.sum(2),
+    lambda: x[7],
+    lambda: torch.stack([x, y]),
+    lambda: torch.cat([x, torch.randn(4, 5)]),
+    lambda: torch.cat([torch.tensor(1.0), torch.tensor(2.0)]),
+    lambda: F.binary_cross_entropy_with_logits(x, torch.ones(4)),
+    lambda: F.cross_entropy(x, torch.zeros(5, dtype=torch.long)),
+    lambda: x.topk(7),
+    lambda: bool(x > 0),
+    lambda: x.sum().backward(),
+    lambda: torch.autograd.grad(w.sum(), x),
+    lambda: torch.autograd.grad(w.sum(), torch.randn(2, requires_grad=True)),
+    lambda: w.backward(),
+    lambda: [(square := w.square().sum()).backward(), square.backward()],
+    lambda: w.add_(1),
+    lambda: (grown := w.exp()).add_(1) is grown and grown.sum().backward(),
+    lambda: w.numpy(),
+    lambda: x @ x.T.double(),
+    lambda: F.conv2d(torch.randn(1, 2, 5, 5), torch.randn(3, 2, 3, 3).double()),
+    lambda: torch.arange(3).add_(0.5),
+    lambda: (x > 0).mean(),
+    lambda: -(x > 0),
+    lambda: 1 - (x > 0),
+    lambda: x.masked_fill(x, 0.0),
+    lambda: x[torch.tensor([0.5])],
+    lambda: torch.sqrt(x.max(1)),
+    lambda: torch.log(3.0),
+    lambda: torch.sqrt(2),
+    lambda: x.item(),
+    lambda: float(torch.tensor([x, x])),
+    lambda: list(torch.tensor(1.0)),
+    lambda: len(torch.tensor(1.0)),
+    lambda: x.T.view(12),
+    lambda: torch.multinomial(torch.tensor([1.0, math.nan]), 1),
+    lambda: F.cross_entropy(torch.randn(2, 5, 3), torch.zeros(2, 5, dtype=torch.long)),
+    lambda: nn.Linear(2, 2, bias=False).bias.zero_(),
+)
+
+
+def test_there_is_advice_for_what_torch_says_today_and_for_nothing_else() -> None:
+    advised = []
+    for slip in SLIPS:
+        with pytest.raises(Exception) as told:
+            slip()
+        advised.append(advised_part(str(told.value)))
+        assert advised[-1], told.value
+    assert set(advised) == set(ADVICE)
+    assert set(ABOUT_SHAPES) < set(ADVICE)

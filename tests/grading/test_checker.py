@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from course_utils.boxed import frames, wire
 from course_utils.boxed.observe import Observation, observe
 from course_utils.exercises import judge
+from course_utils.exercises.advice import ADVICE
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.judge import check
-from course_utils.exercises.words import ADVICE, for_grader
+from course_utils.exercises.words import for_grader
 from course_utils.grading import checker
 from course_utils.grading.result import Graded
 from course_utils.grading.sandbox.box import Times

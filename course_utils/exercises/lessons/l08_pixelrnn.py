@@ -172,7 +172,7 @@ bernoulli_nll.hints(
 # -- 8.2 -----------------------------------------------------------------------------------------------------------
 
 
-@define(lesson="08", points=1, outputs="bits", exact=True)
+@define(lesson="08", points=1, outputs="bits")
 def bits_per_dimension(nll, n_dims):
     """Nats an image turned into bits a dimension: how many yes-or-no questions one pixel takes on average.
 
