@@ -15,7 +15,6 @@ import functools
 import inspect
 import io
 import linecache
-import random
 import sys
 import threading
 import time
@@ -25,11 +24,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from course_utils.boxed.fixtures import Fixture
+from course_utils.boxed.undisturbed import settings_kept, undisturbed
 
 TIME_LIMIT = 3.0  # seconds of computing for one call of a candidate
 PATIENCE = 8.0  # times as long it may take by the clock, on a busy machine
@@ -149,7 +148,7 @@ def results(function: Callable, trial: Trial) -> dict[str, Any] | None:
 def _call(candidate: Callable, passed: dict[str, Any], time_limit: float | None) -> tuple[Any, float]:
     """The candidate's result, and the seconds of computing that it took."""
     _bind(candidate, passed)
-    with _settings_kept(), contextlib.nullcontext() if time_limit is None else deadline(time_limit):
+    with settings_kept(), contextlib.nullcontext() if time_limit is None else deadline(time_limit):
         start = time.process_time()
         result = candidate(*passed.values())
         return result, time.process_time() - start
@@ -189,53 +188,6 @@ def describe(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(describe(v) for v in value)}]"
     return "None" if value is None else type(value).__name__
-
-
-@contextlib.contextmanager
-def undisturbed(seed: int) -> Iterator[None]:
-    """Run with seeded global generators, grad mode on and a single thread; then restore these and the default dtype.
-
-    On tensors as small as an exercise's, a second thread only costs (on a busy machine, thousands of times over).
-    """
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    try:
-        with _settings_kept(), torch.random.fork_rng(devices=devices):
-            torch.default_generator.manual_seed(seed)
-            for device in devices:
-                torch.cuda.default_generators[device].manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
-            torch.set_grad_enabled(True)
-            torch.set_num_threads(1)
-            yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
-
-
-@contextlib.contextmanager
-def _settings_kept() -> Iterator[None]:
-    """Undo what the code inside does to torch's and Python's global settings."""
-    settings: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
-        (torch.get_default_dtype, torch.set_default_dtype),
-        (torch.get_default_device, _set_default_device),
-        (torch.is_grad_enabled, torch.set_grad_enabled),
-        (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-        (torch.get_num_threads, torch.set_num_threads),
-        (sys.getrecursionlimit, sys.setrecursionlimit),
-    ]
-    before = [get() for get, _ in settings]
-    try:
-        yield
-    finally:
-        for (get, set_), value in zip(settings, before, strict=True):
-            if get() != value:
-                set_(value)
-
-
-def _set_default_device(device: torch.device) -> None:
-    torch.set_default_device(None if device.type == "cpu" else device)
 
 
 class _TimeLimit(BaseException):

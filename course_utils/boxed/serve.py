@@ -27,7 +27,8 @@ from torch import Tensor
 
 from course_utils.boxed.extract import Extract, Program, definitions, filename, run
 from course_utils.boxed.frames import Channel, Closed
-from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, failure_of, observe, undisturbed
+from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, failure_of, observe
+from course_utils.boxed.undisturbed import undisturbed
 from course_utils.boxed.wire import observation_to_wire, trial_from_wire
 
 MISSING = (NameError, KeyError, ImportError, AttributeError)  # what a function raises that came without all it needs

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.boxed.observe import undisturbed
+from course_utils.boxed.undisturbed import undisturbed
 from course_utils.exercises.agree import (
     PRECISIONS,
     Comparison,

@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from course_utils.boxed.fixtures import Fixture
-from course_utils.boxed.observe import Observation, Trial, observe, precision, results, undisturbed
+from course_utils.boxed.observe import Observation, Trial, observe, precision, results
+from course_utils.boxed.undisturbed import undisturbed
 from course_utils.exercises.agree import Comparison, agrees, behaves_alike, same, same_form
 from course_utils.exercises.define import GRADIENT, Claim, Definition, Mistake
 from course_utils.exercises.findings import NamedMistake, leaves

@@ -14,7 +14,8 @@ from answers import unheard_of
 from toys import defined, registered
 
 from course_utils.boxed.fixtures import Fixture
-from course_utils.boxed.observe import deadline, results, undisturbed
+from course_utils.boxed.observe import deadline, results
+from course_utils.boxed.undisturbed import undisturbed
 from course_utils.exercises import check, names
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import edge, randn

@@ -375,6 +375,14 @@ _weaken(
         ("contextlib.nullcontext() if time_limit is None else deadline(time_limit):", "contextlib.nullcontext():"),
     ),
     (
+        "in-place change of inputs",
+        "serve::test_changed_inputs_are_the_box_s_own_copies",
+        ("tuple(name for name in passed if _differs(before[name], passed[name]))", "()"),
+    ),
+)
+_weaken(
+    "boxed/undisturbed",
+    (
         "global torch state: default dtype, seed, threads, grad mode",
         "serve::test_global_state_does_not_reach_the_next_exercise[dtype]",
         ("(torch.get_default_dtype, torch.set_default_dtype),", ""),
@@ -395,12 +403,7 @@ _weaken(
         "global torch state: default dtype, seed, threads, grad mode",
         "serve::test_global_state_does_not_reach_the_next_exercise[seed of torch]",
         ("torch.default_generator.manual_seed(seed)", "pass"),
-        ("with _settings_kept(), torch.random.fork_rng(devices=devices):", "with _settings_kept():"),
-    ),
-    (
-        "in-place change of inputs",
-        "serve::test_changed_inputs_are_the_box_s_own_copies",
-        ("tuple(name for name in passed if _differs(before[name], passed[name]))", "()"),
+        ("with settings_kept(), torch.random.fork_rng(devices=devices):", "with settings_kept():"),
     ),
 )
 _weaken(
