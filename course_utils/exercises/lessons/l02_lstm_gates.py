@@ -574,7 +574,7 @@ open_forget_gate.hints(
 
 @define(lesson="02", points=2, outputs=("x", "y"), exact=True)
 def adding_problem(batch, length, generator):
-    """Two numbers to remember and to add, among many that do not matter (Hochreiter and Schmidhuber, 1997).
+    """Two numbers to remember and to add, among many that do not matter (after Hochreiter and Schmidhuber, 1997).
 
     Returns (x, y), both of the default dtype. x: (batch, length, 2): x[..., 0] are values, uniform in [0, 1);
     x[..., 1] marks two of them in each row with a 1, one among the first length // 2 and one among the rest, every
