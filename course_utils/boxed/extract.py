@@ -37,7 +37,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from course_utils.boxed.observe import deadline
+from course_utils.boxed.deadline import deadline
 
 CELLS = 2_000  # of a notebook that are looked at
 SOURCE = 1_000_000  # characters of all cells together

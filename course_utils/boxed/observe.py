@@ -10,30 +10,24 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import ctypes
 import functools
 import inspect
 import io
 import linecache
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from course_utils.boxed.deadline import ASLEEP, TimeIsOver, deadline, once
 from course_utils.boxed.fixtures import Fixture
 from course_utils.boxed.undisturbed import settings_kept, undisturbed
 
 TIME_LIMIT = 3.0  # seconds of computing for one call of a candidate
-PATIENCE = 8.0  # times as long it may take by the clock, on a busy machine
-ASLEEP = 0.05  # what computes for so small a part of the time is not kept from it by others: it waits
-ONCE = {"<frozen importlib": "importing", "/torch/_dynamo/": "compiling", "/torch/_inductor/": "compiling"}  # by files
 KEPT_OUTPUT = 4_000  # characters of a candidate's printing that are kept
 
 
@@ -118,7 +112,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_L
             result, seconds = _call(candidate, passed, time_limit)
             record = _returned(result, trial, passed, leaves)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
-        except _TimeLimit as error:
+        except TimeIsOver as error:
             seconds = time.process_time() - start
             waited = seconds < 2 * ASLEEP * (time_limit or 0.0)
             record = Observation("timed out", failure=_stop(error, candidate, waited))
@@ -188,60 +182,6 @@ def describe(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(describe(v) for v in value)}]"
     return "None" if value is None else type(value).__name__
-
-
-class _TimeLimit(BaseException):
-    """Raised inside the candidate when its time is over; no `except Exception` of the student's swallows it."""
-
-
-@contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raise `_TimeLimit` in this thread after `seconds` of the process's computing, of its waiting, or of `PATIENCE` times
-    as many by the clock; or at the end if the candidate swallowed it.
-
-    Works on every platform, for Python-level loops. A first import, and a first compilation, may take all of the patience:
-    it is no fault of the answer, and broken off half-way it would leave the process with half a library.
-    """
-    thread, over, fired = threading.current_thread(), threading.Event(), threading.Event()
-    interrupt, last = ctypes.pythonapi.PyThreadState_SetAsyncExc, time.monotonic() + PATIENCE * seconds
-
-    def watch() -> None:
-        wait = seconds
-        while not _is_set(over, wait) and thread.is_alive():  # another may get the number of one that has ended
-            wait = 0.2  # again, in case a bare `except:` swallowed it
-            stack = traceback.walk_stack(sys._current_frames().get(thread.ident or 0))
-            if not fired.is_set() and time.monotonic() < last and _once(frame for frame, _ in stack):
-                continue
-            fired.set()
-            interrupt(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_TimeLimit))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    try:
-        try:
-            watcher.start()
-            yield
-        finally:
-            over.set()  # the exception may arrive in this very line ...
-    finally:
-        over.set()  # ... and then the next one is still 0.2 seconds away
-        if watcher.ident:
-            watcher.join()
-    if fired.is_set():  # this call also lets one arrive that is still on its way
-        raise _TimeLimit
-
-
-def _is_set(over: threading.Event, seconds: float) -> bool:
-    """Wait until it is, but no longer than the process has computed so long, has slept so long, or `PATIENCE` times as
-    long has passed."""
-    began, start = time.process_time(), time.monotonic()
-    while True:
-        computed, passed = time.process_time() - began, time.monotonic() - start
-        asleep = computed < ASLEEP * passed
-        left = min(seconds - computed, (1.0 if asleep else PATIENCE) * seconds - passed)
-        if left <= 0:
-            return over.is_set()
-        if over.wait(min(max(left, 0.01), 0.5)):
-            return True
 
 
 @contextlib.contextmanager
@@ -432,16 +372,10 @@ def _file_of(candidate: Callable) -> str | None:
     return getattr(getattr(candidate, "__code__", None), "co_filename", None)
 
 
-def _stop(error: _TimeLimit, candidate: Callable, waited: bool) -> Failure:
+def _stop(error: TimeIsOver, candidate: Callable, waited: bool) -> Failure:
     """Where a call was stopped, and what was under way there."""
-    what = _once(frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    what = once(frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return failure_of(error, _file_of(candidate), what or "waiting" * waited)
-
-
-def _once(frames: Iterable[FrameType]) -> str:
-    """What is under way in these frames that is done only once, as `ONCE` calls it; or nothing."""
-    files = [frame.f_code.co_filename.replace("\\", "/") for frame in frames]
-    return next((work for part, work in ONCE.items() if any(part in file for file in files)), "")
 
 
 def failure_of(error: BaseException, file: str | None, message: str | None = None) -> Failure:

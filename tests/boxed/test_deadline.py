@@ -3,16 +3,16 @@
 import contextlib
 import threading
 
-from course_utils.boxed import observe
+from course_utils.boxed.deadline import TimeIsOver, deadline
 
 
 def test_a_limit_that_is_over_at_once_leaves_no_watcher_that_goes_on_interrupting() -> None:
     before = threading.active_count()
     interrupted = 0
     for _ in range(50):
-        with contextlib.suppress(observe._TimeLimit):
+        with contextlib.suppress(TimeIsOver):
             interrupted += 1
-            with observe.deadline(0.0):
+            with deadline(0.0):
                 pass
             interrupted -= 1
     assert interrupted and threading.active_count() == before
@@ -23,7 +23,7 @@ def test_a_watcher_ends_with_the_thread_that_it_watches() -> None:
     entered = contextlib.ExitStack()
 
     def leave_without_a_word() -> None:
-        entered.enter_context(observe.deadline(0.05))
+        entered.enter_context(deadline(0.05))
 
     before = set(threading.enumerate())
     thread = threading.Thread(target=leave_without_a_word)

@@ -357,13 +357,16 @@ _weaken(
     ),
 )
 _weaken(
-    "boxed/observe",
+    "boxed/deadline",
     (
         "slow node",
         "attacks::test_on_a_busy_machine_a_slow_right_answer_is_as_right_as_alone",
         ("began, start = time.process_time(), time", "began, start = time.monotonic(), time"),
         ("computed, passed = time.process_time() - began", "computed, passed = time.monotonic() - began"),
     ),
+)
+_weaken(
+    "boxed/observe",
     (
         "huge output",
         "serve::test_floods_of_output_never_reach_the_protocol[print]",

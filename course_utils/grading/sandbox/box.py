@@ -27,8 +27,8 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
+from course_utils.boxed.deadline import PATIENCE
 from course_utils.boxed.frames import Channel
-from course_utils.boxed.observe import PATIENCE
 from course_utils.grading.sandbox import mounts, seccomp
 from course_utils.grading.sandbox.cgroup import Group
 from course_utils.grading.sandbox.mounts import NOBODY, NoBox
