@@ -16,6 +16,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 from course_utils.notebooks.ipynb import tags
 from course_utils.running import failures
+from course_utils.running.silence import SecondConnection, Silence
 from course_utils.running.watch import Watch
 
 INSTALL = "__import__('importlib').import_module('course_utils.running.in_kernel').install()"
@@ -28,6 +29,7 @@ class Client(PapermillNotebookClient):
     def __init__(self, nb_man: Any, watch: Watch, **options: Any) -> None:
         super().__init__(nb_man, **options)
         self.watch = watch
+        self.watch.silence = self._silence = Silence(lambda: SecondConnection(self.km))
         self.on_cell_executed = self._after_cell
 
     def papermill_execute_cells(self) -> None:
@@ -44,10 +46,21 @@ class Client(PapermillNotebookClient):
         if cell.cell_type == "code" and cell.source.strip() and "injected-parameters" not in tags(cell):
             self.watch.enter(failures.name_cell(self.watch.cell + 1, cell))
         try:
-            return super().execute_cell(cell, cell_index, *arguments, **named)
+            with self._silence.waiting():
+                return super().execute_cell(cell, cell_index, *arguments, **named)
         except CellTimeoutError:
             self.shutdown_kernel = "immediate"
             raise
+
+    def wait_for_reply(self, *arguments: Any, **named: Any) -> Any:
+        """Wait for the reply to a request that is no cell."""
+        with self._silence.waiting():
+            return super().wait_for_reply(*arguments, **named)
+
+    def process_message(self, *arguments: Any, **named: Any) -> Any:
+        """Take in what the kernel says about the cell at hand."""
+        self._silence.hear()
+        return super().process_message(*arguments, **named)
 
     def _after_cell(self, execute_reply: dict[str, Any], **_: Any) -> None:
         """After quit() the kernel says politely that it will end; papermill runs into that some cells later."""
@@ -89,6 +102,7 @@ class Engine(NBClientEngine):
             kernel_name=kernel_name,
             startup_timeout=start_timeout,
             timeout=execution_timeout,
+            iopub_timeout=execution_timeout or 3600,  # `silence` is quicker where an end is lost
         )
         return client.execute()
 

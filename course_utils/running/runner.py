@@ -124,7 +124,7 @@ def _follow(process: subprocess.Popen[str], run: Run, changed: Callable[[Run], N
         ended = event["event"] == "end"
         if ended and event.get("html"):
             run.page = run.executed.with_name(event["html"]) if run.executed else None
-        for name in ("cell", "cells", "label", "seconds", "peak_gb", "reasons", "reports", "session"):
+        for name in ("cell", "cells", "label", "seconds", "peak_gb", "reasons", "reports", "session", "remark"):
             if name in event:
                 setattr(run, name, event[name])
         if not ended:

@@ -13,7 +13,10 @@ TIMEOUTS = {"smoke": 300, "cpu": 1200, "gpu": 3600}  # seconds a cell may take, 
 
 @dataclass
 class Run:
-    """One lesson's run. `state` goes from "waiting" over "running" to "passed" or "failed"."""
+    """One lesson's run. `state` goes from "waiting" over "running" to "passed" or "failed".
+
+    `reasons` say why it failed, `remark` what else should be known.
+    """
 
     lesson: Lesson
     state: str = "waiting"
@@ -23,6 +26,7 @@ class Run:
     seconds: float = 0.0
     peak_gb: float = 0.0
     reasons: list[str] = field(default_factory=list)
+    remark: str = ""
     reports: list[dict[str, Any]] = field(default_factory=list)
     session: dict[str, Any] = field(default_factory=dict)
     executed: Path | None = None
@@ -31,11 +35,11 @@ class Run:
 
     @property
     def message(self) -> str:
-        """What to show beside the state: the cell at hand, or the first reason for a failure."""
+        """What to show beside the state: the cell at hand, the first reason for a failure, or a remark."""
         if self.state == "running":
             return self.label
         more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
-        return self.reasons[0] + more if self.reasons else ""
+        return self.reasons[0] + more if self.reasons else self.remark
 
     @property
     def missed(self) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from course_utils.running.silence import Silence
+
 
 @dataclass
 class Job:
@@ -24,7 +26,10 @@ class Job:
 
 @dataclass
 class Watch:
-    """What is known while the notebook runs: the cell at hand, the kernel's findings, why it broke off."""
+    """What is known while the notebook runs: the cell at hand, the kernel's findings, why it broke off.
+
+    `silence` is there as soon as there is a kernel; `lost` says that the kernel slept for good and was killed.
+    """
 
     events: TextIO
     cell: int = 0
@@ -32,6 +37,8 @@ class Watch:
     findings: dict[str, Any] | None = None
     problem: str = ""
     peak: float = 0.0
+    silence: Silence | None = None
+    lost: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
     def send(self, **event: Any) -> None:
@@ -45,14 +52,28 @@ class Watch:
         self.cell, self.label = self.cell + 1, label
         self.send(event="cell", cell=self.cell, label=label, peak_gb=self.peak)
 
-    def measure(self) -> None:
-        """Keep the largest memory (GB, resident) of the kernel and its children; runs in a thread."""
+    def again(self) -> Watch:
+        """What to begin with when the lesson is started once more."""
+        return Watch(self.events, peak=self.peak)
+
+    def follow(self) -> None:
+        """Keep the largest memory (GB, resident) of the kernel and its children, and kill a kernel that sleeps for good;
+        runs in a thread."""
         import psutil
 
         me = psutil.Process()
         while not self.done.wait(0.2):
-            used = 0
-            for process in me.children(recursive=True):
+            used = computed = 0.0
+            kernels = me.children(recursive=True)
+            for process in kernels:
                 with contextlib.suppress(psutil.Error):
                     used += process.memory_info().rss
+                    computed += sum(process.cpu_times()[:2])
             self.peak = max(self.peak, used / 1e9)
+            if self.silence and not self.lost and self.silence.lost(computed):
+                self.lost = True
+                for process in kernels:
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+        if self.silence:
+            self.silence.close()

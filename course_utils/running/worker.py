@@ -30,7 +30,6 @@ def main(job_file: str) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     watch = Watch(events)
-    sys.modules["rfc3987_syntax"] = None  # type: ignore  # jsonschema does without it; its parser costs 0.9 s
     try:
         result = run_job(job, watch)
     except CourseError as error:
@@ -50,10 +49,15 @@ def run_job(job: Job, watch: Watch) -> dict[str, Any]:
         return {"reasons": reasons}
     notebook.metadata["kernelspec"] = dict(ipynb.KERNELSPEC)  # papermill wants both
     notebook.metadata["language_info"] = dict(ipynb.LANGUAGE)
-    target = Path(job.target)
-    ipynb.write(notebook, target)
+    target, remark = Path(job.target), ""
     begin = time.perf_counter()
+    ipynb.write(notebook, target)
     fatal = execute(job, watch)
+    if watch.lost:  # it happens to any notebook, and seldom: once more
+        remark, watch = f"started twice: {fatal}", watch.again()
+        watch.send(event="again", cell=0, label=remark)
+        ipynb.write(notebook, target)
+        fatal = execute(job, watch)
     seconds = time.perf_counter() - begin
     executed = ipynb.read(target)
     normalise.remove_scaffolding(executed)
@@ -64,6 +68,7 @@ def run_job(job: Job, watch: Watch) -> dict[str, Any]:
     ipynb.write(executed, target)
     reports, session = collect(executed)
     result = {"reasons": reasons, "seconds": seconds, "peak_gb": watch.peak, "reports": reports, "session": session}
+    result["remark"] = remark
     return result | {"html": to_html(executed, target) if job.html else None}
 
 
@@ -75,7 +80,7 @@ def execute(job: Job, watch: Watch) -> str:
 
     from course_utils.running import client  # noqa: F401  # registers itself with papermill as "course"
 
-    thread = threading.Thread(target=watch.measure, daemon=True)
+    thread = threading.Thread(target=watch.follow, daemon=True)
     thread.start()
     try:
         papermill.execute_notebook(
@@ -94,6 +99,9 @@ def execute(job: Job, watch: Watch) -> str:
     except PapermillExecutionError:
         return ""
     except DeadKernelError:
+        if watch.lost:
+            place = f"at {watch.label}" if watch.label else "in its first seconds"
+            return f"the kernel lost a message {place}, and slept for good"
         return f"the kernel died in {watch.label or 'its first seconds'}: killed, crashed or out of memory"
     except CellTimeoutError:
         return f"{watch.label} ran longer than {job.timeout} s (--timeout)"

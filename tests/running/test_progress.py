@@ -48,3 +48,10 @@ def test_the_table_names_the_cell_at_hand_and_lets_no_label_pass_for_markup(run:
     console.print(progress_table([run]))
     assert isinstance(console.file, io.StringIO)
     assert "3/9" in console.file.getvalue() and "code cell 3 (`[red]`)" in console.file.getvalue()
+
+
+def test_what_should_be_known_of_a_run_that_passed_is_told_at_its_end(run: Run) -> None:
+    run.state, run.cell, run.seconds, run.remark = "passed", 9, 45.0, "started twice: the kernel slept"
+    assert run.message == "started twice: the kernel slept"
+    run.reasons = ["it raised"]
+    assert run.message == "it raised"
