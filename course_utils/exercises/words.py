@@ -22,7 +22,7 @@ NEXT_LINE = "\n    "
 CELL_HINT = "Run the exercise's cell in the notebook: there the message is shown in full."
 OTHER_RESULT = "gives another result than asked for on some of the random cases, though of the right form."
 
-# Why a call was stopped, by what was under way.
+# Why a call was stopped, by what was under way; and what of it is given more than the limit.
 STOPPED = {
     "importing": "something was still being imported. Import it at the top of the cell.",
     "compiling": "`torch.compile` was still at work. Leave it away: the answer is checked as it stands.",
@@ -31,6 +31,7 @@ STOPPED = {
         "arguments."
     ),
 }
+PATIENT = ("importing", "compiling")
 
 
 def for_notebook(findings: Sequence[f.Finding]) -> str:
@@ -179,7 +180,8 @@ def _(it: f.TimeLimit, w: _Writer) -> str:
     if it.together:
         return f"stopped after {it.seconds:g} seconds for all cases together: far too slow. Do without the inner loops."
     text = STOPPED.get(it.stage, "a loop that never ends?")
-    return f"stopped after {it.seconds:g} seconds{_when(it.label)}: {text}" + _line(it.line_number, it.line, w)
+    after = "" if it.stage in PATIENT else f" after {it.seconds:g} seconds"
+    return f"stopped{after}{_when(it.label)}: {text}" + _line(it.line_number, it.line, w)
 
 
 @_says(f.OtherParameters)

@@ -794,7 +794,7 @@ def test_a_first_compilation_is_not_counted_and_an_endless_one_is_told(monkeypat
     expect(hurried("total", cell(source, "total", work=compiler("first.pop() if first else 0"))), "right")
     monkeypatch.setattr("course_utils.boxed.deadline.PATIENCE", 2.0)
     outcome = hurried("total", cell(source, "total", work=compiler("60")))
-    expect(outcome, "error", "`torch.compile` was still at work", "line 2: work()")
+    expect(outcome, "error", "stopped: `torch.compile` was still at work", "line 2: work()")
 
 
 def test_after_the_limit_a_debugger_or_profiler_still_works() -> None:
