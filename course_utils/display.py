@@ -13,6 +13,19 @@ from typing import Any
 # The ink of a verdict, legible on white and, in a cell's output, on black.
 RIGHT, NEARLY, WRONG, OPEN, REVIEW = "#0b7a4b", "#9a5c00", "#c0312a", "#5f6368", "#6a59c6"
 
+# The sign of an exercise's status, under its cell and in grading; "missing" and "infra_error" are grading's alone.
+SIGNS = {
+    "right": "✔",
+    "nearly right": "◐",
+    "needs_review": "✎",
+    "diagnosed": "✘",
+    "wrong": "✘",
+    "error": "✘",
+    "not attempted": "…",
+    "missing": "…",
+    "infra_error": "?",
+}
+
 # How the course's symbols are written where the output's encoding has no place for them.
 _PLAIN: dict[str, str] = dict(zip("✔✘◐✎•·−–—×≈“”„‘’", 'vx~-*----x~"""\'\'', strict=True))
 _PLAIN |= {"→": "->", "←": "<-", "↔": "<->", "…": "...", "≤": "<=", "≥": ">=", "σ": "sigma", "μ": "mu"}

@@ -23,21 +23,12 @@ from course_utils.exercises.findings import Finding, LessExact, StandIn, Status,
 from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import Outcome, judge, trials, watch
 
-MARKS: dict[str, str] = {
-    Status.RIGHT: "✔",
-    Status.NEARLY_RIGHT: "◐",
-    Status.NEEDS_REVIEW: "✎",
-    Status.DIAGNOSED: "✘",
-    Status.WRONG: "✘",
-    Status.ERROR: "✘",
-    Status.NOT_ATTEMPTED: "…",
-}
 COLOURS = {
-    "✔": display.RIGHT,
-    "◐": display.NEARLY,
-    "✎": display.REVIEW,
-    "✘": display.WRONG,
-    "…": display.OPEN,
+    display.SIGNS[Status.RIGHT]: display.RIGHT,
+    display.SIGNS[Status.NEARLY_RIGHT]: display.NEARLY,
+    display.SIGNS[Status.NEEDS_REVIEW]: display.REVIEW,
+    display.SIGNS[Status.WRONG]: display.WRONG,
+    display.SIGNS[Status.NOT_ATTEMPTED]: display.OPEN,
 }
 WORDS: dict[str, str] = {
     Status.NEEDS_REVIEW: "a person decides",
@@ -105,7 +96,7 @@ class Exercise:
             got = definition(name).earned(status)
             earned, total = earned + got, total + points
             word = WORDS.get(status, status)
-            rows.append((MARKS.get(status, "…"), name, word, f"{got:g} of {points}"))
+            rows.append((display.SIGNS.get(status, "…"), name, word, f"{got:g} of {points}"))
         rows.append(("", "all exercises", "", f"{earned:g} of {total}"))
         _show_table(("", "exercise", "state", "points"), rows)
 
@@ -237,7 +228,7 @@ def _show_outcome(exercise: Definition, outcome: Outcome, printed: str) -> None:
         "points": exercise.earned(outcome.status),
         "max_points": exercise.points,
     }
-    show(f"{MARKS[outcome.status]} {exercise.name}: {outcome.message}", {OUTCOME_TYPE: data}, printed)
+    show(f"{display.SIGNS[outcome.status]} {exercise.name}: {outcome.message}", {OUTCOME_TYPE: data}, printed)
 
 
 def show(text: str, data: dict[str, Any] | None = None, printed: str = "") -> None:

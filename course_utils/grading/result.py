@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from course_utils.display import SIGNS
 from course_utils.errors import CourseError
 from course_utils.grading.text import printable
 
@@ -30,17 +31,17 @@ class Word(NamedTuple):
 
 # An exercise's status.
 WORDS = {
-    "right": Word("✔", "right", "right"),
-    "nearly right": Word("◐", "nearly right: all but edge cases", "nearly"),
-    "diagnosed": Word("✘", "not yet right: a known mistake", "known"),
-    "wrong": Word("✘", "not yet right", "wrong"),
-    "error": Word("✘", "stopped with an error", "wrong"),
-    "not attempted": Word("…", "not attempted", "open"),
-    "missing": Word("…", "not found", "open"),
-    "needs_review": Word("?", "a person will look at it", "review"),
-    "accepted": Word("✎", "points given by a person", "right"),
-    "declined": Word("✎", "a person gave no points", "wrong"),
-    "infra_error": Word("?", "not graded yet", "review"),
+    "right": Word(SIGNS["right"], "right", "right"),
+    "nearly right": Word(SIGNS["nearly right"], "nearly right: all but edge cases", "nearly"),
+    "diagnosed": Word(SIGNS["diagnosed"], "not yet right: a known mistake", "known"),
+    "wrong": Word(SIGNS["wrong"], "not yet right", "wrong"),
+    "error": Word(SIGNS["error"], "stopped with an error", "wrong"),
+    "not attempted": Word(SIGNS["not attempted"], "not attempted", "open"),
+    "missing": Word(SIGNS["missing"], "not found", "open"),
+    "needs_review": Word(SIGNS["needs_review"], "a person will look at it", "review"),
+    "accepted": Word(SIGNS["right"], "points given by a person", "right"),
+    "declined": Word(SIGNS["wrong"], "a person gave no points", "wrong"),
+    "infra_error": Word(SIGNS["infra_error"], "not graded yet", "review"),
 }
 # A submission's status, as students read it. Before a person, or another run, has settled those in NOT_FINAL, no grade
 # is passed on.
