@@ -891,7 +891,7 @@ def entropy_bits(symbols):
     """The empirical entropy of whole-number codes, in bits per vector, when each dimension has a table of its own.
 
     symbols: int64 (N, d), N codes of d numbers, which may be negative. In each dimension the probability of a symbol
-    is its share of the N rows; the entropies of the d dimensions are added. Returns a float64 scalar.
+    is its share of the N rows; the entropies of the d dimensions are added. Returns a scalar.
     """
     total = 0.0
     for column in symbols.T:

@@ -18,7 +18,7 @@ def coding_cost(train_symbols, symbols):
 
     train_symbols: int64 (M, d), the codes that are counted. symbols: int64 (N, d), the codes to store; they may be
     negative, and lie within the range of the training codes, dimension by dimension. In each dimension every whole number
-    of that range gets its count plus 1. Returns a float64 scalar: summed over dimensions, averaged over the N codes.
+    of that range gets its count plus 1. Returns a scalar: summed over dimensions, averaged over the N codes.
     """
     total = 0.0
     for known, column in zip(train_symbols.T, symbols.T, strict=True):

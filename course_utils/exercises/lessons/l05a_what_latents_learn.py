@@ -18,7 +18,7 @@ def mutual_information(a, b):
     """How many nats two columns of whole numbers tell about each other, by their counts.
 
     a, b: int64 (N,), two labels of each of N things, 0 or more; joint and single shares are counted over the N.
-    Returns a float64 scalar: the sum over all pairs of p(a, b) log(p(a, b) / (p(a) p(b))).
+    Returns a scalar: the sum over all pairs of p(a, b) log(p(a, b) / (p(a) p(b))).
     """
     total = 0.0
     for sign, columns in ((1, a), (1, b), (-1, torch.stack([a, b], 1))):
