@@ -13,7 +13,7 @@ from fake_box import FakeBox, Gone
 from msgspec.structs import replace
 
 from course_utils.boxed import frames, wire
-from course_utils.boxed.observe import Observation, observe
+from course_utils.boxed.observe import Failure, Observation, observe
 from course_utils.exercises import judge
 from course_utils.exercises.advice import ADVICE
 from course_utils.exercises.catalogue import definition, names
@@ -454,6 +454,14 @@ def test_an_endless_loop_gets_a_second_try_and_then_the_time_limit(monkeypatch):
     result, boxes = grade(["def relu_backward(*a):\n    while True: pass"], ["relu_backward"])
     assert (only(result).status, len(boxes)) == ("error", 3)
     assert "stopped after" in only(result).message
+
+
+def test_what_a_stopped_call_was_doing_is_told_in_none_of_the_boxs_words():
+    lines, kept = {"time.sleep(9)"}, []
+    for said, line in (("waiting", "time.sleep(9)"), ("the input was 3.7", "x = 3.7")):
+        failure = checker._sanitised_failure(Failure("TimeIsOver", (), said, 4, line), lines)
+        kept.append((failure.message, failure.line_number, failure.line))
+    assert kept == [("waiting", 1, "time.sleep(9)"), ("", None, "")]
 
 
 def test_a_first_try_that_the_machine_slowed_down_costs_nothing():
