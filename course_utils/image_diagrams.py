@@ -1,10 +1,11 @@
-"""Pictures of networks for images: what a convolution reads, an autoencoder's stages, a variational autoencoder.
+"""Pictures of networks for images: what a convolution reads, an autoencoder's stages, a variational autoencoder, a U-Net.
 
 Drawn with the primitives of `diagrams`. Shapes are read off the layers by sending an image through them.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -159,3 +160,66 @@ def _plate(axes: Any, x: float) -> None:
         axes.text(x, y, name, ha="center", va="center", color=INK, fontsize=12, zorder=4)
     arrow(axes, (x, 1.94), (x, 1.08), text=r"$p(x\,|\,z)$", at=(x + 0.08, 1.5))
     arrow(axes, (x - 0.2, 0.98), (x - 0.2, 2.02), dashed=True, curve=-0.4, text="$q$", at=(x - 0.58, 1.5))
+
+
+Level = tuple[str, tuple[int, ...], int]  # a stage of a U-Net: its name, its output without the batch, how far down
+
+
+def unet(model: Any, *inputs: Tensor) -> None:
+    """A U-Net as stages from left to right, the smaller the lower, with the shapes that `inputs` give, batch first.
+
+    The model has `first`, blocks `down` with a `shrink` behind each, `middle`, a `grow` before each block of `up`, `last`.
+    Blocks get the embedding of time and label; each `up` also gets what the `down` of its size has made.
+    """
+    levels = unet_levels(model, *inputs)
+    weights = sum(p.numel() for p in model.parameters())
+    title = f"A U-Net, {weights:,} weights: down to see the whole, up to draw, across for the details"
+    named = "; ".join(f"{name} {shape_text(shape)}" for name, shape, _ in levels)
+    alt = f"Stages along a U: {named}. Dashed arrows lead across from each block on the way down to its partner on the way up."
+    deepest = max(depth for *_, depth in levels)
+    places = [(0.9 + 1.3 * n, 1.0 + 1.15 * (deepest - depth)) for n, (*_, depth) in enumerate(levels)]
+    with canvas(title=title, alt=alt, width=1.3 * len(levels) + 0.6, height=1.15 * deepest + 2.1) as axes:
+        for (name, shape, _), place in zip(levels, places, strict=True):
+            _unet_stage(axes, place, name, shape)
+        for one, other in itertools.pairwise(places):
+            arrow(axes, (one[0] + 0.5, one[1]), (other[0] - 0.5, other[1]))
+        kept = [place for (name, *_), place in zip(levels, places, strict=True) if name == "down"]
+        used = [place for (name, *_), place in zip(levels, places, strict=True) if name == "up"]
+        for (x0, y), (x1, _) in zip(kept, reversed(used), strict=True):
+            across = {"dashed": True, "ink": plots.COLOURS[1]}
+            arrow(axes, (x0, y + 0.55), (x0, y + 0.75), (x1, y + 0.75), (x1, y + 0.55), **across)
+        axes.plot(0.5, 0.2, "o", ms=6, color=plots.COLOURS[4])
+        axes.text(0.65, 0.2, "is told the time, and the label if there is one", color=INK, fontsize=9, va="center")
+
+
+@torch.no_grad()
+def unet_levels(model: Any, *inputs: Tensor) -> list[Level]:
+    """The stages of a U-Net as they run on `inputs`: see `unet`."""
+    parts = [("first", model.first), *(("middle", block) for block in model.middle), ("last", model.last)]
+    for name in ("down", "shrink", "grow", "up"):
+        parts += [(name, block) for block in getattr(model, name)]
+    seen: list[Level] = []
+
+    def note(name: str) -> Any:
+        def hook(_: nn.Module, given: Any, output: Tensor) -> None:
+            depth = seen[-1][2] if seen else 0
+            seen.append((name, tuple(output.shape[1:]), depth + (name == "shrink") - (name == "grow")))
+
+        return hook
+
+    handles = [part.register_forward_hook(note(name)) for name, part in parts]
+    try:
+        model(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def _unet_stage(axes: Any, place: Place, name: str, shape: tuple[int, ...]) -> None:
+    pile(axes, place, shape, scale=0.035)
+    axes.text(place[0], place[1] + 0.45, name, ha="center", va="center", color=INK, fontsize=9)
+    said = "×".join(map(str, shape))
+    axes.text(place[0], place[1] - 0.5, said, ha="center", va="center", color="0.35", fontsize=8)
+    if name in ("down", "middle", "up"):
+        axes.plot(place[0] - 0.42, place[1] + 0.45, "o", ms=6, color=plots.COLOURS[4])

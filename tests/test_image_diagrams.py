@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_utils import display, image_diagrams
 
@@ -58,3 +58,39 @@ def test_a_convolution_is_drawn_with_as_many_windows_as_it_has(
     image_diagrams.convolution(layer, 14)
     assert layer(torch.zeros(1, 2, 14, 14)).shape[2] == outputs
     assert f"and {outputs} windows of {k} pixels, {stride} apart" in shown[0]
+
+
+class ToyUNet(nn.Module):
+    """Two sizes, convolutions for blocks: what `unet` needs to know of a U-Net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 2, 3, padding=1)
+        self.down = nn.ModuleList([nn.Conv2d(2, 2, 1)])
+        self.shrink = nn.ModuleList([nn.Conv2d(2, 4, 2, stride=2)])
+        self.middle = nn.ModuleList([nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)])
+        self.grow = nn.ModuleList([nn.ConvTranspose2d(4, 2, 2, stride=2)])
+        self.up = nn.ModuleList([nn.Conv2d(4, 2, 1)])
+        self.last = nn.Conv2d(2, 1, 1)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        kept = self.down[0](self.first(x))
+        x = self.middle[1](self.middle[0](self.shrink[0](kept)))
+        return self.last(self.up[0](torch.cat([self.grow[0](x), kept], 1)))
+
+
+def test_a_unet_is_drawn_as_it_runs(shown: list[str]) -> None:
+    model, inputs = ToyUNet(), (torch.zeros(3, 1, 8, 8), torch.zeros(3))
+    names = ("first", "down", "shrink", "middle", "middle", "grow", "up", "last")
+    shapes = [(2, 8, 8)] * 2 + [(4, 4, 4)] * 3 + [(2, 8, 8)] * 2 + [(1, 8, 8)]
+    depths = (0, 0, 1, 1, 1, 0, 0, 0)
+    assert image_diagrams.unet_levels(model, *inputs) == list(zip(names, shapes, depths, strict=True))
+    image_diagrams.unet(model, *inputs)
+    assert "shrink (4, 4, 4); middle (4, 4, 4)" in shown[0]
+
+
+def test_drawing_a_unet_leaves_no_hooks_behind_even_where_it_fails() -> None:
+    model = ToyUNet()
+    with pytest.raises(RuntimeError):
+        image_diagrams.unet_levels(model, torch.zeros(3, 2, 8, 8), torch.zeros(3))
+    assert not any(part._forward_hooks for part in model.modules())

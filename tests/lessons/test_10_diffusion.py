@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
+from course_utils import runtime
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import find, ipynb
 
 SPREAD = 0.1
 WANTED = (
     "ring moons alpha_bar_at log_density exact_noise step_back bound Field walk exact_velocity heun flow_path "
-    "energy_distance divergence log_likelihood guided stopping_at"
+    "energy_distance divergence log_likelihood guided stopping_at Block UNet on_device velocity_of"
 )
 
 
@@ -26,7 +28,8 @@ def centres_of_the_ring() -> Tensor:
 @pytest.fixture(scope="module")
 def lesson() -> SimpleNamespace:
     """The lesson's definitions, on the ring that its cells make."""
-    return lesson_code.load("10", *WANTED.split(), SPREAD=SPREAD, centres=centres_of_the_ring())
+    session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", torch.Generator().manual_seed(0))
+    return lesson_code.load("10", *WANTED.split(), SPREAD=SPREAD, centres=centres_of_the_ring(), session=session)
 
 
 @pytest.fixture
@@ -226,3 +229,53 @@ def test_the_energy_distance_is_zero_for_equal_sets_and_grows_with_a_shift(
     assert lesson.energy_distance(points, points) == pytest.approx(0, abs=1e-12)
     near, far = (lesson.energy_distance(points, points + shift) for shift in (0.1, 0.5))
     assert 0 < near < far
+
+
+# -- the U-Net -----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_block_passes_on_what_it_gets(lesson: SimpleNamespace) -> None:
+    block = lesson.Block(3, 3, 5)
+    x = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(block(x, torch.randn(2, 5)), x + block.conv2.bias.view(1, 3, 1, 1))
+    assert lesson.Block(3, 6, 5)(x, torch.randn(2, 5)).shape == (2, 6, 4, 4)
+
+
+@pytest.mark.parametrize(("channels", "size", "depth"), [(1, 28, 2), (3, 32, 3)])
+def test_a_unet_answers_with_images_and_hears_time_and_label(
+    lesson: SimpleNamespace, channels: int, size: int, depth: int
+) -> None:
+    torch.manual_seed(0)
+    model = lesson.UNet(channels, 8, depth, classes=3)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    x, t, label = torch.randn(2, channels, size, size), torch.tensor([0.2, 0.7]), torch.tensor([0, 1])
+    answer = model(x, t, label)
+    assert answer.shape == x.shape
+    assert (model(x, t + 0.1, label) - answer).flatten(1).abs().amax(1).min() > 1e-6
+    assert (model(x, t, label + 1) - answer).flatten(1).abs().amax(1).min() > 1e-6
+    torch.testing.assert_close(model(x, t), model(x, t, torch.tensor([3, 3])))
+    torch.testing.assert_close(model(x[1:], t[1:], label[1:]), answer[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_eulers_last_step_lands_on_the_picture_that_the_net_sees(lesson: SimpleNamespace) -> None:
+    picture = torch.rand(1, 1, 4, 4)
+
+    def sees(x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        return picture.expand_as(x)
+
+    begin = torch.randn(3, 1, 4, 4)
+    ends = definition("euler").reference(lesson.velocity_of(sees), begin, 5)
+    torch.testing.assert_close(ends, picture.expand(3, 1, 4, 4))
+
+
+def test_the_dcgan_s_weights_are_those_of_lesson_06() -> None:
+    session = runtime.Session("cpu", torch.device("cpu"), 0, "fp32", torch.Generator())
+    networks = lesson_code.load("06", "Generator", "Discriminator", session=session)
+    counts = [
+        sum(p.numel() for p in network.parameters())
+        for network in (networks.Generator(64, 16, 32), networks.Discriminator(32))
+    ]
+    (path,) = (found.path for found in find.lessons(lesson_code.ROOT) if found.number == "10")
+    sources = " ".join(cell.source for cell in ipynb.code_cells(ipynb.read(path)))
+    assert "{:_} + {:_}".format(*counts) in sources
