@@ -11,7 +11,7 @@ from course_utils.notebooks import find, hygiene, ipynb
 
 ROOT = Path(__file__).parents[2]
 LESSONS = [lesson.path for lesson in find.lessons(ROOT)]
-TAGS = {"colab", "parameters", "nbval-ignore-output"}
+TAGS = {"colab", "parameters", "nbval-ignore-output", "cover"}
 
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
