@@ -2,8 +2,8 @@
 
 Each mutant differs from its reference in one place: an operator, a constant, a dropped line, swapped arguments, a
 missing transpose … `test_mutation.py` demands that all are rejected, or listed as equivalent with the reason.
-Run as a program, `tests/exercises/mutants.py [EXERCISE …]` tells how many of them a student would get a diagnosis for;
-`docs/diagnoses.md` keeps what it told of all.
+Run as a program, `tests/exercises/mutants.py [EXERCISE …]` tells how many of them a student would get a diagnosis for,
+and with `--write` keeps that as a page, `docs/diagnoses.md`.
 """
 
 from __future__ import annotations
