@@ -46,6 +46,9 @@ EQUIVALENT = {
         "inputs → grad_hiddens": SAME_LENGTH,
         "hiddens[t + 1] ** 2 → (-hiddens[t + 1]) ** 2": SQUARED,
     },
+    "redrawn_differences": {
+        "for later in range(block) → for later in list(range(block))[::-1]": "a mean has no order",
+    },
     "truncate": {"h → h.detach()": "detached twice is detached"},
     "clip_by_global_norm": {
         "for grad in grads → for grad in list(grads)[::-1]": "the order does not matter to the norm of all of them",
@@ -55,6 +58,7 @@ EQUIVALENT = {
         "2 * hidden → -(2 * hidden)": "the middle, counted from the end",
         "2 * hidden → -2 * hidden": "the middle, counted from the end",
     },
+    "lstm_step_backward": {"shown ** 2 → (-shown) ** 2": SQUARED, "g ** 2 → (-g) ** 2": SQUARED},
     "coding_cost": {
         "for known, column in zip(train_symbols.T, symbols.T, strict=True): → for known, column in "
         "list(zip(train_symbols.T, symbols.T, strict=True))[::-1]:": ADDED,
