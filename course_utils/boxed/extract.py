@@ -27,6 +27,7 @@ import __future__
 import ast
 import contextlib
 import dis
+import importlib.util
 import linecache
 import os
 import re
@@ -259,6 +260,7 @@ def _parts(node: ast.stmt) -> list[ast.stmt]:
 
 
 def _is_the_courses(decorator: ast.expr) -> bool:
+    decorator = decorator.func if isinstance(decorator, ast.Call) else decorator
     name = decorator.attr if isinstance(decorator, ast.Attribute) else getattr(decorator, "id", "")
     return name == DECORATOR
 
@@ -390,6 +392,21 @@ def _defines(name: str, node: ast.stmt) -> bool:
 
 def _brings_all(node: ast.stmt) -> bool:
     return isinstance(node, ast.ImportFrom) and node.names[0].name == "*" and not _from_course(node)
+
+
+def lacking(program: Program) -> list[str]:
+    """The packages that an exercise's statements import and that are not here, be it inside of a function."""
+    parts = [part for statement in program.statements for part in ast.walk(statement.node)]
+    modules = [alias.name for part in parts if isinstance(part, ast.Import) for alias in part.names]
+    modules += [part.module for part in parts if isinstance(part, ast.ImportFrom) and part.module and not part.level]
+    return [package for package in dict.fromkeys(name.split(".")[0] for name in modules) if not _is_here(package)]
+
+
+def _is_here(package: str) -> bool:
+    try:
+        return package == COURSE or importlib.util.find_spec(package) is not None
+    except ValueError:  # of __main__
+        return True
 
 
 def _in_lost_cell(name: str, cells: Sequence[str], lost: dict[int, tuple[str, int, str]]) -> Program | None:

@@ -17,6 +17,7 @@ import linecache
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,11 +97,16 @@ class Observation:
     seconds: float = 0.0
 
 
-def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_LIMIT) -> Observation:
+def observe(
+    candidate: Callable,
+    trial: Trial,
+    time_limit: float | None = TIME_LIMIT,
+    within: Callable[[], AbstractContextManager] = contextlib.nullcontext,
+) -> Observation:
     """Call `candidate` on fresh copies of the trial's arguments and record what happens. Never raises for
     anything the candidate does, and leaves global state (random generators, default dtype, grad mode) alone.
 
-    Without a time limit (None), which is quicker, `candidate` must be known to end.
+    Without a time limit (None), which is quicker, `candidate` must be known to end. It is called `within()`.
     """
     _warm_up(trial.has_networks)
     printed = _Tail()
@@ -109,7 +115,7 @@ def observe(candidate: Callable, trial: Trial, time_limit: float | None = TIME_L
         before = {name: _snapshot(value) for name, value in passed.items()}
         start = time.process_time()
         try:
-            result, seconds = _call(candidate, passed, time_limit)
+            result, seconds = _call(candidate, passed, time_limit, within)
             record = _returned(result, trial, passed, leaves)
             record.changed = tuple(name for name in passed if _differs(before[name], passed[name]))
         except TimeIsOver as error:
@@ -139,10 +145,12 @@ def results(function: Callable, trial: Trial) -> dict[str, Any] | None:
     return {name: value.detach() if isinstance(value, Tensor) else value for name, value in outputs.items()}
 
 
-def _call(candidate: Callable, passed: dict[str, Any], time_limit: float | None) -> tuple[Any, float]:
+def _call(
+    candidate: Callable, passed: dict[str, Any], time_limit: float | None, within: Callable[[], AbstractContextManager]
+) -> tuple[Any, float]:
     """The candidate's result, and the seconds of computing that it took."""
     _bind(candidate, passed)
-    with settings_kept(), contextlib.nullcontext() if time_limit is None else deadline(time_limit):
+    with settings_kept(), contextlib.nullcontext() if time_limit is None else deadline(time_limit), within():
         start = time.process_time()
         result = candidate(*passed.values())
         return result, time.process_time() - start

@@ -3,9 +3,11 @@
 Started as `python -m course_utils.boxed.serve READER WRITER` with two inherited file descriptors, it speaks
 first when spoken to:
 
-* to {"cells": [source, …], "names": [exercise, …]} it answers {"found": {name: number of its cell}, "notes": [text]};
+* to {"cells": [source, …], "names": [exercise, …], "forbidden": {exercise: [call, …]}} it answers with what reading the
+  notebook tells, before any of it is run: see `survey`;
 * to {"trial": …, "time_limit": seconds} and the trial's tensors it answers with the observation's message and tensors,
-  and "notes": what failed among the statements around the definition, the first time.
+  and "notes": what failed among the statements around the definition, the first time;
+* to the same with "watched": true it answers {"operators": [name, …]}, those of torch that the function uses.
 
 It ends when the other side closes. It shares its process with the student's code and protects nothing: whatever is
 sent from here is only a claim about what a function returned. So a wild answer, a silent one, or none at all because
@@ -25,9 +27,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.boxed.extract import Extract, Program, definitions, filename, run
+from course_utils.boxed.extract import Extract, Program, definitions, filename, lacking, run
+from course_utils.boxed.forbidden import called, calls, defined
 from course_utils.boxed.frames import Channel, Closed
 from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, failure_of, observe
+from course_utils.boxed.operators import watched
 from course_utils.boxed.undisturbed import undisturbed
 from course_utils.boxed.wire import observation_to_wire, trial_from_wire
 
@@ -54,14 +58,21 @@ class Runner:
         message["notes"], self._notes = self._notes, []
         return message, tensors
 
+    def operators(self, trial: Trial, time_limit: float) -> list[str]:
+        """The operators that the function uses. Raises KeyError for an exercise that was not found."""
+        if self.extract.programs[trial.exercise] is not self._current:
+            self._define(self.extract.programs[trial.exercise])
+        return [] if self._failure else watched(self._candidate, trial, time_limit)
+
     def _define(self, program: Program) -> None:
         """Make the function. An exception of its own statement is kept, as the outcome of every call."""
         self._current, self._candidate, self._failure = program, _nothing, None
         if program.lost:
             message, number, line = program.lost
-            kind, _, text = message.rpartition(": ")
+            kind, colon, text = message.partition(": ")
             parents = ("SyntaxError", "Exception", "BaseException", "object")
-            self._failure = Failure(kind or "SyntaxError", parents, text, number or None, line)
+            kind, text = (kind, text) if colon else ("SyntaxError", message)
+            self._failure = Failure(kind, parents, text, number or None, line)
             return
         self._whole = False
         if not self._run(program):
@@ -105,6 +116,22 @@ def _nothing(*_: Any) -> None:
     """Stands for a function that could not be defined."""
 
 
+def survey(extract: Extract, cells: list[str], forbidden: dict[str, list[str]]) -> dict[str, Any]:
+    """What reading a notebook tells: {"found": {exercise: {"cell": its number, "forbidden": calls that it is to be
+    written without, "calls": other exercises that it calls, "lacks": packages that are not here}}, "defined": names of
+    functions, "notes": remarks}."""
+    found = {
+        name: {
+            "cell": program.cell,
+            "forbidden": calls(forbidden.get(name, ()), name, cells),
+            "calls": sorted(called(name, cells) & forbidden.keys()),
+            "lacks": lacking(program),
+        }
+        for name, program in extract.programs.items()
+    }
+    return {"found": found, "defined": defined(cells), "notes": extract.notes}
+
+
 def serve(reader: int, writer: int) -> None:
     """Answer over two file descriptors until the other side closes. Raises WireError when it sends nonsense."""
     for descriptor in (reader, writer):
@@ -113,12 +140,15 @@ def serve(reader: int, writer: int) -> None:
     torch.set_num_threads(1)
     message, _ = channel.receive()
     runner = Runner(message["cells"], message["names"])
-    cells = {name: program.cell for name, program in runner.extract.programs.items()}
-    channel.send({"found": cells, "notes": runner.extract.notes})
+    channel.send(survey(runner.extract, message["cells"], message["forbidden"]))
     while True:
         message, tensors = channel.receive()
         trial = trial_from_wire(message["trial"], tensors)
-        answer = runner.answer(trial, message.get("time_limit", TIME_LIMIT))
+        limit = message.get("time_limit", TIME_LIMIT)
+        if message.get("watched"):
+            answer = {"operators": runner.operators(trial, limit)}, {}
+        else:
+            answer = runner.answer(trial, limit)
         if os.getpid() != home:  # a process that the student's code has forked, and that has come back here
             os._exit(0)
         channel.send(*answer)

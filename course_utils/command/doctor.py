@@ -220,15 +220,15 @@ def check_grading(root: Path) -> Iterator[Finding]:
         for tried in tightness.examine():
             remedy = "" if tried.holds else "grade on another machine; `docs/grading.md` says what it needs"
             yield Finding(f"box, {tried.name}", OK if tried.holds else WARNING, tried.text, remedy)
+        tightness.try_runner()
+        yield Finding("box, runner", OK, "the grader's own program answers in it")
         why_not = tightness.why_not_forked()
         text = (
             f"every box starts anew, which takes about four times as long: {why_not}" if why_not else "boxes are forked"
         )
         yield Finding("box, speed", OK, text)
     except NoBox as error:
-        yield Finding(
-            "grading", WARNING, f"no box can be made here, so nothing can be graded: {error}", "see docs/grading.md"
-        )
+        yield Finding("grading", WARNING, f"nothing can be graded here: {error}", "see docs/grading.md")
 
 
 def _project(root: Path) -> dict[str, Any]:

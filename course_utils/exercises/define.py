@@ -6,6 +6,7 @@ One definition serves the feedback in the notebook, the points in the gradebook 
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
@@ -140,26 +141,33 @@ class Definition:
         return self.points - self.edge_points if status == Status.NEARLY_RIGHT else 0
 
     def made_cases(self, generator: torch.Generator) -> list[Case]:
-        """One round of cases, as random as `generator` makes them."""
+        """One round of cases, as random as `generator` makes them; each is made from a seed of its own.
+
+        A generator keeps 32 bits of a seed: whoever guesses them from one case knows nothing of the others.
+        """
         if self._cases is None:
             raise LookupError(f"exercise {self.name} defines no cases")
-        return [case if isinstance(case, Case) else Case(case) for case in self._cases(generator)]
+        made, seed = [], generator.initial_seed()
+        for case in self._cases(generator):
+            made.append(case if isinstance(case, Case) else Case(case))
+            generator.manual_seed(_mixed(seed, len(made)))
+        return made
 
     def trials(self, seed: int, device: torch.device | str = "cpu") -> list[Trial]:
         """At least 25 trials, every case in float64 and float32; with an accelerator, one more round there.
 
         The ordinary ones come first: an answer that an edge case stops for good has been asked all of them by then.
         """
-        generator = torch.Generator().manual_seed(seed)
         rounds: list[tuple[torch.dtype, str]] = [(torch.float64, "cpu"), (torch.float32, "cpu")]
         made: list[Trial] = []
         while rounds or len(made) < MINIMUM_TRIALS:
             dtype, where = rounds.pop(0) if rounds else (torch.float64, "cpu")
+            generator = torch.Generator().manual_seed(_mixed(seed, -1 - len(made)))
             for case in self.made_cases(generator):
                 arguments = {name: place(value, dtype, where) for name, value in case.arguments.items()}
                 made.append(self._trial(arguments, case.label, seed + len(made)))
         if torch.device(device).type != "cpu":
-            case = self.made_cases(generator)[0]
+            case = self.made_cases(torch.Generator().manual_seed(_mixed(seed, -1 - len(made))))[0]
             arguments = {name: place(value, torch.float32, device) for name, value in case.arguments.items()}
             made.append(self._trial(arguments, f"the tensors are on {device}", seed + len(made)))
         return sorted(made, key=lambda trial: bool(trial.label))
@@ -176,6 +184,11 @@ class Definition:
         if tuple(arguments) != expected:
             raise TypeError(f"exercise {self.name}: a case gives {tuple(arguments)}, the reference takes {expected}")
         return Trial(self.name, arguments, self.outputs, self.gradients, label, seed, self.updates)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """Another seed, of which all bits depend on all bits of this one."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:8], "big") >> 1
 
 
 def define(

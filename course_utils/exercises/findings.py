@@ -72,8 +72,7 @@ class Right(Finding):
 
 @dataclass(frozen=True)
 class LessExact(Finding):
-    """A right answer whose result, `leaf`, is a number instead of a tensor without dimensions or the reverse, or of
-    another precision, or (where both kinds are equal) right to seven digits only."""
+    """Right, but `leaf` is a number instead of a tensor or the reverse, of another precision, or right to seven digits."""
 
     leaf: Leaf
     expected: str
@@ -156,8 +155,7 @@ class BrokenClaim(Finding):
 class Transformation(Finding):
     """`leaf` is what was expected but transformed, and so are `others`.
 
-    `kind` is one of those for which `words.TRANSFORMATIONS` has a sentence, and `parameters` says how: the dimension, the
-    order of dimensions, the argument, the factor … `size` is the number behind a factor that has a name.
+    `kind` is one of those of `transformations.py`; `parameters` says how; `size` is the number behind a named factor.
     """
 
     kind: str
@@ -441,10 +439,12 @@ class StandIn(Finding):
 
 @dataclass(frozen=True)
 class ForbiddenCalls(Finding):
-    """Calls that the exercise is to be written without, in an answer whose status would be `otherwise`."""
+    """Forbidden calls in the text of an answer whose status would be `otherwise`, and operators seen on one case."""
 
     calls: tuple[str, ...]
     otherwise: Status
+    operators: tuple[str, ...] = ()
+    case: int = 0
 
 
 # -- what only grading finds ---------------------------------------------------------------------------------------
@@ -472,7 +472,7 @@ class Died(Finding):
 
 @dataclass(frozen=True)
 class CannotJudge(Finding):
-    """The judgement failed: a bug of the course's, or a result made to bring it about."""
+    """The judgement failed."""
 
 
 @dataclass(frozen=True)
@@ -480,6 +480,25 @@ class CallsFailed(Finding):
     """It calls other exercises that are not right yet."""
 
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lacks(Finding):
+    """It needs packages that are not installed where it is graded."""
+
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShownRight(Finding):
+    """The notebook, as it was saved, says that it is right, or nearly."""
+
+
+@dataclass(frozen=True)
+class OtherNotebook(Finding):
+    """None of the exercises that are graded is in the notebook; it has some of these lessons."""
+
+    lessons: tuple[str, ...]
 
 
 @dataclass(frozen=True)

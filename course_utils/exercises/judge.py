@@ -70,11 +70,11 @@ class Outcome:
         """The key without the numbers in it, which may follow from inputs that are hidden."""
         return self._joined(finding.general_key for finding in self.findings)
 
-    def with_forbidden(self, used: Sequence[str]) -> Outcome:
-        """The outcome of an answer that also uses these calls, which its exercise forbids: before it earns points, a
-        person looks at it."""
+    def with_forbidden(self, used: Sequence[str], operators: Sequence[str] = (), case: int = 0) -> Outcome:
+        """The outcome of an answer that also uses these calls, which its exercise forbids, or operators that do their work,
+        seen on that case: before it earns points, a person looks at it."""
         earns = self.status in (Status.RIGHT, Status.NEARLY_RIGHT)
-        finding = ForbiddenCalls(tuple(used), self.status)
+        finding = ForbiddenCalls(tuple(used), self.status, tuple(operators), case)
         return Outcome(Status.NEEDS_REVIEW if earns else self.status, (*self.findings, finding))
 
     def _joined(self, keys: Iterable[str | None]) -> str | None:

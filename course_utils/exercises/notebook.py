@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from course_utils import display, runtime
+from course_utils.boxed.forbidden import calls
 from course_utils.boxed.observe import Observation, observe
 from course_utils.conventions import OUTCOME_TYPE
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.define import Definition
 from course_utils.exercises.findings import Finding, LessExact, StandIn, Status, TooSlow
-from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import Outcome, judge, trials, watch
 
 COLOURS = {

@@ -50,9 +50,10 @@ def _tell_values(findings: Sequence[f.Finding]) -> bool:
     return any(isinstance(finding, (f.OtherEntry, f.OtherValue)) for finding in findings)
 
 
-def uses(calls: Sequence[str]) -> str:
+def _uses(it: f.ForbiddenCalls) -> str:
     """What to say of an answer that uses calls which its exercise forbids."""
-    return f"it uses {_code(calls)}, which this exercise asks you to do without"
+    seen = f"{_code(it.operators)} of torch (seen on case {it.case})" if it.operators else ""
+    return f"it uses {' and '.join(filter(None, [_code(it.calls), seen]))}, which this exercise asks you to do without"
 
 
 def _joined(findings: Sequence[f.Finding], writer: _Writer) -> str:
@@ -395,9 +396,9 @@ def _(it: f.StandIn, w: _Writer) -> str:
 @_says(f.ForbiddenCalls)
 def _(it: f.ForbiddenCalls, w: _Writer) -> str:
     if it.otherwise not in (f.Status.RIGHT, f.Status.NEARLY_RIGHT):
-        return f"{NEXT_LINE}Besides, {uses(it.calls)}."
+        return f"{NEXT_LINE}Besides, {_uses(it)}."
     but = "But" if it.otherwise == f.Status.RIGHT else "Besides,"
-    return f"{NEXT_LINE}{but} {uses(it.calls)}: write that part yourself. As it is, a person will decide on its points."
+    return f"{NEXT_LINE}{but} {_uses(it)}: write that part yourself. As it is, a person will decide on its points."
 
 
 @_says(f.NotThere)
@@ -425,6 +426,22 @@ def _(it: f.CannotJudge, w: _Writer) -> str:
 def _(it: f.CallsFailed, w: _Writer) -> str:
     called = f"it calls {_code(it.names)}, which is not right yet: with that, it cannot be judged."
     return f"{called} A person will decide."
+
+
+@_says(f.Lacks)
+def _(it: f.Lacks, w: _Writer) -> str:
+    return f"{NEXT_LINE}It needs {_code(it.packages)}, which the grader does not have. A person will decide."
+
+
+@_says(f.ShownRight)
+def _(it: f.ShownRight, w: _Writer) -> str:
+    return f"{NEXT_LINE}But the notebook shows it as right, as it was saved. A person will decide."
+
+
+@_says(f.OtherNotebook)
+def _(it: f.OtherNotebook, w: _Writer) -> str:
+    others = f" It has exercises of lesson {', '.join(it.lessons)}." if it.lessons else ""
+    return f"{NEXT_LINE}None of these exercises is in the notebook: is it the right one?{others} A person will decide."
 
 
 @_says(f.Postponed)

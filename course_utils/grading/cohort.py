@@ -12,15 +12,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from course_utils.grading.result import KNOWN_BY_ID, Result
+from course_utils.grading.result import KNOWN_BY_ID, NOBODY, UNLISTED, Result
 
 
 @dataclass(frozen=True)
 class Student:
     """One row of a grade book: the files of one student, and the grade that follows from them.
 
-    `points` is None where no grade may be passed on yet; `why` then says what is missing: a status that is not final, or
-    that several files have different points.
+    `points` is None where no grade may be passed on yet; `why` then says what is missing: a status that is not final, that
+    several files have different points, or that the manifest does not name the file.
     """
 
     name: str
@@ -49,6 +49,8 @@ def students(results: Iterable[Result]) -> list[Student]:
 
 def _grade(results: Sequence[Result]) -> tuple[float | None, str]:
     """The points to pass on, or None and the reason."""
+    if results[0].student.startswith(NOBODY):
+        return None, UNLISTED
     not_final = [result.status for result in results if not result.is_final]
     if not_final:
         return None, not_final[0]

@@ -14,9 +14,9 @@ from typing import Any
 
 from course_utils.exercises.catalogue import definition
 from course_utils.grading import decisions, pool, reports, store
-from course_utils.grading.checker import BoxFactory
 from course_utils.grading.progress import Progress, Report, live_table
 from course_utils.grading.result import Result
+from course_utils.grading.session import BoxFactory
 from course_utils.grading.store import GradingError
 from course_utils.grading.submissions import Collection, collect
 

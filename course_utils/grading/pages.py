@@ -21,7 +21,7 @@ from markupsafe import Markup
 from course_utils import errors, templates
 from course_utils.display import code_as_html
 from course_utils.grading.cohort import Student, exercise_names
-from course_utils.grading.result import STATES, Mark, Result, display_name, points_text
+from course_utils.grading.result import STATES, UNLISTED, Mark, Result, display_name, points_text
 from course_utils.grading.text import LINE_LIMIT, plain, printable, spoken
 from course_utils.notebooks import find, ipynb
 
@@ -46,6 +46,7 @@ GROUPS = {
 REMEDIES = {
     "needs_review": "needs review: write points into `decisions.csv`, beside this page, and run the same command again.",
     "infra_error": "infra error: the fault is the machine's. Run the same command again.",
+    UNLISTED: f"{UNLISTED}: add the file to the manifest or, if nobody who is enrolled has handed it in, take it away.",
 }
 SEVERAL = "several files with different points: take away those that do not count, and run the same command again."
 

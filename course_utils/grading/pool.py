@@ -24,6 +24,7 @@ from course_utils.errors import CourseError
 from course_utils.grading import checker, store
 from course_utils.grading.progress import Progress, Report
 from course_utils.grading.result import Graded
+from course_utils.grading.session import BoxFactory
 from course_utils.grading.store import GradingError
 from course_utils.grading.submissions import Collection, Entry, Submission
 from course_utils.grading.text import printable
@@ -59,15 +60,16 @@ class Task:
     student: str
     secret: bytes
     needs: Needs
+    shown: tuple[str, ...]
 
 
 # -- in a worker -------------------------------------------------------------------------------------------------
 
 
-def grade_task(task: Task, box_factory: checker.BoxFactory) -> Graded:
+def grade_task(task: Task, box_factory: BoxFactory) -> Graded:
     """Run in a worker: grade one submission. Raises what `require_fit` raises."""
     require_fit(task.needs)
-    return checker.grade(task.cells, task.names, task.student, task.secret, box_factory)
+    return checker.grade(task.cells, task.names, task.student, task.secret, box_factory, task.shown)
 
 
 @functools.cache
@@ -86,8 +88,9 @@ def require_fit(needs: Needs) -> str:
         return ""
     from course_utils.grading.sandbox import tightness
 
-    tightness.require()
     why_not = tightness.why_not_forked() if needs.boxes == "forked" else "as asked for"
+    if why_not:
+        tightness.require()
     return f"fresh ({why_not})" if why_not else "forked"
 
 
@@ -121,7 +124,7 @@ class Work:
     """All submissions of a run on their way to a result. `files` keeps the results, `box_factory` makes the boxes."""
 
     def __init__(
-        self, files: store.ResultFiles, submissions: Collection, box_factory: checker.BoxFactory, report: Report
+        self, files: store.ResultFiles, submissions: Collection, box_factory: BoxFactory, report: Report
     ) -> None:
         self.files, self.entries, self._report = files, submissions.entries, report
         self.progress = Progress(len(submissions.entries))
@@ -200,7 +203,8 @@ class Work:
 
     def _submit(self, client: Client, attempt: _Try) -> None:
         submission, files = attempt.submission, self.files
-        task = Task(submission.cells or (), files.names, submission.student, files.secret, self._needs)
+        cells, shown = submission.cells or (), tuple(name for name in submission.shown if name in files.names)
+        task = Task(cells, files.names, submission.student, files.secret, self._needs, shown)
         future = client.submit(grade_task, task, self._box_factory, pure=False, key=f"grade-{secrets.token_hex(8)}")
         self._running[future.key] = attempt
         self.progress.running = len(self._running)

@@ -12,7 +12,7 @@ from pathlib import Path
 from course_utils.files import write_bytes, write_text
 from course_utils.grading import books, pages
 from course_utils.grading.cohort import feedback_name, students
-from course_utils.grading.result import NOT_FINAL, Result
+from course_utils.grading.result import NOT_FINAL, UNLISTED, Result
 
 FEEDBACK_NAME = re.compile(r"[a-z0-9-]+-[0-9a-f]{10}\.html")  # what `feedback_name` gives
 
@@ -67,7 +67,8 @@ def what_waits(results: Sequence[Result], decisions: Path) -> list[str]:
     """What to do about the submissions that have no grade yet: a line for each kind of them."""
     waiting = Counter(each.status for each in results if not each.is_final)
     cohort = students(results)
-    several = [student for student in cohort if student.why and student.why not in NOT_FINAL]
+    unlisted = sum(student.why == UNLISTED for student in cohort)
+    several = [student for student in cohort if student.why and student.why not in (*NOT_FINAL, UNLISTED)]
     lines = []
     if waiting["needs_review"]:
         lines.append(
@@ -76,6 +77,11 @@ def what_waits(results: Sequence[Result], decisions: Path) -> list[str]:
         )
     if waiting["infra_error"]:
         lines.append(f"{waiting['infra_error']} of {len(results)} could not be graded yet: run the same command again.")
+    if unlisted:
+        lines.append(
+            f"{unlisted} of {len(results)} files are not in the manifest: add them to it or take them away, and run the same "
+            "command again."
+        )
     if several:
         lines.append(
             f"{len(several)} of {len(cohort)} students handed in several files with different points: take away those "

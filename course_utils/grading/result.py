@@ -20,6 +20,9 @@ from course_utils.grading.text import printable
 VERSION = 1  # of the result files
 KNOWN_BY_ID = re.compile(r"(?P<name>.+)_(?P<id>[0-9]{1,18})", re.DOTALL)  # a student in Canvas and Moodle
 
+UNLISTED = "not in the manifest"  # why a file gives nobody a grade
+NOBODY = f"{UNLISTED}: "  # begins the "student" of such a file
+
 
 class Word(NamedTuple):
     """How pages show an exercise's status: a sign, what it is called, and the group whose colour it has."""
@@ -132,7 +135,7 @@ class Result(Graded, frozen=True, kw_only=True):
     """A graded submission, as its result file keeps it.
 
     `key` follows from student, path and content; `student` and `file` are printable; `deadline` is ISO 8601, or "".
-    `fingerprint` is a hash of all that the result depends on beside the notebook.
+    `fingerprint` is a hash, keyed by the secret, of what it says and of all that it depends on beside the notebook.
     """
 
     version: int = VERSION

@@ -65,7 +65,7 @@ class ResultFiles:
             result = from_json((self.folder / f"{submission.key}.json").read_bytes())
         except (OSError, CourseError):
             return None
-        return result if result.fingerprint == fingerprint and result.status in FINAL else None
+        return result if result.fingerprint == self._sealed(result, fingerprint) and result.status in FINAL else None
 
     def write(self, submission: Submission, fingerprint: str, graded: Graded) -> Result:
         """Write a result file, whole or not at all. Raises GradingError when the disk is full, say."""
@@ -77,11 +77,16 @@ class ResultFiles:
             late=submission.late,
             deadline=submission.deadline,
             course_version=self.version,
-            fingerprint=fingerprint,
             **fields,
         )
+        result = msgspec.structs.replace(result, fingerprint=self._sealed(result, fingerprint))
         _write(to_json(result), self.folder / f"{submission.key}.json", 0o600)
         return result
+
+    def _sealed(self, result: Result, fingerprint: str) -> str:
+        """What a result depends on together with what it says: a file that somebody has edited is not believed."""
+        content = to_json(msgspec.structs.replace(result, fingerprint=fingerprint))
+        return hmac.new(self.secret, content, hashlib.sha256).hexdigest()[:32]
 
     def tidy(self) -> None:
         """Move results of notebooks that are no longer among the submissions to a folder beside; drop half-written ones."""

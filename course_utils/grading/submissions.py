@@ -22,7 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from course_utils.conventions import OUTCOME_TYPE
 from course_utils.grading import untrusted
+from course_utils.grading.result import NOBODY
 from course_utils.grading.text import NAME_LIMIT, printable, spoken
 from course_utils.grading.untrusted import Refused, SubmissionError
 
@@ -30,6 +32,7 @@ VALUE_LIMIT = 2_000_000  # values in a notebook, counted by its punctuation: par
 CELL_LIMIT = 100_000  # characters of one code cell; a longer one is left out
 CODE_LIMIT = 300_000  # characters of all code cells together
 CELLS = 3_000  # code cells
+PATH_LIMIT = 1_000  # characters of a path that are compared with a manifest's
 MANIFEST_LIMIT = 5_000_000  # bytes
 
 CANVAS = re.compile(r"(?P<name>.+?)_(?P<late>LATE_)?(?P<id>[0-9]{1,18})_[0-9]+_(?P<file>.+)", re.DOTALL | re.IGNORECASE)
@@ -44,7 +47,8 @@ class Submission:
 
     `file` is its path in the folder or zip, and `student` who it belongs to, both made safe to print. `cells` are the
     sources of its code cells, or None with a `reason`. `key` follows from the student, the path and the content.
-    `deadline` is ISO 8601, or "" where there is none.
+    `deadline` is ISO 8601, or "" where there is none. `shown` names the exercises that the notebook, as it was saved,
+    shows as right or nearly right.
     """
 
     key: str
@@ -55,6 +59,7 @@ class Submission:
     late: bool = False
     deadline: str = ""
     notes: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,18 +77,20 @@ class Entry:
 
     def read(self) -> Submission:
         """The submission; unreadable rather than an exception for anything that is wrong with the file."""
-        digest, cells, reason, notes = hashlib.sha256(b"unread"), None, "", list(self.notes)
+        digest, cells, reason, notes, shown = hashlib.sha256(b"unread"), None, "", list(self.notes), ()
         try:
             with untrusted.refusals():
                 data = self.load()
                 digest = hashlib.sha256(data)
-                cells, remarks = code_cells(data)
+                notebook = read_cells(data)
+                cells, remarks = code_cells(notebook)
                 notes += remarks
+                shown = shown_as_right(notebook)
         except Refused as refused:
             reason = str(refused)
         who = hashlib.sha256("\0".join((self.student, self.raw)).encode("utf-8", "surrogatepass"))
         key = f"{who.hexdigest()[:HASH]}-{digest.hexdigest()[:HASH]}"
-        return Submission(key, self.student, self.file, cells, reason, self.late, self.deadline, tuple(notes))
+        return Submission(key, self.student, self.file, cells, reason, self.late, self.deadline, tuple(notes), shown)
 
 
 @dataclass(frozen=True)
@@ -124,10 +131,15 @@ def collect(source: Path | str, manifest: Path | str | None = None) -> Collectio
 # -- the JSON of a notebook --------------------------------------------------------------------------------------
 
 
-def code_cells(data: bytes) -> tuple[tuple[str, ...], list[str]]:
-    """The sources of a notebook's code cells, and notes on what was left out. Raises Refused with the reason."""
+def read_cells(data: bytes) -> list[Any]:
+    """The code cells of a notebook, as they stand. Raises Refused with the reason."""
+    return _cells(_parse(data))
+
+
+def code_cells(notebook: list[Any]) -> tuple[tuple[str, ...], list[str]]:
+    """The sources of these code cells, and notes on what was left out. Raises Refused with the reason."""
     cells, notes, total = [], [], 0
-    for number, cell in enumerate(_cells(_parse(data)), 1):
+    for number, cell in enumerate(notebook, 1):
         source = _source(cell)
         if source is None:
             notes.append(f"cell {number} is damaged and was left out")
@@ -141,6 +153,19 @@ def code_cells(data: bytes) -> tuple[tuple[str, ...], list[str]]:
             f"{len(cells)} code cells with {total} characters; at most {CELLS} cells and {CODE_LIMIT} characters are read"
         )
     return tuple(cells), notes[:20]
+
+
+def shown_as_right(notebook: list[Any]) -> tuple[str, ...]:
+    """The exercises that these code cells' saved outputs show as right or nearly right; the last output about one counts."""
+    statuses: dict[str, Any] = {}
+    for cell in notebook:
+        outputs = cell.get("outputs") if isinstance(cell, dict) else None
+        for output in outputs if isinstance(outputs, list) else ():
+            bundle = output.get("data") if isinstance(output, dict) else None
+            told = bundle.get(OUTCOME_TYPE) if isinstance(bundle, dict) else None
+            if isinstance(told, dict) and isinstance(name := told.get("exercise"), str):
+                statuses[name] = told.get("status")
+    return tuple(name for name, status in statuses.items() if status in ("right", "nearly right"))
 
 
 def _parse(data: bytes) -> Any:
@@ -232,7 +257,7 @@ def _text(value: str | list[str] | None) -> str:
 
 def _normal(path: str) -> str:
     """A path as a manifest and a folder agree on it: a Mac writes an é in two parts, a shell puts ./ before it."""
-    return unicodedata.normalize("NFC", path.removeprefix("./"))
+    return unicodedata.normalize("NFC", path[:PATH_LIMIT].removeprefix("./"))
 
 
 def _time(text: str, where: str) -> float | None:
@@ -253,21 +278,19 @@ def _iso(seconds: float) -> str:
 def identify(path: str, top: str = "") -> tuple[str, bool]:
     """Student and lateness as a path tells them: Moodle's folder, a folder per student, Canvas's name, else the name.
 
-    `top` is the folder that all files have in common. A student chooses the end of the name only, and the outermost
-    part decides.
+    `top` is the folder that all files have in common. A student chooses the end of the name only: the outermost part
+    decides, and in it the first number.
     """
     below = _parts(path)[len(_parts(top)) :]
     name = below[-1]
-    moodle = next((match for part in _parts(path)[:-1] if (match := MOODLE_FOLDER.fullmatch(part))), None)
-    if moodle is None and len(below) > 1:
+    folder = next((match for part in _parts(path)[:-1] if (match := MOODLE_FOLDER.fullmatch(part))), None)
+    if folder is None and len(below) > 1:
         return printable(below[0]) or "unnamed", False
-    canvas = CANVAS.fullmatch(name)
-    if moodle is None and canvas:
-        return _numbered(canvas), bool(canvas["late"])
-    moodle = moodle or MOODLE.fullmatch(name)
-    if moodle:
-        return _numbered(moodle), False
-    return printable(name[: -len(".ipynb")]) or "unnamed", False
+    matches = [match for pattern in (MOODLE, CANVAS) if (match := pattern.fullmatch(name))]
+    match = folder or min(matches, key=lambda match: match.start("id"), default=None)
+    if match is None:
+        return printable(name[: -len(".ipynb")]) or "unnamed", False
+    return _numbered(match), bool(match.groupdict().get("late"))
 
 
 def _numbered(match: re.Match[str]) -> str:
@@ -293,9 +316,11 @@ def _entry(notebook: untrusted.Notebook, top: str, rows: dict[str, _Row]) -> Ent
     path, load, time = notebook
     student, late = identify(path, top)
     row = rows.get(_normal(path)) or rows.get(_normal("/".join(_parts(path)[len(_parts(top)) :])))
+    if row is None and rows:
+        notes = ("this file is not in the manifest, and belongs to nobody: is the student enrolled?",)
+        return Entry(f"{NOBODY}{printable(path)}", printable(path), path, load, time, late, "", notes)
     if row is None:
-        notes = ("this file is not in the manifest: is the student enrolled?",) if rows else ()
-        return Entry(student, printable(path), path, load, time, late, "", notes)
+        return Entry(student, printable(path), path, load, time, late)
     entry = Entry(row.student, printable(path), path, load, time)
     if row.deadline is None:
         return replace(entry, late=late)

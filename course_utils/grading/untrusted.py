@@ -26,6 +26,7 @@ FILE_LIMIT = 30_000_000  # bytes of one notebook; figures among its outputs incl
 ENTRIES = 20_000  # files in a folder or zip
 DIRECTORY_LIMIT = 16_000_000  # bytes of a zip's table of contents
 DEPTH = 8  # nested folders
+UTF8 = 0x800  # the flag of a zip's member whose name is UTF-8
 SKIPPED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 
 
@@ -67,6 +68,10 @@ class Files:
         else:
             self.others.append(path)
 
+    def leave_out(self, folder: str, why: str) -> None:
+        """Name a folder that is not looked into: what is in it concerns whoever handed it in, and nobody else."""
+        self.others.append(f"{folder} ({why})")
+
 
 def list_files(source: Path) -> Files:
     """The files of a folder or zip. Raises SubmissionError if it is neither, or unusable as a whole."""
@@ -96,22 +101,28 @@ def refusals() -> Iterator[None]:
 
 
 def _walk(root: Path, files: Files) -> None:
-    """List a folder without following links; what is in a linked folder is not looked at."""
+    """List a folder without following links; a folder in it that is linked, too deep or closed is named and not entered."""
     pending = [""]
     while pending:
         folder = pending.pop()
-        descriptor = _open_folder(root, folder)
+        try:
+            descriptor = _open_folder(root, folder)
+        except OSError as error:
+            if not folder:
+                raise
+            files.leave_out(folder, f"a folder that cannot be opened: {error.strerror}")
+            continue
         try:
             with os.scandir(descriptor) as items:
                 for item in items:
                     path = f"{folder}/{item.name}".lstrip("/")
-                    if item.is_dir(follow_symlinks=False) and not item.name.lower().endswith(".ipynb"):
-                        if path.count("/") >= DEPTH:
-                            raise SubmissionError(f"{printable(path)}: folders nested more than {DEPTH} deep")
-                        pending += [path] if item.name not in SKIPPED else []
-                    else:
+                    if not item.is_dir(follow_symlinks=False) or item.name.lower().endswith(".ipynb"):
                         time = item.stat(follow_symlinks=False).st_mtime
                         files.add(path, lambda path=path: _load_file(root, path), time)
+                    elif path.count("/") >= DEPTH:
+                        files.leave_out(path, f"folders nested more than {DEPTH} deep")
+                    elif item.name not in SKIPPED:
+                        pending.append(path)
         finally:
             os.close(descriptor)
 
@@ -183,8 +194,7 @@ def _list_zip(path: Path, files: Files) -> None:
         raise SubmissionError(f"{path}: neither a folder nor a zip that can be read ({error}).") from None
     for member in members:
         if not member.is_dir():
-            time = _zip_time(member)
-            files.add(member.filename, lambda member=member: _load_member(archive, member), time)
+            files.add(_zip_name(member), lambda member=member: _load_member(archive, member), _zip_time(member))
 
 
 def _check_directory(file: IO[bytes]) -> None:
@@ -224,6 +234,16 @@ def _load_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         raise Refused(f"it has {member.file_size} bytes; at most {FILE_LIMIT} are read. Clear the outputs.")
     with archive.open(member) as file:
         return _read_capped(file)
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """A member's path. Macs write UTF-8 and do not say so, and zipfile takes it for code page 437."""
+    if member.flag_bits & UTF8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _zip_time(member: zipfile.ZipInfo) -> float | None:

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,23 @@ def stub_of(reference: Callable) -> str:
 
 
 # -- the definition ------------------------------------------------------------------------------------------------
+
+
+def test_each_case_is_made_from_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator keeps the low 32 bits of a seed: whoever guessed those of one case would know the others."""
+    exercise, seeds = definition("relu_backward"), []
+    cases = exercise._cases
+    assert cases is not None
+
+    def spied(generator: torch.Generator) -> Iterator:
+        for case in cases(generator):
+            seeds.append(generator.initial_seed() % 2**32)
+            yield case
+
+    monkeypatch.setattr(exercise, "_cases", spied)
+    for seed in (1, 1 + 2**40):
+        exercise.trials(seed)
+    assert len(seeds) > 20 and len(set(seeds)) == len(seeds)
 
 
 @every_exercise

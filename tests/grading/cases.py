@@ -76,6 +76,7 @@ TRAPS = {
         "box::test_10_where_namespaces_are_forbidden_nothing_runs",
         "box::test_10_without_a_filter_of_system_calls_nothing_runs",
         "box::test_a_leaky_box_is_not_graded_in",
+        "box::test_10_a_box_in_which_the_grader_s_program_does_not_run_is_not_graded_in",
         "cluster::test_a_worker_that_cannot_make_boxes_is_refused",
     ),
 }
@@ -105,10 +106,21 @@ FILES = {
         "refused without blocking",
         "submissions::test_links_pipes_devices_and_folders_are_refused_without_waiting",
     ),
+    "a name that claims another student": (
+        "the first number in it decides, which the LMS has written",
+        "submissions::test_names_tell_the_student_and_a_file_name_cannot_claim_another",
+    ),
+    "folders nested too deeply, or closed": (
+        "named, and nobody else's trouble",
+        "submissions::test_folders_that_one_student_nested_too_deeply_are_named_and_cost_nobody_else_anything",
+        "submissions::test_a_folder_that_cannot_be_opened_is_named_and_costs_nobody_else_anything",
+    ),
     "odd and unicode names": (
         "graded, and shown safely",
         "submissions::test_odd_names_are_graded_and_shown_safely",
         "cohort::test_feedback_files_are_never_the_same_and_have_plain_names",
+        "submissions::test_names_in_a_zip_from_a_mac_are_read_as_they_are_meant",
+        "submissions::test_names_that_take_long_to_bring_into_normal_form_are_cut_first",
     ),
     "../ names": (
         "refused in a zip; nothing is ever written outside of OUT",
@@ -158,6 +170,12 @@ FILES = {
         "extract::test_the_module_is_main_as_in_a_notebook",
         "extract::test_a_function_in_a_loop_is_found",
         "extract::test_what_a_function_misses_is_run_with_the_whole_notebook",
+        "checker::test_what_the_saved_notebook_shows_as_right_is_never_a_final_0",
+        "checker::test_an_error_for_want_of_a_package_is_for_a_person",
+    ),
+    "a notebook of another lesson": (
+        "needs_review, and the lesson is named",
+        "checker::test_a_notebook_of_another_lesson_waits_for_a_person",
     ),
     "syntax error in one cell": (
         "only that exercise is lost",
@@ -181,6 +199,11 @@ BEHAVIOUR = {
         "cgroup::test_one_processor_is_for_a_group_where_there_is_a_controller_for_that",
         "attacks::test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process",
         "serve::test_an_endless_loop_ends_and_the_next_exercise_goes_on",
+        "checker::test_a_call_that_sleeps_is_not_waited_for_twice_in_one_box",
+    ),
+    "judging that does not end": (
+        "given up, for a person",
+        "checker::test_judging_has_a_deadline",
     ),
     "answers that dribble in": (
         "the boxes of a submission have a time limit together",
@@ -326,12 +349,14 @@ FORGING = {
         "box::test_what_a_box_writes_is_not_there_in_the_next",
         "checker::test_two_students_get_other_inputs_and_no_trial_tells_the_seed_of_the_others",
         "checker::test_seeds_differ_by_student_exercise_trial_and_secret_and_fill_63_bits",
+        "definitions::test_each_case_is_made_from_a_seed_of_its_own",
         "attacks::test_results_kept_from_an_earlier_run_win_nothing",
     ),
     "hidden inputs in messages": (
         "no number and no word of the box is told",
         "checker::test_no_word_and_no_number_of_the_box_reaches_the_student",
         "checker::test_a_line_is_shown_only_if_it_stands_in_the_notebook",
+        "checker::test_which_line_raises_tells_nothing_about_hidden_inputs",
     ),
     "in-place change of inputs": (
         "no gain, and wrong even with the right result",
@@ -345,6 +370,7 @@ FORGING = {
     "a forbidden library function": (
         "needs_review",
         "checker::test_a_right_answer_by_a_forbidden_call_is_left_to_a_person_and_a_wrong_one_is_just_wrong",
+        "checker::test_a_forbidden_operator_is_seen_under_whatever_name_it_is_called",
     ),
     "HTML in names or messages": (
         "escaped",
@@ -373,6 +399,10 @@ ENGINE = {
         "cluster::test_a_worker_that_dies_half_way_loses_nothing",
         "cluster::test_under_another_schedulers_rules_too_only_the_deadly_submission_is_quarantined",
     ),
+    "a result file that was edited": (
+        "not believed: graded again",
+        "grader::test_a_result_that_somebody_has_edited_is_not_believed",
+    ),
     "machine restarted": (
         "the next run goes on; results are whole or absent",
         "cluster::test_a_grader_that_is_killed_leaves_no_process_and_whole_files_and_another_cluster_goes_on",
@@ -391,6 +421,7 @@ ENGINE = {
         "checker::test_what_a_first_call_imports_does_not_count",
         "box::test_time_counts_in_which_a_box_sleeps_or_computes_but_not_that_in_which_others_had_the_processors",
         "attacks::test_on_a_busy_machine_a_slow_right_answer_is_as_right_as_alone",
+        "box::test_4_nor_are_this_machine_s_files_counted_while_a_box_is_being_made",
         "checker::test_a_machine_that_stands_still_while_the_reference_runs_costs_nobody_a_point",
         "grader::test_the_machines_fault_is_tried_again_and_never_a_result",
         "books::test_an_open_submission_has_no_grade_rather_than_zero",
@@ -405,8 +436,9 @@ ENGINE = {
         "submissions::test_the_manifest_decides_identity_and_lateness",
     ),
     "unknown student": (
-        "graded and noted; students without a file are listed",
+        "graded, noted and nobody's; students without a file are listed",
         "submissions::test_the_manifest_decides_identity_and_lateness",
+        "submissions::test_a_file_that_the_manifest_does_not_name_is_nobody_s_whatever_it_is_called",
         "grader::test_students_who_handed_in_nothing_and_files_that_are_no_notebooks_are_reported",
     ),
     "regrade elsewhere": (

@@ -5,7 +5,10 @@ import threading
 import time
 
 from course_utils.boxed import frames, wire
+from course_utils.boxed.extract import definitions
 from course_utils.boxed.observe import observe
+from course_utils.boxed.operators import watched
+from course_utils.boxed.serve import survey
 from course_utils.grading.sandbox.box import Times
 
 
@@ -61,10 +64,14 @@ class FakeBox:
                 exec(compile(cell, "<cell>", "exec"), scope)
             except Exception as error:
                 notes.append(f"a cell failed: {type(error).__name__}")
-        self._inside.send({"found": {name: {} for name in first["names"] if name in scope}, "notes": notes})
+        told = survey(definitions(first["cells"], first["names"]), first["cells"], first["forbidden"])
+        self._inside.send({**told, "notes": notes})
         while True:
             message, tensors = self._inside.receive()
             trial = wire.trial_from_wire(message["trial"], tensors)
+            if message["watched"]:
+                self._inside.send({"operators": watched(scope[trial.exercise], trial, message["time_limit"])})
+                continue
             self.asked.append(trial)
             sent = self.answer(trial, scope[trial.exercise], len(self.asked)) if self.answer else None
             if isinstance(sent, bytes):

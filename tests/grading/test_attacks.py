@@ -19,7 +19,7 @@ from watching import children, running
 from course_utils.boxed import frames
 from course_utils.boxed.observe import observe
 from course_utils.exercises.catalogue import definition
-from course_utils.grading import checker, submissions
+from course_utils.grading import checker, session, submissions
 from course_utils.grading.sandbox import forked, mounts
 from course_utils.grading.sandbox.box import Box
 from course_utils.grading.sandbox.forked import ForkedBox
@@ -94,8 +94,8 @@ while True:
 
 
 def test_a_function_that_never_ends_costs_its_exercise_and_leaves_no_process(monkeypatch):
-    monkeypatch.setattr(checker, "TIME_LIMIT", 0.5)
-    monkeypatch.setattr(checker, "FIRST_GRACE", 3.0)
+    monkeypatch.setattr(session, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(session, "FIRST_GRACE", 3.0)
     boxes, before = [], children()
     result = grade(["truncate", "rnn_step"], demo.answered("truncate", NEVER_ENDS), STEP, boxes=boxes)
     assert marks(result) == {"truncate": ("error", 0), "rnn_step": ("right", 2)}
@@ -109,7 +109,7 @@ SPINS = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end:
 
 def test_on_a_busy_machine_a_slow_right_answer_is_as_right_as_alone(monkeypatch):
     """Beside six processes that never rest, a call that may compute 0.4 seconds, and takes 0.15, takes longer by the clock."""
-    monkeypatch.setattr(checker, "TIME_LIMIT", 0.4)
+    monkeypatch.setattr(session, "TIME_LIMIT", 0.4)
     slow = "import time\nend = time.process_time() + 0.15\nwhile time.process_time() < end: pass\n"
     answer = demo.answered("relu_backward", slow + "return grad_output * (x > 0)")
     busy = [subprocess.Popen([sys.executable, "-c", SPINS]) for _ in range(6 * len(os.sched_getaffinity(0)) // 2)]
@@ -171,7 +171,7 @@ CHANGES = [stripped, with_other_points, with_more_cells, moved, without_the_rest
 def test_what_was_done_to_the_rest_of_the_notebook_changes_no_point(change, kind):
     notebook = as_handed_in()
     change(notebook)
-    cells, _ = submissions.code_cells(json.dumps(notebook).encode())
+    cells, _ = submissions.code_cells(submissions.read_cells(json.dumps(notebook).encode()))
     result = checker.grade(cells, ASKED, "ann", SECRET, kind)
     assert marks(result) == {"lstm_gates": ("right", 2), "lstm_update": ("diagnosed", 0)}
     assert [mark.max_points for mark in result.marks] == [2, 2]
@@ -281,8 +281,8 @@ FRAMES = {
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_frames_that_the_code_sends_itself_win_nothing(name, monkeypatch):
-    monkeypatch.setattr(checker, "TIME_LIMIT", 0.5)
-    monkeypatch.setattr(checker, "FIRST_GRACE", 3.0)
+    monkeypatch.setattr(session, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(session, "FIRST_GRACE", 3.0)
     monkeypatch.setattr(checker, "_doubtful", lambda answers: False)  # no second try for what was late
     result = grade(
         ["relu_backward", "truncate"], demo.answered("relu_backward", SENDS.format(parts=FRAMES[name])), TRUNCATE

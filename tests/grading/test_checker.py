@@ -19,7 +19,7 @@ from course_utils.exercises.advice import ADVICE
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.judge import check
 from course_utils.exercises.words import for_grader
-from course_utils.grading import checker
+from course_utils.grading import checker, session
 from course_utils.grading.result import Graded
 from course_utils.grading.sandbox.box import Times
 
@@ -257,8 +257,8 @@ def test_right_on_too_few_trials_is_not_right():
     exercise = definition("relu_backward")
     trials = checker.hidden_trials(exercise, SECRET, "ann")
     seen = [observe(exercise.reference, trial) for trial in trials[:-1]]
-    session = checker._Session([RELU], ["relu_backward"], FakeBox)
-    assert checker._judged(exercise, trials, seen, session).status == "needs_review"
+    talk = session.Session([RELU], [exercise], FakeBox)
+    assert checker._judged(exercise, trials, seen, talk).status == "needs_review"
 
 
 def test_a_judge_that_fails_costs_no_student_and_stops_no_run(monkeypatch):
@@ -303,7 +303,7 @@ def test_a_death_is_told_in_words_of_our_own(reason, text):
 
 @pytest.mark.parametrize("first", ["raise ValueError", "while True: pass"])
 def test_what_a_failing_exercise_leaves_behind_does_not_cost_the_next_one(first, monkeypatch):
-    monkeypatch.setattr(checker, "TIME_LIMIT", 0.3)
+    monkeypatch.setattr(session, "TIME_LIMIT", 0.3)
     spoil = f"import torch\ndef relu_backward(*a):\n    torch.spoilt = True\n    {first}"
     cells = [spoil, "def truncate(state):\n    if torch.spoilt: raise OSError\n    return state.detach()"]
     monkeypatch.setattr(torch, "spoilt", False, raising=False)
@@ -402,13 +402,57 @@ NEARLY = "def relu_backward(x, grad_output):\n    return grad_output * (x >= 0)"
 
 def test_a_function_under_a_name_that_is_nearly_right_is_named():
     cell = "def my_relu_backward(x, grad_output):\n    return x\n\ndef relu_backward_helper_of_mine(x):\n    return x"
-    mark = only(grade([cell], ["relu_backward"])[0])
+    mark = grade([cell, source("truncate")], ["relu_backward", "truncate"])[0].marks[0]
     assert (mark.status, mark.points) == ("missing", 0)
     assert mark.message == (
         "the notebook has no function `relu_backward`. It has `my_relu_backward`: give it the name that stands in the exercise."
     )
     other = "def linear_backward(x, weight, grad_output):\n    return x"
-    assert only(grade([other], ["relu_backward"])[0]).message == "the notebook has no function `relu_backward`."
+    mark = grade([other, source("truncate")], ["relu_backward", "truncate"])[0].marks[0]
+    assert mark.message == "the notebook has no function `relu_backward`."
+
+
+def test_a_notebook_of_another_lesson_waits_for_a_person():
+    other = ["def rnn_step(*a):\n    return a", "def truncate(state):\n    return state.detach()"]
+    result, _ = grade(other, ["lstm_gates", "lstm_update"])
+    assert (result.status, result.points) == ("needs_review", 0)
+    assert [mark.status for mark in result.marks] == ["needs_review", "missing"], "one line in decisions.csv is enough"
+    assert "None of these exercises is in the notebook" in result.marks[0].message
+    assert "It has exercises of lesson 01." in result.marks[0].message
+
+
+def test_what_the_saved_notebook_shows_as_right_is_never_a_final_0():
+    wrong, right = "def relu_backward(x, grad_output):\n    return x", source("truncate")
+    cells, names = [wrong, right, "def rnn_step(*a):\n    raise OSError"], ["relu_backward", "truncate", "rnn_step"]
+    boxes = lambda: FakeBox()  # noqa: E731
+    result = checker.grade([IMPORT, *cells], names, "ann", SECRET, boxes, shown=names)
+    assert [(mark.status, mark.points) for mark in result.marks] == [
+        ("needs_review", 0), ("right", 1), ("needs_review", 0),
+    ]  # fmt: skip
+    assert "the notebook shows it as right, as it was saved" in result.marks[0].message
+    assert result.status == "needs_review"
+
+
+def test_an_error_for_want_of_a_package_is_for_a_person():
+    use = ["import no_such_package", "def relu_backward(x, grad_output):\n    return no_such_package.relu(x)"]
+    mark = only(grade(use, ["relu_backward"])[0])
+    assert (mark.status, mark.points) == ("needs_review", 0)
+    assert "It needs `no_such_package`, which the grader does not have." in mark.message
+    unneeded = f"try:\n    import no_such_package\nexcept ImportError:\n    pass\n\n{RELU}"
+    assert only(grade([unneeded], ["relu_backward"])[0]).status == "right"
+
+
+def test_which_line_raises_tells_nothing_about_hidden_inputs():
+    lines = ["raise ValueError  # one", "raise ValueError  # two"]
+    cell = f"def relu_backward(x, grad_output):\n    {lines[0]}\n    {lines[1]}"
+
+    def by_input(trial, candidate, count):
+        message, tensors = own_line(trial, candidate, count)
+        line = lines[int(trial.arguments["grad_output"].sum() > 0)]
+        return {**message, "failure": {**message["failure"], "kind": "ValueError", "line": line}}, tensors
+
+    told = {only(grade([cell], ["relu_backward"], student=f"student{n}", answer=by_input)[0]).message for n in range(8)}
+    assert len(told) == 1 and "in the line: raise ValueError" in told.pop()
 
 
 def test_a_nearly_right_answer_earns_all_points_but_those_of_the_edge_cases():
@@ -450,7 +494,7 @@ def test_remarks_of_the_first_box_only_are_kept_and_are_printable():
 
 
 def test_an_endless_loop_gets_a_second_try_and_then_the_time_limit(monkeypatch):
-    monkeypatch.setattr(checker, "TIME_LIMIT", 0.3)
+    monkeypatch.setattr(session, "TIME_LIMIT", 0.3)
     result, boxes = grade(["def relu_backward(*a):\n    while True: pass"], ["relu_backward"])
     assert (only(result).status, len(boxes)) == ("error", 3)
     assert "stopped after" in only(result).message
@@ -480,7 +524,7 @@ def test_no_box_or_a_busy_machine_is_nobodys_fault(monkeypatch):
     result = checker.grade([RELU], ["relu_backward"], "ann", SECRET, nowhere)
     assert (result.status, only(result).status, only(result).points) == ("infra_error", "infra_error", 0)
     assert "no bubblewrap" in result.reason
-    monkeypatch.setattr(checker, "SLOW_START", 0.0)
+    monkeypatch.setattr(session, "SLOW_START", 0.0)
     result, _ = grade(["def rnn_step(*a):\n    raise Gone"], ["rnn_step"], reason="killed")
     assert result.status == "infra_error" and "too slow" in result.reason
 
@@ -505,14 +549,57 @@ def test_a_time_out_without_processor_time_is_the_machine_s_and_not_a_result(com
     assert result.status == ("infra_error" if status == "infra_error" else "graded")
 
 
-def test_what_a_first_call_imports_does_not_count():
+def test_what_a_first_call_imports_does_not_count(monkeypatch):
     def answer(trial, candidate, count):
+        nonlocal computed
+        computed += 3.0
         return wire.observation_to_wire(Observation("timed out", seconds=3.0)) if count == 1 else None
 
+    computed = 0.0
+    monkeypatch.setattr(FakeBox, "times", lambda self: Times(computed, computed))
     result, boxes = grade([RELU], ["relu_backward"], answer=answer)
     assert (only(result).status, len(boxes)) == ("right", 1)
     first, again, second, *_ = [trial.seed for trial in boxes[0].asked]
     assert first == again != second, "the first trial is asked twice, in the same box"
+
+
+def test_a_call_that_sleeps_is_not_waited_for_twice_in_one_box():
+    """It has not imported anything; a second try in another box is enough."""
+    asked = []
+
+    def answer(trial, candidate, count):
+        asked.append(trial)
+        return wire.observation_to_wire(Observation("timed out", seconds=3.0))
+
+    result, boxes = grade([RELU], ["relu_backward"], answer=answer)
+    assert [len(box.asked) for box in boxes] == [1, 0, 1] and only(result).points == 0
+
+
+def test_judging_has_a_deadline(monkeypatch):
+    def endless(*_):
+        while True:
+            pass
+
+    monkeypatch.setattr(checker, "JUDGING_LIMIT", 0.2)
+    monkeypatch.setattr(checker, "judge", endless)
+    assert only(grade([RELU], ["relu_backward"])[0]).status == "needs_review"
+
+
+HIDDEN = {
+    "relu_backward": "z = x.clone().requires_grad_()\n    return getattr(torch, 're' + 'lu')(z).grad_fn(grad_output)",
+    "stamp": "return getattr(F, 'conv_tran' + 'spose2d')(x, weight, stride=stride)",
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_forbidden_operator_is_seen_under_whatever_name_it_is_called(name):
+    head = definition(name).source().split(":", 1)[0]
+    code = f"import torch.nn.functional as F\n\n{head}:\n    {HIDDEN[name]}"
+    mark = only(grade([code], [name])[0])
+    assert (mark.status, mark.points) == ("needs_review", 0), mark
+    operator = {"relu_backward": "threshold_backward", "stamp": "conv_transpose2d"}[name]
+    assert f"it uses `{operator}`" in mark.message and "of torch (seen on case " in mark.message
+    assert only(grade([source(name)], [name])[0]).status == "right"
 
 
 def test_code_that_fits_in_no_frame_is_unreadable():
@@ -528,7 +615,7 @@ def test_a_right_answer_by_a_forbidden_call_is_left_to_a_person_and_a_wrong_one_
     result, _ = grade([answer.format("")], ["relu_backward"])
     mark = only(result)
     assert (result.status, mark.status, mark.points) == ("needs_review", "needs_review", 0)
-    assert mark.message.startswith("right on ") and "But it uses `torch.autograd`, " in mark.message
+    assert mark.message.startswith("right on ") and "But it uses `torch.autograd` and `" in mark.message
     assert only(grade([answer.format("-")], ["relu_backward"])[0]).status == "diagnosed"
 
 
@@ -584,8 +671,8 @@ def slow_death(*_):
 def test_a_submission_does_not_hold_the_grader_for_each_of_its_exercises_anew(monkeypatch):
     names = ["relu_backward", "rnn_step", "flop_ratio"]
     cells = [f"def {name}(*a): return 1" for name in names]
-    monkeypatch.setattr(checker, "SUBMISSION_LIMIT", 0.5)
-    monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.0)
+    monkeypatch.setattr(session, "SUBMISSION_LIMIT", 0.5)
+    monkeypatch.setattr(session, "EXERCISE_LIMIT", 0.0)
     result, boxes = grade(cells, names, answer=slow_death)
     assert [box.asked == [] for box in boxes] == [
         False,
@@ -594,7 +681,7 @@ def test_a_submission_does_not_hold_the_grader_for_each_of_its_exercises_anew(mo
     ]  # the last one only shows that the machine is well
     assert [mark.status for mark in result.marks] == ["error"] * 3
     assert result.status == "student_error" and "all exercises together" in result.reason
-    monkeypatch.setattr(checker, "SLOW_START", 0.0)
+    monkeypatch.setattr(session, "SLOW_START", 0.0)
     assert grade(cells, names, answer=slow_death)[0].status == "infra_error"
 
 
@@ -605,8 +692,8 @@ def test_a_pause_of_the_machine_does_not_use_up_a_submissions_time(monkeypatch):
             raise Gone
 
     pauses = []
-    monkeypatch.setattr(checker, "SUBMISSION_LIMIT", 0.5)
-    monkeypatch.setattr(checker, "EXERCISE_LIMIT", 0.2)
+    monkeypatch.setattr(session, "SUBMISSION_LIMIT", 0.5)
+    monkeypatch.setattr(session, "EXERCISE_LIMIT", 0.2)
     result, _ = grade([RELU], ["relu_backward"], answer=paused, reason="killed")
     assert only(result).status == "right" and len(pauses) == 1
 

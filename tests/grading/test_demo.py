@@ -11,8 +11,8 @@ import typer
 from samples import mark, result
 from typer.testing import CliRunner
 
+from course_utils.boxed.forbidden import calls
 from course_utils.exercises.catalogue import definition, names
-from course_utils.exercises.forbidden import calls
 from course_utils.exercises.judge import check
 from course_utils.grading import pool, submissions
 from course_utils.grading.text import printable

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import demo
@@ -40,6 +42,16 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     code, output = course("grade", tmp_path / "nowhere", "--out", tmp_path / "out", "--lesson", "02")
     assert code == 2
     assert "there is no such folder or zip file" in output
+
+
+def test_without_its_extra_grading_says_in_one_line_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['safetensors'] = None; from course_utils.command.cli import app; app()"
+    command = [sys.executable, "-c", code, "grade", str(tmp_path), "--out", str(tmp_path / "out"), "--lesson", "02"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert " ".join(done.stderr.split()) == (
+        "Error: the package safetensors is missing. Run `python -m pip install -e '.[grading]'` in the repository"
+    )
 
 
 def test_what_was_graded_before_ctrl_c_is_said_to_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

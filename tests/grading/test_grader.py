@@ -20,6 +20,7 @@ from distributed import KilledWorker
 from fake_box import FakeBox
 from test_submissions import notebook
 
+from course_utils.conventions import OUTCOME_TYPE
 from course_utils.grading import grader, pool, store
 from course_utils.grading.grader import run
 from course_utils.grading.store import GradingError
@@ -95,7 +96,7 @@ def test_every_submission_has_one_result_with_the_agreed_fields(cohort):
     base, summary, seen = cohort
     found = results(base / "out")
     assert {name: result["status"] for name, result in found.items()} == {
-        "ann": "graded", "ben": "graded", "cleo": "graded", "dan": "unreadable",
+        "ann": "graded", "ben": "graded", "cleo": "needs_review", "dan": "unreadable",
     }  # fmt: skip
     points = {name: [e["points"] for e in result["exercises"]] for name, result in found.items()}
     assert points == {"ann": [1, 0], "ben": [0, 0], "cleo": [0, 0], "dan": [0, 0]}
@@ -107,7 +108,7 @@ def test_every_submission_has_one_result_with_the_agreed_fields(cohort):
         assert result.keys() == fields and result["version"] == 1
         assert all(exercise.keys() == marks for exercise in result["exercises"])
         assert [exercise["name"] for exercise in result["exercises"]] == NAMES
-    assert (summary.progress.counts["graded"], summary.progress.points, seen[-1]) == (3, 1, 4)
+    assert (summary.progress.counts["graded"], summary.progress.points, seen[-1]) == (2, 1, 4)
 
 
 def test_a_second_run_resumes_and_starts_no_worker(cohort, monkeypatch):
@@ -398,11 +399,25 @@ def test_results_of_another_assignment_are_not_replaced(tmp_path, monkeypatch):
     assert run(folder, out, NAMES, box_factory=steady).progress.counts["graded"] == 1, "one more exercise may come"
 
 
-def test_a_notebook_without_any_of_the_exercises_is_noted(cohort):
-    base, _, _ = cohort
-    found = results(base / "out")
-    assert found["cleo"]["notes"] == ["none of these exercises is in the notebook: is it the right one?"]
-    assert found["ann"]["notes"] == found["ben"]["notes"] == []
+def test_a_result_that_somebody_has_edited_is_not_believed(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    folder, out = hand_in(tmp_path / "in", ann=notebook(RIGHT)), tmp_path / "out"
+    run(folder, out, NAMES, box_factory=steady)
+    (path,) = (out / "submissions").iterdir()
+    content = json.loads(path.read_text())
+    content["exercises"][1] |= {"status": "right", "points": 1}
+    path.write_text(json.dumps(content))
+    assert run(folder, out, NAMES, box_factory=steady).progress.kept == 0
+    assert [mark["points"] for mark in results(out)["ann"]["exercises"]] == [1, 0]
+
+
+def test_what_the_notebook_shows_as_right_reaches_the_checker(tmp_path, monkeypatch):
+    inline(monkeypatch)
+    page = json.loads(notebook("def relu_backward(x, grad_output):\n    return x"))
+    data = {OUTCOME_TYPE: {"exercise": "relu_backward", "status": "right"}}
+    page["cells"][0]["outputs"] = [{"output_type": "display_data", "data": data}]
+    run(hand_in(tmp_path / "in", ann=json.dumps(page)), tmp_path / "out", NAMES, box_factory=steady)
+    assert results(tmp_path / "out")["ann"]["exercises"][0]["status"] == "needs_review"
 
 
 def test_no_more_submissions_are_in_memory_than_keep_the_workers_busy(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from course_utils.conventions import OUTCOME_TYPE
 from course_utils.grading import submissions, untrusted
 from course_utils.grading.submissions import collect, identify
 from course_utils.grading.text import printable
@@ -294,6 +295,7 @@ def test_what_is_no_zip_is_refused_with_its_name(tmp_path, data):
         ("Copy of 02_LSTM.ipynb", "Copy of 02_LSTM", False),
         ("van_der_berg_LATE_1003_5003_lstm.ipynb", "van_der_berg_1003", True),
         ("van_der_1003_5003_x_1002_assignsubmission_file_y.ipynb", "van_der_1003", False),
+        ("Ben Example_1002_assignsubmission_file_x_1001_1_y.ipynb", "Ben Example_1002", False),
         (
             "Eve_1002_assignsubmission_file_1003_assignsubmission_file_/x.ipynb",
             "Eve_1002_assignsubmission_file_1003",
@@ -327,12 +329,77 @@ def test_the_manifest_decides_identity_and_lateness(tmp_path):
     )
     collection = collect(folder)
     found = {s.student: s for s in (entry.read() for entry in collection.entries)}
-    assert {student: s.late for student, s in found.items()} == {"Ann": True, "Ben": True, "Cleo": False, "d": False}
+    nobody = "not in the manifest: d.ipynb"
+    assert {student: s.late for student, s in found.items()} == {"Ann": True, "Ben": True, "Cleo": False, nobody: False}
     assert found["Ann"].deadline == "2030-01-01T00:00:00+00:00"
     assert found["Ann"].notes == ("late: handed in at 2030-01-01 00:00:01 UTC, says the manifest",)
     assert "the file's date" in found["Ben"].notes[0]
-    assert "not in the manifest" in found["d"].notes[0]
+    assert "belongs to nobody" in found[nobody].notes[0]
     assert (collection.absent, collection.ignored) == (("Mia",), ())
+
+
+def test_a_file_that_the_manifest_does_not_name_is_nobody_s_whatever_it_is_called(tmp_path):
+    folder = write(
+        tmp_path / "in", a=notebook("x"), **{"Ada Example_1001": notebook("x"), "Ben_1002_1_y": notebook("x")}
+    )
+    (folder / "manifest.csv").write_text("file,student\na.ipynb,Ada Example_1001\nb.ipynb,Ben_1002\n")
+    collection = collect(folder)
+    assert [entry.student for entry in collection.entries] == [
+        "not in the manifest: Ada Example_1001.ipynb",
+        "not in the manifest: Ben_1002_1_y.ipynb",
+        "Ada Example_1001",
+    ]
+    assert collection.absent == ("Ben_1002",)
+
+
+def test_folders_that_one_student_nested_too_deeply_are_named_and_cost_nobody_else_anything(tmp_path):
+    folder = write(tmp_path / "in", ann=notebook("x"))
+    write(folder / "/".join(["deep"] * 9), ben=notebook("x"))
+    collection = collect(folder)
+    assert [entry.file for entry in collection.entries] == ["ann.ipynb"]
+    assert collection.ignored == (f"{'/'.join(['deep'] * 9)} (folders nested more than 8 deep)",)
+
+
+def test_a_folder_that_cannot_be_opened_is_named_and_costs_nobody_else_anything(tmp_path, monkeypatch):
+    folder, real = write(tmp_path / "in", ann=notebook("x")), os.open
+    write(folder / "closed", ben=notebook("x"))
+
+    def closed(path, *arguments, **options):
+        if path == "closed":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", closed)
+    collection = collect(folder)
+    assert [entry.file for entry in collection.entries] == ["ann.ipynb"]
+    assert collection.ignored == ("closed (a folder that cannot be opened: Permission denied)",)
+
+
+def test_names_in_a_zip_from_a_mac_are_read_as_they_are_meant(tmp_path):
+    """Its UTF-8 is not marked as such, and beside each file lies one that begins with ._"""
+    name = "L\u00e9a Example_1012.ipynb".encode()
+    path = zipped(tmp_path / "all.zip", ("L__a Example_1012.ipynb", notebook("x")), ("__MACOSX/._b.ipynb", "x"))
+    path.write_bytes(path.read_bytes().replace(b"L__a Example_1012.ipynb", name))
+    collection = collect(path)
+    assert [(entry.student, entry.read().cells) for entry in collection.entries] == [("L\u00e9a Example_1012", ("x",))]
+    assert collection.ignored == ()
+
+
+def test_what_the_saved_outputs_show_as_right_is_read(tmp_path):
+    page = json.loads(notebook("a", "b", "c", "d"))
+
+    def shows(cell, name, status):
+        data = {"text/plain": "", OUTCOME_TYPE: {"exercise": name, "status": status}}
+        page["cells"][cell]["outputs"].append({"output_type": "display_data", "data": data})
+
+    shows(0, "relu_backward", "right")
+    shows(1, "truncate", "wrong")
+    shows(2, "rnn_step", "right")
+    shows(3, "rnn_step", "error")
+    shows(3, "lstm_gates", "nearly right")
+    page["cells"][3]["outputs"] += [None, {"data": [1]}, {"data": {OUTCOME_TYPE: {"exercise": 3}}}]
+    (submission,) = read(write(tmp_path / "in", ann=json.dumps(page))).values()
+    assert submission.shown == ("relu_backward", "lstm_gates")
 
 
 def test_several_files_of_one_student_are_each_graded_and_noted(tmp_path):
@@ -409,6 +476,16 @@ def test_names_that_would_move_a_terminal_or_turn_text_around_are_made_plain():
     assert printable("\x1b]0;x\x07a\u202eb\r\n\tc") == "�]0;x�a�b���c"
     assert printable("e\u0301") == "é"
     assert len(printable("x" * 1000)) == 150
+
+
+def test_names_that_take_long_to_bring_into_normal_form_are_cut_first(tmp_path):
+    """Marks above and below a letter are sorted, which takes the square of their number."""
+    name = "a" + "\u0301\u0327" * 15_000
+    path = zipped(tmp_path / "all.zip", *((f"{name}{number}.ipynb"[:32_000], notebook("x")) for number in range(4)))
+    start = time.process_time()
+    entries = collect(path).entries
+    assert [printable(name * 20, 300) for _ in range(3)]
+    assert time.process_time() - start < 1 and len(entries) == 4
 
 
 def test_empty_rows_that_a_spreadsheet_leaves_behind_are_no_rows(tmp_path):

@@ -192,7 +192,7 @@ class Box:
         self._ours.close()
 
     def why(self) -> str:
-        """What ended it: "time", "cpu", "memory", "killed" (by a signal) or "exited N"; "" while it runs."""
+        """What ended it: "time", "cpu", "memory", "files", "killed" (by a signal) or "exited N"; "" while it runs."""
         if not self._over.is_set():
             self._learn_the_end(0.5)  # its pipes may close a moment earlier
         return self._reason
@@ -317,8 +317,10 @@ class Box:
         while not over and not self._has_ended(0.0):
             over = self._over.wait(INTERVAL)  # and then it is looked at once more
             used = usage(self._pid, self.limits.total_memory_bytes)
-            self.peak_memory = max(self.peak_memory, used.memory)
             reason = self._exceeded(used, self._times(used).charged(start))
+            if self._has_ended(0.0):
+                return  # and perhaps another process has its number by now
+            self.peak_memory = max(self.peak_memory, used.memory)
             if reason:
                 self._reason = reason
                 self._end()
@@ -334,8 +336,9 @@ class Box:
             return "time"
         if self._times(used).cpu_seconds > limits.cpu_seconds:
             return "cpu"
-        too_much = used.memory > limits.total_memory_bytes or used.tmp_files > limits.tmp_files
-        return "memory" if too_much or self._out_of_memory() else ""
+        if used.tmp_files > limits.tmp_files:
+            return "files"
+        return "memory" if used.memory > limits.total_memory_bytes or self._out_of_memory() else ""
 
     def _out_of_memory(self) -> bool:
         return self._group is not None and self._group.out_of_memory()

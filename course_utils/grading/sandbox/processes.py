@@ -32,13 +32,13 @@ class Usage:
 def usage(first: int, enough: int) -> Usage:
     """What this process 1 of a box and all its descendants take; the memory of its own, which is not the program's, aside.
 
-    Memory that they share counts once if there are two large ones, or more than `enough` bytes of it: telling it apart
-    takes the kernel some milliseconds.
+    Memory is what they have made, not the files that they map, which others may map too. What they share counts once if
+    there are two large ones, or more than `enough` bytes of it: telling it apart takes the kernel some milliseconds.
     """
     everyone = descendants(first)
-    resident = sorted(_resident(process) for process in everyone[1:])
-    memory = sum(resident)
-    if memory > enough or sum(resident[:-1]) > LARGE:
+    made = sorted(_made(process) for process in everyone[1:])
+    memory = sum(made)
+    if memory > enough or sum(made[:-1]) > LARGE:
         memory = sum(_proportional(process) for process in everyone[1:])
     delayed = max(map(_delayed, everyone))
     return Usage(memory, sum(map(_cpu_seconds, everyone)), delayed, _tmp_files(first))
@@ -56,15 +56,16 @@ def descendants(first: int) -> list[int]:
     return alive
 
 
-def _resident(process: int) -> int:
+def _made(process: int) -> int:
+    """Resident memory without that of files."""
     fields = _read(f"/proc/{process}/statm").split()
-    return int(fields[1]) * PAGE if fields else 0
+    return (int(fields[1]) - int(fields[2])) * PAGE if fields else 0
 
 
 def _proportional(process: int) -> int:
-    """Resident memory, of which what n processes share counts 1/n; all of it where the kernel does not tell."""
-    told = re.search(r"^Pss: *(\d+) kB", _read(f"/proc/{process}/smaps_rollup"), re.MULTILINE)
-    return int(told[1]) * 1024 if told else _resident(process)
+    """The same, of which what n processes share counts 1/n; all of it where the kernel does not tell."""
+    told = re.search(r"^Pss_Anon: *(\d+) kB", _read(f"/proc/{process}/smaps_rollup"), re.MULTILINE)
+    return int(told[1]) * 1024 if told else _made(process)
 
 
 def _cpu_seconds(process: int) -> float:
@@ -79,8 +80,12 @@ def _delayed(process: int) -> float:
 
 
 def _tmp_files(process: int) -> int:
+    """The files in its /tmp; none as long as that is still this machine's own, while its file systems are being made."""
+    place = f"/proc/{process}/root/tmp"
     try:
-        state = os.statvfs(f"/proc/{process}/root/tmp")
+        if os.stat(place).st_dev == os.stat("/tmp").st_dev:
+            return 0
+        state = os.statvfs(place)
     except OSError:
         return 0
     return state.f_files - state.f_ffree

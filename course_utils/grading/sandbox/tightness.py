@@ -1,6 +1,7 @@
-"""Is a box of this machine tight? Tries the escapes from inside one, in half a second and without doing harm.
+"""Is a box of this machine tight? Tries the escapes from inside one, in half a second and without doing harm. And is it
+of use: does the grader's own program answer in one?
 
-`course doctor` shows what `examine` finds, and grading begins with `require`.
+`course doctor` shows what `examine` and `try_runner` find, and grading begins with `require`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ import functools
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import course_utils
+from course_utils.boxed.frames import WireError
 from course_utils.grading.sandbox.box import ENVIRONMENT, Box, Limits
 from course_utils.grading.sandbox.forked import ForkedBox
 from course_utils.grading.sandbox.mounts import NoBox
 
 SECONDS = 20.0  # for all escapes together
+RUNNER_SECONDS = 120.0  # until the grader's own program has answered, which takes some two seconds
 LIMITS = Limits(wall_seconds=SECONDS, cpu_seconds=SECONDS)
 OWN_PROCESSES = 50  # a new box has fewer; among its own, a number says nothing
 CLAIMS = {
@@ -56,19 +60,37 @@ def examine(kind: type[Box] | None = None, limits: Limits = LIMITS) -> list[Prop
     return [Property(name, not leaks[name], "; ".join(leaks[name]) or claim) for name, claim in CLAIMS.items()]
 
 
+def try_runner(kind: type[Box] | None = None) -> None:
+    """Have a notebook of one function read in a box of this kind (a fresh one). Raises NoBox, with what the box says, unless
+    that function is found: packages that a box does not see, say, no escape would notice."""
+    with (kind or Box)() as box:
+        opening = {"cells": ["def here(x):\n    return x"], "names": ["here"], "forbidden": {}}
+        try:
+            box.channel.send(opening, deadline=time.monotonic() + SECONDS)
+            found = box.channel.receive(time.monotonic() + RUNNER_SECONDS)[0].get("found")
+        except WireError:
+            found = None
+        why = box.why() or "no answer"
+        said = box.output.decode(errors="replace").strip()[-500:]
+    if not isinstance(found, dict) or "here" not in found:
+        raise NoBox(f"the grader's own program does not run in a box ({why}): {said or 'it says nothing'}")
+
+
 def escapes() -> str:
     """The program that tries to get out."""
     return (Path(__file__).parent / "escapes.py").read_text()
 
 
 def require() -> None:
-    """Raise NoBox, with what to do about it, unless a box can be made here and holds. There is no grading without."""
+    """Raise NoBox, with what to do about it, unless a box can be made here, holds, and runs the grader's own program.
+    There is no grading without."""
     leaks = _leaks()
     if leaks:
         raise NoBox(
             f"a box on this machine is not tight: {leaks}. Nothing is graded here; update bubblewrap and the kernel, or "
             "grade on another machine"
         )
+    try_runner()
 
 
 @functools.cache
@@ -76,6 +98,8 @@ def why_not_forked() -> str:
     """Why no forked box may be used here, where fresh ones have to do; "" where it holds as a fresh one does."""
     try:
         leaks = _leaks(ForkedBox)
+        if not leaks:
+            try_runner(ForkedBox)
     except NoBox as error:
         return str(error)
     return f"a forked box is not tight: {leaks}" if leaks else ""

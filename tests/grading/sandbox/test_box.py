@@ -251,6 +251,16 @@ def test_a_leaky_box_is_not_graded_in(monkeypatch):
         tightness.require()
 
 
+def test_10_a_box_in_which_the_grader_s_program_does_not_run_is_not_graded_in(monkeypatch):
+    """Packages that a box does not see, say: no escape would notice."""
+    folders = [folder for folder in mounts.package_folders() if not os.path.isdir(f"{folder}/torch")]
+    monkeypatch.setattr(mounts, "package_folders", lambda: folders)
+    with pytest.raises(NoBox, match=r"program does not run in a box \(exited 1\).*No module named 'torch'"):
+        tightness.require()
+    found = {finding.topic: finding for finding in doctor.check_grading(pathlib.Path())}
+    assert "does not run in a box" in found["grading"].text
+
+
 def test_the_real_box_is_graded_in():
     tightness.require()
 
@@ -413,8 +423,15 @@ def test_4_tmp_is_bounded(kind, roomy):
 @pytest.mark.parametrize("kind, unwatched", [(Box, Unwatched), (ForkedBox, UnwatchedFork)])
 def test_4_so_is_the_number_of_files_in_it(kind, unwatched):
     program = "import time\nfor i in range(400):\n    open(f'/tmp/{i}', 'w').close()\ntime.sleep(0.5)"
-    assert run(program, kind).why() == "memory"
+    assert run(program, kind).why() == "files"
     assert run(program, unwatched).why() == "exited 0"
+
+
+def test_4_nor_are_this_machine_s_files_counted_while_a_box_is_being_made(kind, monkeypatch):
+    """On a busy machine the watch may look before bubblewrap has made the box's own /tmp."""
+    monkeypatch.setattr("course_utils.grading.sandbox.box.INTERVAL", 0.0)
+    assert os.statvfs("/").f_files - os.statvfs("/").f_ffree > LITTLE.tmp_files
+    assert [run("print(1)", kind).why() for _ in range(8)] == ["exited 0"] * 8
 
 
 BOMB = "import time; kept = bytearray(b'x') * {size}; print(len(kept), flush=True); time.sleep({seconds})"
@@ -672,7 +689,7 @@ def test_10_the_doctor_says_so_with_the_remedy(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path: None if name == "bwrap" else f"/usr/bin/{name}")
     [finding] = doctor.check_grading(pathlib.Path())
     assert finding.state == doctor.WARNING
-    assert "nothing can be graded: bwrap is not installed. Run `sudo apt-get install bubblewrap`" in finding.text
+    assert "nothing can be graded here: bwrap is not installed. Run `sudo apt-get install bubblewrap`" in finding.text
 
 
 @pytest.mark.parametrize(

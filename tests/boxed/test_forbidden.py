@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from course_utils import display
+from course_utils.boxed.forbidden import called, calls
 from course_utils.exercises import hint, names
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import Definition
-from course_utils.exercises.forbidden import called, calls
 from course_utils.notebooks import find, ipynb
 
 LSTM = ("nn.LSTM", "nn.LSTMCell", "torch.lstm_cell")

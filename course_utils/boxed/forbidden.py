@@ -1,13 +1,13 @@
 """What an answer calls: above all, of the calls that its exercise is to be written without. Found by their names.
 
-One search serves the notebook and the grader. It cuts a notebook's code into words and parses nothing, so that no cell,
-however hostile, costs it more than time in proportion to its length. Whoever hides a name finds a way (`getattr`, say):
-this is for honest misunderstandings.
+One search serves the notebook and the grader, for which a box makes it before any of the notebook's code runs. It cuts
+the code into words and parses nothing, so that no cell, however hostile, costs more than time in proportion to its
+length. Whoever hides a name finds a way (`getattr`, say): `operators.py` sees what is called under any name.
 """
 
 from __future__ import annotations
 
-import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +34,8 @@ ASKED = re.compile(
 FROM = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+import\b[ \t]*(\([^)]{0,2000}\)|[^\n]*)", re.MULTILINE)
 IMPORT = re.compile(r"^[ \t]*import[ \t]+([^\n]*)", re.MULTILINE)
 IMPORTED = re.compile(r"(?<![\w.])([\w.]+|\*)(?:[ \t]+as[ \t]+(\w+))?")
+PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}")
+DEFINITIONS = 500  # functions and classes of a notebook that are listed
 # What these names mean where a notebook does not say; forbidden calls are named with them.
 USUAL = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional", "Tensor": "torch.Tensor", "sklearn": "sklearn"}
 
@@ -57,12 +59,10 @@ def called(name: str, cells: Sequence[str]) -> set[str]:
     return _used(name, cells).names - {name}
 
 
-def near_miss(name: str, cells: Sequence[str], others: Sequence[str]) -> str:
-    """The function of the cells that is called nearly like `name`, and is none of the `others`; "" if there is none."""
-    defined = {
-        own for cell in cells for own in DEFINED.findall(NO_CODE.sub("", cell)) if own.isascii() and len(own) < 60
-    }
-    return next(iter(difflib.get_close_matches(name, sorted(defined - {*others})[:500], n=1)), "")
+def defined(cells: Sequence[str]) -> list[str]:
+    """The names of the functions and classes that the cells define, the first `DEFINITIONS` of them that are plain."""
+    found = (own for cell in cells for own in DEFINED.findall(NO_CODE.sub("", cell)))
+    return list(dict.fromkeys(own for own in found if PLAIN_NAME.fullmatch(own)))[:DEFINITIONS]
 
 
 @dataclass
@@ -84,11 +84,21 @@ def _is_used(call: str, use: _Use) -> bool:
     return root == "Tensor" and last in use.methods - use.own
 
 
-def _used(name: str, cells: Sequence[str]) -> _Use:
-    """What a function uses, itself or by way of other statements of the cells, each of which is read once."""
-    statements = [part for cell in cells for part in _statements(cell)]
+@dataclass(frozen=True)
+class _Cells:
+    """The statements of a notebook, what names mean in it that come from libraries, and in which statement others get
+    their meaning."""
+
+    statements: list[str]
+    libraries: dict[str, str]
+    meant: dict[str, int]
+
+
+@functools.lru_cache(maxsize=1)
+def _cells(sources: tuple[str, ...]) -> _Cells:
+    statements = [part for source in sources for part in _statements(source)]
     libraries = USUAL | {alias: path for part in statements for alias, path in _imported(part)}
-    meant: dict[str, int] = {}  # the statement in which a name gets its meaning
+    meant: dict[str, int] = {}
     for place, part in enumerate(statements):
         renamed = ALIAS.fullmatch(part.strip())
         if renamed and (path := _resolved(renamed[2], libraries)):
@@ -98,13 +108,19 @@ def _used(name: str, cells: Sequence[str]) -> _Use:
     meant |= {own: place for place, part in enumerate(statements) for own in _defined(part)}
     for own in meant.keys() & libraries.keys():
         del libraries[own]
+    return _Cells(statements, libraries, meant)
+
+
+def _used(name: str, sources: Sequence[str]) -> _Use:
+    """What a function uses, itself or by way of other statements of the cells, each of which is read once."""
+    cells = _cells(tuple(sources))
     use, pending, read = _Use({name}), [name], set[int]()
     while pending:
-        place = meant.get(pending.pop(), -1)
+        place = cells.meant.get(pending.pop(), -1)
         if place < 0 or place in read:
             continue
         read.add(place)
-        new = _read(statements[place], use, libraries, meant)
+        new = _read(cells.statements[place], use, cells.libraries, cells.meant)
         pending += new - use.names
         use.names |= new
     return use

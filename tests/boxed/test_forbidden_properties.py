@@ -7,7 +7,7 @@ import time
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from course_utils.exercises.forbidden import called, calls
+from course_utils.boxed.forbidden import called, calls
 
 CALL = "nn.LSTM(3, 4)(x)"
 WORDS = ("def answer(x):", "class A:", "answer(", "nn.LSTM", "from torch.nn import LSTM as L", "import torch as t")
