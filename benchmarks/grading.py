@@ -234,7 +234,7 @@ def start_up(kind: type[Box]) -> float:
     """Seconds from nothing until an empty box has answered."""
     start = time.perf_counter()
     with kind() as box:
-        box.channel.send({"cells": [], "names": []})
+        box.channel.send({"cells": [], "names": [], "forbidden": {}})
         box.channel.receive(time.monotonic() + 60)
         return time.perf_counter() - start
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from course_utils.boxed.observe import TIME_LIMIT, Observation, Trial, observe
+from course_utils.boxed.operators import behind, watched
 from course_utils.exercises import words
 from course_utils.exercises.agree import Comparison, agrees, is_right_in
 from course_utils.exercises.catalogue import definition
@@ -110,6 +111,12 @@ def watch(
         if observations[-1].event in ("timed out", "not attempted"):
             break
     return observations
+
+
+def forbidden_operators(exercise: Definition, trial: Trial, seen: Sequence[str]) -> list[str]:
+    """Those of the operators `seen` when an answer ran on this trial that do the work of a call which the exercise forbids;
+    none that the reference uses itself."""
+    return behind(exercise.forbidden, seen, watched(exercise.reference, trial, REFERENCE_LIMIT)) if seen else []
 
 
 def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Outcome:

@@ -16,12 +16,13 @@ from typing import Any
 
 from course_utils import display, runtime
 from course_utils.boxed.forbidden import calls
-from course_utils.boxed.observe import Observation, observe
+from course_utils.boxed.observe import TIME_LIMIT, Observation, observe
+from course_utils.boxed.operators import watched
 from course_utils.conventions import OUTCOME_TYPE
 from course_utils.exercises.catalogue import definition, names
 from course_utils.exercises.define import Definition
 from course_utils.exercises.findings import Finding, LessExact, StandIn, Status, TooSlow
-from course_utils.exercises.judge import Outcome, judge, trials, watch
+from course_utils.exercises.judge import Outcome, forbidden_operators, judge, trials, watch
 
 COLOURS = {
     display.SIGNS[Status.RIGHT]: display.RIGHT,
@@ -78,8 +79,11 @@ class Exercise:
         bound, extra = _bound(function, exercise, outcome)
         outcome = Outcome(outcome.status, (*outcome.findings, *extra))
         if outcome.status != Status.NOT_ATTEMPTED:
-            used = calls(exercise.forbidden, name, _cells(function))
-            outcome = outcome.with_forbidden(used) if used else outcome
+            used, seen = calls(exercise.forbidden, name, _cells(function)), []
+            if exercise.forbidden and exercise.earned(outcome.status):
+                with _unseen():
+                    seen = forbidden_operators(exercise, asked[0], watched(function, asked[0], TIME_LIMIT))
+            outcome = outcome.with_forbidden(used, seen, 1) if used or seen else outcome
             if bound is not function:
                 outcome = Outcome(outcome.status, (*outcome.findings, StandIn(name)))
         self.outcomes[name] = outcome

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from course_utils.boxed import frames, operators, wire
-from course_utils.boxed.observe import TIME_LIMIT, Failure, Observation, Trial, deadline
+from course_utils.boxed import frames, wire
+from course_utils.boxed.observe import Failure, Observation, Trial, deadline
 from course_utils.exercises import words
 from course_utils.exercises.advice import advised_part
 from course_utils.exercises.catalogue import definition
@@ -39,7 +39,7 @@ from course_utils.exercises.findings import (
     ShownRight,
     Status,
 )
-from course_utils.exercises.judge import Outcome, judge
+from course_utils.exercises.judge import Outcome, forbidden_operators, judge
 from course_utils.grading.result import Graded, Mark
 from course_utils.grading.session import Answers, BoxFactory, Session, Unavailable, opening
 
@@ -222,9 +222,7 @@ def _without_forbidden(exercise: Definition, trials: list[Trial], outcome: Outco
         return outcome
     ordinary = [place for place, trial in enumerate(trials) if not trial.label]
     place = ordinary[trials[0].seed % len(ordinary)]
-    seen = session.watch(trials[place])
-    usual = operators.watched(exercise.reference, trials[place], TIME_LIMIT) if seen else []
-    found = operators.behind(exercise.forbidden, seen, usual)
+    found = forbidden_operators(exercise, trials[place], session.watch(trials[place]))
     used = session.read(exercise.name).forbidden
     return outcome.with_forbidden(used, found, place + 1) if used or found else outcome
 

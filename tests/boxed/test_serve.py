@@ -46,7 +46,8 @@ class Process:
         os.close(back)
         self.output = output
         self.channel = Channel(reader, writer)
-        self.channel.send({"cells": cells, "names": names})
+        forbidden = {name: list(definition(name).forbidden) for name in names}
+        self.channel.send({"cells": cells, "names": names, "forbidden": forbidden})
         self.found = self.channel.receive(time.monotonic() + 40)[0]
 
     def ask(self, name: str, limit: float = 3.0, most: int = 1000) -> list[Observation]:
@@ -97,11 +98,33 @@ def test_right_answers_are_right_and_a_mistake_is_told(start):
     mistake = "def open_forget_gate(bias, value):\n    return bias + value"
     here = judge("open_forget_gate", *_asked("open_forget_gate", mistake))
     process = start(RIGHT, "@exercise\n" + GATES, mistake)
-    assert process.found["found"] == {"lstm_update": 2, "lstm_gates": 3, "open_forget_gate": 4}
+    found = process.found["found"]
+    cells = {name: entry["cell"] for name, entry in found.items()}
+    assert cells == {"lstm_update": 2, "lstm_gates": 3, "open_forget_gate": 4}
+    assert all(
+        entry == {"cell": cells[name], "forbidden": [], "calls": [], "lacks": []} for name, entry in found.items()
+    )
     assert process.outcome("lstm_update").status == "right"
     assert process.outcome("open_forget_gate") == here
     assert here.status != "right"
     assert process.outcome("lstm_gates").status == "right"
+
+
+def test_what_reading_a_notebook_tells_is_told_before_any_of_it_runs(start):
+    helper = "import no_such_package\n\ndef helper(x):\n    return lstm_gates(nn.LSTM(3, 4)(x))"
+    process = start("import os\nos._exit(1)", helper, doing("no_such_package; helper(c)"), GATES)
+    assert process.found["found"]["lstm_update"] == {
+        "cell": 4, "forbidden": ["nn.LSTM"], "calls": ["lstm_gates"], "lacks": ["no_such_package"],
+    }  # fmt: skip
+    assert process.found["defined"] == ["helper", "lstm_update", "lstm_gates"]
+
+
+def test_the_operators_of_torch_that_a_function_uses_are_told(start):
+    process = start(doing("getattr(torch, 'con' + 'v1d')(c[None], c[None, :1])"))
+    message, tensors = wire.trial_to_wire(definition("lstm_update").trials(SEED)[0])
+    process.channel.send({"trial": message, "time_limit": 3.0, "watched": True}, tensors)
+    seen = process.channel.receive(time.monotonic() + 20)[0]["operators"]
+    assert {"conv1d", "convolution"} <= set(seen)
 
 
 def _asked(name: str, source: str) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """A box: one process for a student's code, which can reach nothing but two pipes.
 
     with Box(Limits()) as box:
-        box.channel.send({"cells": cells, "names": names})
+        box.channel.send({"cells": cells, "names": names, "forbidden": {}})
         message, tensors = box.channel.receive(time.monotonic() + 40)
     box.why()  # "" or what ended it
 
