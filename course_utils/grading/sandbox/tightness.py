@@ -71,9 +71,9 @@ def try_runner(kind: type[Box] | None = None) -> None:
         except WireError:
             found = None
         why = box.why() or "no answer"
-        said = box.output.decode(errors="replace").strip()[-500:]
+        *_, said = box.output.decode(errors="replace").strip().splitlines() or ["it says nothing"]
     if not isinstance(found, dict) or "here" not in found:
-        raise NoBox(f"the grader's own program does not run in a box ({why}): {said or 'it says nothing'}")
+        raise NoBox(f"the grader's own program does not run in a box ({why}): {said[-500:]}")
 
 
 def escapes() -> str:
