@@ -78,12 +78,24 @@ def pack(message: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
         data = save(whole, {"message": text})
     except UnicodeEncodeError:
         raise Malformed("the name of a tensor has half a character") from None
-    unpack(data)  # so that both sides have one rule
+    _announcement(data)  # so that both sides have one rule
     return data
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The message and the tensors of a frame. Raises Malformed for anything but what `pack` makes."""
+    message, expected = _announcement(data)
+    try:
+        tensors = load(data)
+    except (safetensors.SafetensorError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
+        raise Malformed(f"no safetensors: {str(error)[:200]}") from None
+    if {name: (tensor.dtype, list(tensor.shape)) for name, tensor in tensors.items()} != expected:
+        raise Malformed("the tensors are not what the header says")
+    return message, {name: tensors[name] for name in expected}
+
+
+def _announcement(data: bytes) -> tuple[dict[str, Any], dict[str, tuple[torch.dtype, list[int]]]]:
+    """The message of a frame, and dtype and shape of each tensor that its header announces. Raises Malformed."""
     if len(data) > LIMIT:
         raise Malformed(f"a frame of {len(data)} bytes; at most {LIMIT} are allowed")
     header = _header(data)
@@ -93,14 +105,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     message = _parse(metadata["message"])
     if len(header) > TENSORS:
         raise Malformed(f"{len(header)} tensors; at most {TENSORS} are allowed")
-    expected = {name: _announced(name, entry) for name, entry in header.items()}
-    try:
-        tensors = load(data)
-    except (safetensors.SafetensorError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
-        raise Malformed(f"no safetensors: {str(error)[:200]}") from None
-    if {name: (tensor.dtype, list(tensor.shape)) for name, tensor in tensors.items()} != expected:
-        raise Malformed("the tensors are not what the header says")
-    return message, {name: tensors[name] for name in expected}
+    return message, {name: _announced(name, entry) for name, entry in header.items()}
 
 
 def _header(data: bytes) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def _check_scalar(value: Any) -> None:
         raise Malformed(f"the JSON has the number {value}")
     if isinstance(value, int) and value.bit_length() > BITS:
         raise Malformed(f"a whole number of {value.bit_length()} bits; at most {BITS} are allowed")
-    if isinstance(value, str) and value != without_surrogates(value):
+    if isinstance(value, str) and not value.isascii() and value != without_surrogates(value):
         raise Malformed("the JSON has half a character")
 
 

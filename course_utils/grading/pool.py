@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from course_utils.errors import CourseError
+from course_utils.exercises.catalogue import definition
 from course_utils.grading import checker, store
 from course_utils.grading.progress import Progress, Report
 from course_utils.grading.result import Graded
@@ -44,11 +45,12 @@ LOST = "the connection to the workers is lost. Run the same command again; it go
 @dataclass(frozen=True)
 class Needs:
     """What a worker must have: the code with this fingerprint, which `told` describes, and boxes: "fresh" or "forked" ones
-    (or fresh ones, where those do not hold); "" in tests."""
+    (or fresh ones, where those do not hold); "" in tests. `networks`: whether exercises are about them."""
 
     code: str
     told: str
     boxes: str
+    networks: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,9 @@ def require_fit(needs: Needs) -> str:
         )
     if not needs.boxes:
         return ""
-    from course_utils.grading.sandbox import tightness
+    from course_utils.grading.sandbox import forked, tightness
 
+    forked.imported_too = forked.NETWORKS if needs.networks else ()
     why_not = tightness.why_not_forked() if needs.boxes == "forked" else "as asked for"
     if why_not:
         tightness.require()
@@ -131,7 +134,9 @@ class Work:
         self.quarantined: list[str] = []
         self._box_factory = box_factory
         told = f"{files.version}, {store.package_versions()}"
-        self._needs = Needs(files.code, told, {fresh_box: "fresh", forked_box: "forked"}.get(box_factory, ""))
+        boxes = {fresh_box: "fresh", forked_box: "forked"}.get(box_factory, "")
+        networks = any(trial.has_networks for name in files.names for trial in definition(name).trials(0))
+        self._needs = Needs(files.code, told, boxes, networks)
         self._again: deque[_Try] = deque()
         self._suspects: deque[_Try] = deque()
         self._running: dict[Any, _Try] = {}

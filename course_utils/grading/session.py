@@ -30,6 +30,7 @@ GRACE = 8.0  # that a box may take for one trial beyond the call itself: importi
 FIRST_GRACE = 25.0  # the same for the first trial, before which the imports and constants around a function run
 SUBMISSION_LIMIT = 120.0  # that the boxes of one submission may take, retries included, and EXERCISE_LIMIT more
 EXERCISE_LIMIT = 40.0  # for each exercise; one box alone may use up SUBMISSION_LIMIT, so that a pause is no loss
+SOON = 0.1  # so little by the clock counts as it is: looking closer costs the grader more than a call takes
 ENOUGH = 0.9  # of its time: what has had less when it was over did not get a processor
 NOTES = 20  # of the box's remarks on a notebook
 LACKING = 5  # packages that an exercise lacks, as far as they are named
@@ -301,11 +302,13 @@ class _Patience:
         self._box, self._seconds, self._began = box, seconds, box.times()
 
     def __call__(self) -> float:
-        return self._seconds - self._box.times().charged(self._began)
+        passed = time.monotonic() - self._began.clock
+        return self._seconds - (passed if passed < SOON else self._box.times().charged(self._began))
 
     def seconds_used(self) -> float:
         """The seconds that the box has used itself."""
-        return self._box.times().since(self._began)
+        passed = time.monotonic() - self._began.clock
+        return passed if passed < SOON else self._box.times().since(self._began)
 
 
 def _texts(entry: Any, name: str) -> list[str]:

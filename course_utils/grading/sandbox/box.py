@@ -32,7 +32,7 @@ from course_utils.boxed.frames import Channel
 from course_utils.grading.sandbox import mounts, seccomp
 from course_utils.grading.sandbox.cgroup import Group
 from course_utils.grading.sandbox.mounts import NOBODY, NoBox
-from course_utils.grading.sandbox.processes import Usage, usage
+from course_utils.grading.sandbox.processes import Usage, computing, usage
 
 START_SECONDS = 20.0  # until bubblewrap has made the namespaces
 LIBRARIES = 8_000_000_000  # bytes of address space for mapped files: a torch built for CUDA maps 2.4 GB of them
@@ -199,7 +199,7 @@ class Box:
 
     def times(self) -> Times:
         """What it has taken until now."""
-        return self._times(usage(self._pid, self.limits.total_memory_bytes))
+        return self._times(computing(self._pid))
 
     def wait(self, seconds: float) -> str:
         """Wait until it has ended, at most so long; returns `why()`."""

@@ -44,6 +44,12 @@ def usage(first: int, enough: int) -> Usage:
     return Usage(memory, sum(map(_cpu_seconds, everyone)), delayed, _tmp_files(first))
 
 
+def computing(first: int) -> Usage:
+    """What they have computed and waited alone, which is sooner read."""
+    everyone = descendants(first)
+    return Usage(cpu_seconds=sum(map(_cpu_seconds, everyone)), delayed=max(map(_delayed, everyone)))
+
+
 def descendants(first: int) -> list[int]:
     """This process and its children, and theirs, as far as they are alive."""
     alive, new = [], [first]

@@ -28,7 +28,7 @@ def soon(monkeypatch):
 
     def start(self):
         started(self)
-        self._program = self._program.replace("for name in IMPORTED:", "for name in ():")
+        self._program = self._program.replace("IMPORTED + json.loads(asked.recv(REQUEST))", "asked.recv(REQUEST)[:0]")
 
     monkeypatch.setattr(Parent, "__init__", start)
     forked.end_parents()
