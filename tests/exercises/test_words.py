@@ -102,6 +102,10 @@ FINDINGS = [
     f.Died("its process was killed"),
     f.CannotJudge(),
     f.CallsFailed(("total",)),
+    f.Lacks(("einops",)),
+    f.ShownRight(),
+    f.OtherNotebook(("01",)),
+    f.ForbiddenCalls((), f.Status.RIGHT, ("conv_transpose2d",), 3),
     f.Postponed("the machine is too busy"),
 ]
 OF_THE_NOTEBOOK = [f.TooSlow(SIZE), f.StandIn("total"), f.ForbiddenCalls(("nn.LSTM",), f.Status.WRONG)]
