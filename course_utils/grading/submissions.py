@@ -38,6 +38,7 @@ MANIFEST_LIMIT = 5_000_000  # bytes
 CANVAS = re.compile(r"(?P<name>.+?)_(?P<late>LATE_)?(?P<id>[0-9]{1,18})_[0-9]+_(?P<file>.+)", re.DOTALL | re.IGNORECASE)
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>[0-9]{1,18})_assignsubmission_file(_.*)?", re.DOTALL)
 MOODLE_FOLDER = re.compile(MOODLE.pattern.replace(".+?", ".+"), re.DOTALL)  # the last number is Moodle's own
+GRADESCOPE = re.compile(r"\Asubmission_([0-9]+)\Z")  # a folder of its export
 HASH = 16  # hexadecimal digits of a key's parts
 
 
@@ -285,7 +286,8 @@ def identify(path: str, top: str = "") -> tuple[str, bool]:
     name = below[-1]
     folder = next((match for part in _parts(path)[:-1] if (match := MOODLE_FOLDER.fullmatch(part))), None)
     if folder is None and len(below) > 1:
-        return printable(below[0]) or "unnamed", False
+        own = GRADESCOPE.sub(r"submission \1", below[0])  # a number of the submission's, and nobody's ID
+        return printable(own) or "unnamed", False
     matches = [match for pattern in (MOODLE, CANVAS) if (match := pattern.fullmatch(name))]
     match = folder or min(matches, key=lambda match: match.start("id"), default=None)
     if match is None:

@@ -296,6 +296,7 @@ def test_what_is_no_zip_is_refused_with_its_name(tmp_path, data):
         ("van_der_berg_LATE_1003_5003_lstm.ipynb", "van_der_berg_1003", True),
         ("van_der_1003_5003_x_1002_assignsubmission_file_y.ipynb", "van_der_1003", False),
         ("Ben Example_1002_assignsubmission_file_x_1001_1_y.ipynb", "Ben Example_1002", False),
+        ("submission_30001/02_lstm.ipynb", "submission 30001", False),
         (
             "Eve_1002_assignsubmission_file_1003_assignsubmission_file_/x.ipynb",
             "Eve_1002_assignsubmission_file_1003",
