@@ -87,19 +87,6 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-@contextlib.contextmanager
-def extra(name: str) -> Iterator[None]:
-    """Raise CourseError, with what to install, where a package of this extra is missing."""
-    from course_utils.errors import CourseError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise CourseError(
-            f"the package {error.name} is missing. Run `python -m pip install -e '.[{name}]'` in the repository"
-        ) from None
-
-
 def profile_named(profile: Profile) -> str:
     """The profile that the option means. Raises CourseError for a COURSE_PROFILE that does not exist."""
     from course_utils.conventions import resolve_profile
@@ -370,6 +357,8 @@ def grade(
 
     Exit code 1 when a submission waits for a person, or could not be graded because of the machine.
     """
+    from course_utils.errors import extra
+
     with user_errors(), extra("grading"):
         names = _exercises(lesson or [], exercise or [])
         from course_utils.grading import decisions, grader, reports

@@ -483,22 +483,11 @@ class CallsFailed(Finding):
 
 
 @dataclass(frozen=True)
-class Lacks(Finding):
-    """It needs packages that are not installed where it is graded."""
+class ForAPerson(Finding):
+    """A reason to look: one of those in `words.REASONS`, with the packages or lessons that it is about."""
 
-    packages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ShownRight(Finding):
-    """The notebook, as it was saved, says that it is right, or nearly."""
-
-
-@dataclass(frozen=True)
-class OtherNotebook(Finding):
-    """None of the exercises that are graded is in the notebook; it has some of these lessons."""
-
-    lessons: tuple[str, ...]
+    reason: str
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

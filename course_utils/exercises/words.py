@@ -20,6 +20,12 @@ from course_utils.exercises.transformations import TRANSFORMATIONS
 NUMBER = re.compile(r"(?<!\w)[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 NEXT_LINE = "\n    "
 CELL_HINT = "Run the exercise's cell in the notebook: there the message is shown in full."
+REASONS = {
+    "package": "It needs `{}`, which the grader does not have.",
+    "shown as right": "But the notebook shows it as right, as it was saved.",
+    "nothing": "None of these exercises is in the notebook: is it the right one?",
+    "other lesson": "None of these exercises is in the notebook: is it the right one? It has exercises of lesson {}.",
+}
 OTHER_RESULT = "gives another result than asked for on some of the random cases, though of the right form."
 
 # Why a call was stopped, by what was under way; and what of it is given more than the limit.
@@ -428,20 +434,9 @@ def _(it: f.CallsFailed, w: _Writer) -> str:
     return f"{called} A person will decide."
 
 
-@_says(f.Lacks)
-def _(it: f.Lacks, w: _Writer) -> str:
-    return f"{NEXT_LINE}It needs {_code(it.packages)}, which the grader does not have. A person will decide."
-
-
-@_says(f.ShownRight)
-def _(it: f.ShownRight, w: _Writer) -> str:
-    return f"{NEXT_LINE}But the notebook shows it as right, as it was saved. A person will decide."
-
-
-@_says(f.OtherNotebook)
-def _(it: f.OtherNotebook, w: _Writer) -> str:
-    others = f" It has exercises of lesson {', '.join(it.lessons)}." if it.lessons else ""
-    return f"{NEXT_LINE}None of these exercises is in the notebook: is it the right one?{others} A person will decide."
+@_says(f.ForAPerson)
+def _(it: f.ForAPerson, w: _Writer) -> str:
+    return f"{NEXT_LINE}{REASONS[it.reason].format(', '.join(it.names))} A person will decide."
 
 
 @_says(f.Postponed)

@@ -30,13 +30,11 @@ from course_utils.exercises.findings import (
     CallsFailed,
     CannotJudge,
     Died,
+    ForAPerson,
     Interfered,
-    Lacks,
     NotThere,
-    OtherNotebook,
     Postponed,
     Raised,
-    ShownRight,
     Status,
 )
 from course_utils.exercises.judge import Outcome, forbidden_operators, judge
@@ -150,11 +148,12 @@ def _reviewed(marks: Sequence[Mark], session: Session, shown: Sequence[str]) -> 
         if mark.name in failed and mark.status not in (Status.MISSING, Status.NEEDS_REVIEW) and called:
             mark = _for_a_person(mark, words.for_grader([CallsFailed(called)]))
         if mark.name in shown and not mark.points and mark.status not in (Status.NEEDS_REVIEW, Status.INFRA_ERROR):
-            mark = _for_a_person(mark, mark.message + words.for_grader([ShownRight()]))
+            mark = _for_a_person(mark, mark.message + words.for_grader([ForAPerson("shown as right")]))
         reviewed.append(mark)
     if {mark.status for mark in reviewed} == {Status.MISSING}:
-        said = reviewed[0].message + words.for_grader([OtherNotebook(session.lessons())])
-        reviewed[0] = _for_a_person(reviewed[0], said)
+        lessons = session.lessons()
+        said = words.for_grader([ForAPerson("other lesson" if lessons else "nothing", lessons)])
+        reviewed[0] = _for_a_person(reviewed[0], reviewed[0].message + said)
     return reviewed
 
 
@@ -176,7 +175,7 @@ def _outcome(exercise: Definition, trials: list[Trial], session: Session) -> Out
         outcome = _attempt(exercise, trials, session)
     lacks = session.read(exercise.name).lacks
     if outcome.status in (Status.ERROR, Status.WRONG) and lacks:
-        return Outcome(Status.NEEDS_REVIEW, (*outcome.findings, Lacks(lacks)))
+        return Outcome(Status.NEEDS_REVIEW, (*outcome.findings, ForAPerson("package", lacks)))
     if any(isinstance(finding, Raised) for finding in outcome.findings):
         outcome = _in_public(exercise, outcome, session)
     session.record(outcome.status)

@@ -102,9 +102,7 @@ FINDINGS = [
     f.Died("its process was killed"),
     f.CannotJudge(),
     f.CallsFailed(("total",)),
-    f.Lacks(("einops",)),
-    f.ShownRight(),
-    f.OtherNotebook(("01",)),
+    *(f.ForAPerson(reason, ("einops",)) for reason in words.REASONS),
     f.ForbiddenCalls((), f.Status.RIGHT, ("conv_transpose2d",), 3),
     f.Postponed("the machine is too busy"),
 ]
