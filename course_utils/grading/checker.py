@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 
 from course_utils.boxed import frames, wire
-from course_utils.boxed.observe import Failure, Observation, Trial, deadline
+from course_utils.boxed.deadline import deadline
+from course_utils.boxed.observe import Failure, Observation, Trial
 from course_utils.exercises import words
 from course_utils.exercises.advice import advised_part
 from course_utils.exercises.catalogue import definition
