@@ -10,10 +10,12 @@ import torch
 @pytest.fixture
 def lesson() -> SimpleNamespace:
     through = dict(through_sigmoid=torch.ops.aten.sigmoid_backward, through_tanh=torch.ops.aten.tanh_backward)
-    return lesson_code.load("02a", "update", "slow_lstm", "fast_lstm", "HandLSTM", "gap_to_library", **through)
+    return lesson_code.load(
+        "02a", "update", "slow_lstm", "unbound_lstm", "fast_lstm", "HandLSTM", "gap_to_library", **through
+    )
 
 
-@pytest.mark.parametrize("loop", ["slow_lstm", "fast_lstm", "HandLSTM"])
+@pytest.mark.parametrize("loop", ["slow_lstm", "unbound_lstm", "fast_lstm", "HandLSTM"])
 def test_a_loop_is_the_library_s_layer_in_values_and_gradients(lesson: SimpleNamespace, loop: str) -> None:
     function = getattr(lesson, loop)
     torch.manual_seed(0)
