@@ -316,7 +316,15 @@ def test_a_network_that_was_not_trained_is_named_with_its_parameter() -> None:
     def untrained(student, teacher, x, optimizer):
         return F.mse_loss(student(x), teacher(x).detach()).item()
 
-    wrong(check("taught", untrained), "after the call, student.0.weight")
+    outcome = check("taught", untrained)
+    assert (outcome.status, outcome.mistake) == ("diagnosed", "generic:slip:a line is missing")
+
+    def trained_twice(student, teacher, x, optimizer):
+        loss = taught(student, teacher, x, optimizer)
+        taught(student, teacher, x, optimizer)
+        return loss
+
+    wrong(check("taught", trained_twice), "after the call, student.0.weight")
 
 
 def test_old_gradients_that_were_not_cleared_are_noticed() -> None:
@@ -326,7 +334,8 @@ def test_old_gradients_that_were_not_cleared_are_noticed() -> None:
         optimizer.step()
         return loss.item()
 
-    wrong(check("taught", heaped), "after the call, student.0.weight")
+    outcome = check("taught", heaped)
+    assert (outcome.status, outcome.mistake) == ("diagnosed", "generic:slip:a line is missing")
 
 
 @pytest.mark.parametrize("careless", ["eval", "requires_grad_"])
@@ -351,11 +360,16 @@ def test_a_result_that_cannot_be_differentiated_again_is_told() -> None:
     assert "`critic.first.weight`" in outcome.message
 
 
-def test_none_is_a_result_where_none_is_asked_for_and_only_there() -> None:
-    def generous(module: nn.Module, generator: torch.Generator) -> nn.Module:
+def test_none_is_a_result_where_none_is_asked_for_and_so_is_the_module_that_was_given() -> None:
+    def chained(module: nn.Module, generator: torch.Generator) -> nn.Module:
         emptied(module, generator)
         return module
 
+    def generous(module: nn.Module, generator: torch.Generator) -> float:
+        emptied(module, generator)
+        return 1.0
+
+    assert check("emptied", chained).status == "right"
     wrong(check("emptied", generous), "should be None")
     wrong(check("taught", lambda student, teacher, x, optimizer: None), "Did you forget `return`?")
 
