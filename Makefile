@@ -57,7 +57,7 @@ lint test-lint: $(TEST)
 
 test-unit: $(TEST)
 	@printf '\n== unit tests, exercises, runner, hygiene of the notebooks, browser\n'
-	@time OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	@time OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The stored outputs come from profile cpu on real data. Comparing them with smoke on stand-ins shows every output
 # that should carry the tag nbval-ignore-output.

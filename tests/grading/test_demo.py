@@ -17,6 +17,7 @@ from course_utils.exercises.judge import check
 from course_utils.grading import pool, submissions
 from course_utils.grading.text import printable
 
+pytestmark = pytest.mark.long
 SAMPLES = {sample.student.split()[0]: sample for sample in demo.SAMPLES}
 ORDINARY = ("Ada", "Ben", "Cleo", "Eva", "Léa")
 
