@@ -12,7 +12,7 @@ from course_utils.notebooks.ipynb import read
 
 ROW = re.compile(r"^\| *(\d\d[a-z]?) *\| *\[([^]]+)\]\(([^)]+)\) *\| *([^|]+?) *\| *([\d.]+) *\|", re.MULTILINE)
 NEEDS = re.compile(r"\*\*You need\*\*(.*)")
-STUDY = re.compile(r"\*\*Time:?\*\*:? *about (.+? (?:hours?|minutes))\b")
+STUDY = re.compile(r"\*\*Time:?\*\*:? *(?:about )?(\S[^.,;]*?(?:hour|minute)[^.,;]*?)(?= with | to study|[.,;])")
 # Pages made of sections of README, with the documents that hang below them in the table of contents.
 SECTIONS = {"studying": ("Start", "Studying"), "teaching": ("Teaching",)}
 BELOW = {"studying": ("data/README.md",), "teaching": ("docs/grading.md", "docs/nbgrader.md")}
