@@ -111,10 +111,11 @@ class Lesson:
     """Lesson 05's own loop on dense halves of these sizes: `epoch()` trains on `images` images."""
 
     def __init__(self, session: runtime.Session, images: Tensor, seed: int) -> None:
-        names = "Residual", "VAE", "ramp", "train"
+        names = "Residual", "VAE", "bound", "train"
         generator = torch.Generator().manual_seed(seed)
         lesson = lesson_code.load("05", *names, session=session, chance=generator)
-        self.train, self.net, self.grey = lesson.train, lesson.VAE(LATENT, channels=1, width=1), images.unsqueeze(1)
+        self.train, self.bound, self.grey = lesson.train, lesson.bound, images.unsqueeze(1)
+        self.net = lesson.VAE(LATENT, channels=1, width=1)
         self.net.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * LATENT))
         self.net.decoder = nn.Sequential(
             nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 784), nn.Unflatten(1, (1, 28, 28))
@@ -123,7 +124,7 @@ class Lesson:
         self.images = self.steps * BATCH
 
     def epoch(self) -> None:
-        self.train(self.net, self.grey, self.steps, "VAE", size=BATCH, peak=RATE)
+        self.train(self.net, self.grey, self.steps, "VAE", self.bound(), size=BATCH, peak=RATE)
 
 
 Candidate = Example | Course | Lesson

@@ -148,9 +148,9 @@ class Broken:
 
     @functools.cached_property
     def soon(self) -> list[Claim]:
-        """Those of them that are broken on the first trials already."""
+        """Those of them that the answer breaks, and breaks on the first trials already."""
         first = [(row.trial, row.actual) for row in self.rows[:FIRST]]
-        return [claim for claim in self.across if not _holds(claim, first)]
+        return [claim for claim in self.across if claim.key in self.witnesses and not _holds(claim, first)]
 
     @property
     def first(self) -> str | None:
@@ -170,7 +170,7 @@ def _may_break_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:
     """Whether a few trials speak for the mistake, which is quickly asked and tells most mistakes apart.
 
     A claim that the answer breaks again and again, it breaks on one of the first trials that show it; and on the first
-    trials of all, it breaks the same claims across trials.
+    trials of all, it breaks the same claims across trials. What is broken by chance on a few says nothing.
     """
     often = {key: rows for key, rows in broken.witnesses.items() if len(rows) >= WITNESSES}
     for key in sorted(often, key=lambda key: -len(often[key])):
@@ -179,7 +179,7 @@ def _may_break_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:
         if not claim.across and all(_holds(claim, [(row.trial, tried(mistake, row.trial))]) for row in shown):
             return False
     first = [(row.trial, tried(mistake, row.trial)) for row in broken.rows[:FIRST]]
-    return all(_holds(claim, first) == (claim not in broken.soon) for claim in broken.across)
+    return not any(_holds(claim, first) for claim in broken.soon)
 
 
 def _breaks_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:

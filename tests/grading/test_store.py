@@ -89,7 +89,11 @@ def test_no_code_outside_of_the_fingerprint_decides_about_points():
     while pending:
         reached.add(pending[-1])
         pending += arrows[pending.pop()] - reached
-    assert {module for module in reached if module.split(".")[0] not in store.DECISIVE} == {"errors", "conventions"}
+    assert {module for module in reached if module.split(".")[0] not in store.DECISIVE} == {
+        "errors",
+        "conventions",
+        "display",
+    }
 
 
 def test_the_fingerprint_follows_the_packages(monkeypatch):

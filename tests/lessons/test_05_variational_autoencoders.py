@@ -15,7 +15,7 @@ from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
-WANTED = "Residual VAE first_weights Peeking score active_units atlas log_weights all_log_weights codes_of"
+WANTED = "Residual VAE Peeking bound train score active_units log_weights all_log_weights codes_of normal_bound priced"
 
 
 @pytest.fixture
@@ -97,39 +97,52 @@ def test_a_peeking_decoder_sees_earlier_pixels_only(lesson: SimpleNamespace, ima
     torch.testing.assert_close((with_peeking - without).flatten(), peek(x.flatten()), rtol=1e-4, atol=1e-4)
 
 
-def test_first_weights_keep_a_signal_s_size_through_silu(lesson: SimpleNamespace) -> None:
-    """Every layer's answer to what comes out of a SiLU has about the variance of what went in, transposed ones included."""
-    model = lesson.first_weights(lesson.VAE(8, 16, 256))
-    for layer in (model.encoder[2], model.decoder[3], model.decoder[6]):
-        shape = (400, layer.weight.shape[1 if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) else 0])
-        x = torch.randn(*shape) if isinstance(layer, torch.nn.Linear) else torch.randn(*shape, 12, 12)
-        with torch.no_grad():
-            y = layer(F.silu(x))
-        inside = y if y.dim() == 2 else y[..., 2:-2, 2:-2]
-        assert 0.8 < inside.var().item() < 1.25
+def test_a_vae_takes_size_and_colours_from_the_average_image(lesson: SimpleNamespace) -> None:
+    model = lesson.VAE(3, 2, 16, torch.full((3, 32, 32), 0.25))
+    pictures = torch.rand(4, 3, 32, 32)
+    logits, mu, _ = model(pictures, torch.randn(4, 3))
+    assert logits.shape == pictures.shape and mu.shape == (4, 3)
+    with pytest.raises(ValueError, match="32x32 pixels, not 28x28"):
+        model.encode(torch.rand(4, 3, 28, 28))
+
+
+def test_the_bound_is_the_exercises_loss_and_without_noise_the_code_is_its_mean(
+    lesson: SimpleNamespace, images: Tensor
+) -> None:
+    model = lesson.VAE(3, 2, 16)
+    mu, logvar = model.encode(images)
+    loss, kl = lesson.bound(beta=0.5, level=0.0)(model, images, 0.0)
+    torch.testing.assert_close(loss, definition("negative_elbo").reference(model.decode(mu), images, mu, logvar, 0.5))
+    torch.testing.assert_close(kl, definition("kl_to_standard_normal").reference(mu, logvar).mean())
+
+
+def test_normal_pixels_cost_their_density_at_the_best_width(lesson: SimpleNamespace) -> None:
+    model = lesson.VAE(3, 2, 16, torch.full((3, 32, 32), 0.25))
+    pictures = torch.rand(5, 3, 32, 32)
+    lesson.chance.manual_seed(3)
+    loss, kl = lesson.normal_bound(model, pictures, 0.0)
+    lesson.chance.manual_seed(3)
+    logits, _, _ = model(pictures, torch.randn(5, 3, generator=lesson.chance))
+
+    def cost(width: float) -> float:
+        return -Independent(Normal(torch.sigmoid(logits), width), 3).log_prob(pictures).mean().item()
+
+    best = (torch.sigmoid(logits) - pictures).square().mean().sqrt().item()
+    assert (loss - kl).item() == pytest.approx(cost(best), rel=1e-5)
+    assert cost(best) < min(cost(0.98 * best), cost(1.02 * best))
+
+
+def test_a_code_that_is_cut_off_says_nothing(lesson: SimpleNamespace, images: Tensor) -> None:
+    model = lesson.Peeking(2, 2, 8)
+    first, second = (model(images, torch.randn(6, 2), 0.0)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(model(images, torch.randn(6, 2))[0], first)
 
 
 def test_without_noise_the_code_is_its_mean(lesson: SimpleNamespace, images: Tensor) -> None:
     model = lesson.VAE(3, 2, 16)
     assert torch.equal(lesson.codes_of(model, images, 0.0), model.encode(images)[0])
     assert not torch.equal(lesson.codes_of(model, images, 1.0), model.encode(images)[0])
-
-
-def test_the_atlas_reads_like_a_map(lesson: SimpleNamespace) -> None:
-    """To the right the first latent grows, upwards the second; a tile's pixels stay together."""
-
-    class Painter:
-        def decode(self, z: Tensor) -> Tensor:
-            return (z[..., :1] + 10 * z[..., 1:]).view(*z.shape[:-1], 1, 1, 1).expand(*z.shape[:-1], 1, 28, 28)
-
-    picture, places = lesson.atlas(Painter(), 4)
-    assert picture.shape == (112, 112)
-    assert torch.allclose(Normal(0.0, 1.0).cdf(places), torch.tensor([0.125, 0.375, 0.625, 0.875]))
-    for row in range(4):
-        for column in range(4):
-            tile = picture[28 * row : 28 * (row + 1), 28 * column : 28 * (column + 1)]
-            expected = torch.sigmoid(places[column] + 10 * places[3 - row])
-            assert torch.allclose(tile, expected.expand(28, 28))
 
 
 # -- the bounds ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from course_utils.exercises.catalogue import definition
 
 @pytest.fixture
 def lesson() -> SimpleNamespace:
-    return lesson_code.load("05a", "VAE", "binned", "tell", "kl_per_latent")
+    names = "VAE", "binned", "tell", "kl_per_latent", "measure", "Quantised", "neighbours", "tables"
+    return lesson_code.load("05a", *names)
 
 
 def test_a_latent_tells_all_about_itself_and_nothing_about_another(lesson: SimpleNamespace) -> None:
@@ -46,6 +47,49 @@ def test_a_label_reaches_both_halves(lesson: SimpleNamespace) -> None:
     assert not torch.equal(model.decode(torch.zeros(2, 3), one), model.decode(torch.zeros(2, 3), two))
     plain = lesson.VAE(3, 8)
     assert torch.equal(plain.encode(x, one)[0], plain.encode(x, two)[0])
+
+
+def test_a_rotation_changes_no_line_s_share_and_a_latent_of_its_own_has_a_gap(lesson: SimpleNamespace) -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(4000, 4, generator=generator)
+    factors = codes[:, :2] + 0.1 * torch.randn(4000, 2, generator=generator)
+    gaps, fits = lesson.measure(codes, factors)
+    turn = torch.linalg.qr(torch.randn(4, 4, generator=generator))[0]
+    turned_gaps, turned_fits = lesson.measure(codes @ turn, factors)
+    assert (gaps > 0.5).all() and (turned_gaps < gaps).all()
+    torch.testing.assert_close(turned_fits, fits, rtol=1e-3, atol=1e-3)
+    assert (fits > 0.98).all()
+
+
+def test_an_answer_becomes_the_nearest_vector_of_the_codebook(lesson: SimpleNamespace) -> None:
+    model = lesson.Quantised(size=6, depth=3, channels=2)
+    numbers = torch.randint(6, (4, 7, 7), generator=torch.Generator().manual_seed(0))
+    near = model.vectors(numbers) + 1e-3 * torch.randn(4, 3, 7, 7)
+    assert torch.equal(model.nearest(near), numbers)
+    z = model.encoder(torch.rand(4, 1, 28, 28))
+    distances = (z.unsqueeze(1) - model.book.view(1, 6, 3, 1, 1)).square().sum(2)  # (4, 6, 7, 7)
+    assert torch.equal(model.nearest(z), distances.argmin(1))
+    assert model.decoder(model.vectors(numbers)).shape == (4, 1, 28, 28)
+
+
+def test_neighbours_stand_to_the_left_and_above(lesson: SimpleNamespace) -> None:
+    numbers = torch.randint(32, (2, 7, 7), generator=torch.Generator().manual_seed(0))
+    context = lesson.neighbours(numbers)
+    assert context[0, 0, 0] == 33 * 32 + 32  # nothing there
+    assert context[1, 3, 4] == 33 * numbers[1, 3, 3] + numbers[1, 2, 4]
+    assert context[0, 0, 5] == 33 * numbers[0, 0, 4] + 32 and context[0, 6, 0] == 33 * 32 + numbers[0, 5, 0]
+
+
+def test_tables_are_shares_and_a_better_informed_one_costs_less(lesson: SimpleNamespace) -> None:
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randint(4, (600, 1, 7), generator=generator).expand(-1, 7, -1).contiguous()  # a row says all
+    by_place, by_neighbours = lesson.tables(numbers)
+    for table in (by_place, by_neighbours):
+        torch.testing.assert_close(table.exp().sum(1), torch.ones(len(table)))
+    placed = -by_place[torch.arange(49).view(7, 7), numbers].sum((1, 2)).mean().item()
+    given = -by_neighbours[lesson.neighbours(numbers), numbers].sum((1, 2)).mean().item()
+    assert placed == pytest.approx(49 * math.log(4), rel=0.01)
+    assert given == pytest.approx(7 * math.log(4), rel=0.15)
 
 
 def test_the_reference_of_mutual_information_is_scikit_learn_s() -> None:

@@ -310,20 +310,6 @@ def survivors_are_untouched(arguments, result):
     return arguments["noise_std"] > 0 or torch.allclose(result[there], arguments["x"][there])
 
 
-@corrupt.claim("each pixel should be missing, exactly 0, with probability `missing`; the share of yours is another.")
-def the_share_is_right(arguments, result):
-    gone, p = _missing(arguments, result), arguments["missing"]
-    return gone is None or chance.likely(gone.double().mean(), torch.tensor(p, device=gone.device), gone.numel())
-
-
-@corrupt.claim("`missing` is the probability of losing a pixel, not of keeping it.")
-def the_share_is_not_kept(arguments, result):
-    gone, p = _missing(arguments, result), arguments["missing"]
-    if gone is None or not 0 < p < 0.5:
-        return True
-    return not chance.likely(gone.double().mean(), torch.tensor(1 - p, device=gone.device), gone.numel())
-
-
 @corrupt.claim("every image should lose pixels of its own; yours all lose the same ones.")
 def images_lose_their_own(arguments, result):
     gone = _missing(arguments, result)
@@ -337,6 +323,12 @@ def pixels_are_lost_one_by_one(arguments, result):
         return True
     whole = gone.reshape(arguments["x"].shape)
     return all(bool((whole != whole.narrow(d, 0, 1)).any()) for d in range(whole.dim()) if whole.shape[d] > 1)
+
+
+@corrupt.claim("no image should be lost as a whole; some of yours are.")
+def no_image_is_lost(arguments, result):
+    gone, p = _missing(arguments, result), arguments["missing"]  # by chance less than 1e-60 of images of two dimensions
+    return gone is None or p in (0, 1) or arguments["x"].dim() < 3 or not bool(gone.all(1).any())
 
 
 @corrupt.claim("no two images should lose the same pixels; some of yours do.")
@@ -354,6 +346,20 @@ def neighbours_are_lost_apart(arguments, result):
     return all(
         (one == other).double().mean() < middle for one, other in _neighbours(gone.reshape(arguments["x"].shape))
     )
+
+
+@corrupt.claim("each pixel should be missing, exactly 0, with probability `missing`; the share of yours is another.")
+def the_share_is_right(arguments, result):
+    gone, p = _missing(arguments, result), arguments["missing"]
+    return gone is None or chance.likely(gone.double().mean(), torch.tensor(p, device=gone.device), gone.numel())
+
+
+@corrupt.claim("`missing` is the probability of losing a pixel, not of keeping it.")
+def the_share_is_not_kept(arguments, result):
+    gone, p = _missing(arguments, result), arguments["missing"]
+    if gone is None or not 0 < p < 0.5:
+        return True
+    return not chance.likely(gone.double().mean(), torch.tensor(1 - p, device=gone.device), gone.numel())
 
 
 @corrupt.claim("how many pixels an image loses should be a matter of chance, too; yours all lose equally many.")
@@ -420,6 +426,14 @@ def noise_is_drawn_one_by_one(arguments, result):
     return all(
         bool(((noise - noise.narrow(d, 0, 1)).abs() > 1e-5).any()) for d in range(noise.dim()) if noise.shape[d] > 1
     )
+
+
+@corrupt.claim("every image should get noise of its own; yours all get the same.")
+def images_get_other_noise(arguments, result):
+    if arguments["missing"] > 0 or not 0 < arguments["noise_std"] <= LITTLE:
+        return True
+    noise = result - arguments["x"]
+    return len(noise) == 1 or not torch.allclose(noise, noise[:1].expand_as(noise), atol=1e-6)
 
 
 @corrupt.claim(
