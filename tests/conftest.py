@@ -83,6 +83,21 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Shown]:
     return outputs
 
 
+@pytest.fixture
+def alts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The alt texts of the figures that are shown."""
+    texts: list[str] = []
+
+    def keep(data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        assert data["image/png"]
+        texts.append(metadata["image/png"]["alt"])
+
+    from course_utils import display
+
+    monkeypatch.setattr(display, "show", keep)
+    return texts
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line with the mutation score of all exercises (also when several processes shared the tests)."""
     totals: Counter[str] = Counter()

@@ -1,25 +1,10 @@
 """Diagrams of networks for images: what they say of shapes and weights is what the layers do."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from course_utils import display, image_diagrams
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The alt texts of the figures that are shown."""
-    texts: list[str] = []
-
-    def keep(data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        assert data["image/png"]
-        texts.append(metadata["image/png"]["alt"])
-
-    monkeypatch.setattr(display, "show", keep)
-    return texts
+from course_utils import image_diagrams
 
 
 def halves() -> tuple[nn.Sequential, nn.Sequential]:
@@ -38,26 +23,26 @@ def test_stages_are_where_the_shape_changes_with_their_weights() -> None:
     ]
 
 
-def test_an_autoencoder_is_drawn_with_its_shapes(shown: list[str]) -> None:
+def test_an_autoencoder_is_drawn_with_its_shapes(alts: list[str]) -> None:
     encoder, decoder = halves()
     encoder[3] = nn.Linear(48, 2)
     image_diagrams.autoencoder(encoder, decoder, torch.zeros(1, 1, 8, 8))
-    assert "Linear (2,); Linear (48,); Unflatten (3, 4, 4); ConvTranspose (1, 8, 8)" in shown[0]
+    assert "Linear (2,); Linear (48,); Unflatten (3, 4, 4); ConvTranspose (1, 8, 8)" in alts[0]
 
 
-def test_a_vae_is_drawn_with_its_code_and_its_logits(shown: list[str]) -> None:
+def test_a_vae_is_drawn_with_its_code_and_its_logits(alts: list[str]) -> None:
     image_diagrams.vae(*halves(), torch.zeros(1, 1, 8, 8))
-    assert "log sigma squared, 2 each" in shown[0] and "logits (1, 8, 8)" in shown[0]
+    assert "log sigma squared, 2 each" in alts[0] and "logits (1, 8, 8)" in alts[0]
 
 
 @pytest.mark.parametrize(("k", "stride", "padding", "outputs"), [(4, 2, 1, 7), (3, 1, 1, 14), (3, 2, 0, 6)])
 def test_a_convolution_is_drawn_with_as_many_windows_as_it_has(
-    shown: list[str], k: int, stride: int, padding: int, outputs: int
+    alts: list[str], k: int, stride: int, padding: int, outputs: int
 ) -> None:
     layer = nn.Conv2d(2, 5, k, stride, padding)
     image_diagrams.convolution(layer, 14)
     assert layer(torch.zeros(1, 2, 14, 14)).shape[2] == outputs
-    assert f"and {outputs} windows of {k} pixels, {stride} apart" in shown[0]
+    assert f"and {outputs} windows of {k} pixels, {stride} apart" in alts[0]
 
 
 class ToyUNet(nn.Module):
@@ -79,14 +64,14 @@ class ToyUNet(nn.Module):
         return self.last(self.up[0](torch.cat([self.grow[0](x), kept], 1)))
 
 
-def test_a_unet_is_drawn_as_it_runs(shown: list[str]) -> None:
+def test_a_unet_is_drawn_as_it_runs(alts: list[str]) -> None:
     model, inputs = ToyUNet(), (torch.zeros(3, 1, 8, 8), torch.zeros(3))
     names = ("first", "down", "shrink", "middle", "middle", "grow", "up", "last")
     shapes = [(2, 8, 8)] * 2 + [(4, 4, 4)] * 3 + [(2, 8, 8)] * 2 + [(1, 8, 8)]
     depths = (0, 0, 1, 1, 1, 0, 0, 0)
     assert image_diagrams.unet_levels(model, *inputs) == list(zip(names, shapes, depths, strict=True))
     image_diagrams.unet(model, *inputs)
-    assert "shrink (4, 4, 4); middle (4, 4, 4)" in shown[0]
+    assert "shrink (4, 4, 4); middle (4, 4, 4)" in alts[0]
 
 
 def test_drawing_a_unet_leaves_no_hooks_behind_even_where_it_fails() -> None:

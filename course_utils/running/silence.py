@@ -79,11 +79,7 @@ class Silence:
         self._connection: Asks | None = None
         self._waiting = self._begun = False
         self._heard = 0  # messages, to see whether there were more
-        self._last: tuple[float, float, int] = (
-            0.0,
-            0.0,
-            0,
-        )  # when the silence began, what was computed and heard by then
+        self._last = (0.0, 0.0, 0)  # when the silence began, what was computed and heard by then
         self._question, self._is_free = "", False
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, extra
 from course_utils.site.check import problems
 from course_utils.site.contents import lesson_pages
 from course_utils.site.settings import settings
@@ -50,12 +50,10 @@ def build(root: Path, out: Path) -> Built:
 
 def _sphinx(sources: Path, out: Path, chosen: dict[str, Any]) -> list[str]:
     """Make the pages; returns Sphinx's warnings."""
-    try:
+    with extra("site"):
         from sphinx.application import Sphinx
         from sphinx.errors import SphinxError
         from sphinx.util.docutils import docutils_namespace, patch_docutils
-    except ModuleNotFoundError as error:
-        raise CourseError(f'the site needs {error.name}: run `make site`, or pip install -e ".[site]"') from error
 
     said = io.StringIO()
     with patch_docutils(str(sources)), docutils_namespace():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from nbformat import v4
@@ -19,7 +18,7 @@ SHOWN = (PICTURE, "text/html", "text/markdown", "text/plain")  # a widget shows 
 
 def notebook_page(lesson: Lesson, links: Links, page: str) -> Any:
     """The notebook of `lesson` as Sphinx shall read it: outputs as they are stored, and no reference solution."""
-    notebook = copy.deepcopy(read(lesson.path))
+    notebook = read(lesson.path)
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from course_utils import templates
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, extra
 from course_utils.files import write_text
 from course_utils.notebooks.colab import published
 from course_utils.notebooks.ipynb import to_text
@@ -84,12 +84,8 @@ def _copy(path: Path, target: Path) -> None:
 
 def _copy_mathjax(target: Path) -> None:
     """Copy what typesets formulas to `target`, from the package that carries MathJax."""
-    try:
+    with extra("site"):
         files = metadata.files("sphinx-mathjax-offline") or []
-    except metadata.PackageNotFoundError as error:
-        raise CourseError(
-            'the site needs sphinx-mathjax-offline: run `make site`, or pip install -e ".[site]"'
-        ) from error
     startup = next(file for file in files if file.parts[-2:] == ("mathjax", "startup.js"))
     folder = Path(str(startup.locate())).parent
     for path in [folder / name for name in MATHJAX] + sorted((folder / MATHJAX_FONTS).iterdir()):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import nbformat
 import pytest
 
@@ -18,8 +19,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "out" / "browser"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("COURSE_CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), "")
 LESSON = next(ROOT.glob("notebooks/00_*.ipynb"), None)
 SECONDS = 120
 SETTINGS = {
@@ -28,7 +27,7 @@ SETTINGS = {
 }
 
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason=f"no browser: none of {', '.join(NAMES)} is installed"),
+    chromium.needed,
     pytest.mark.skipif(LESSON is None, reason="lesson 00 is not written yet"),
 ]
 
@@ -115,7 +114,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def browser() -> Iterator[Any]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium.PATH, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 

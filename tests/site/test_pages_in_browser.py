@@ -4,11 +4,11 @@ COURSE_ALL_PAGES=1 looks at every page; without it four stand for all.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 
 from course_utils.site import build
@@ -16,19 +16,17 @@ from course_utils.site import build
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("COURSE_CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), "")
 SOME = ("index.html", "lessons.html", "notebooks/03_autoencoders.html", "results/README.html")
 WIDTHS = (360, 1024, 1920)
 SETTLED = "() => window.MathJax?.startup?.promise?.then(() => true) ?? true"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason=f"no browser: none of {', '.join(NAMES)} is installed")
+pytestmark = chromium.needed
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield playwright.chromium.launch(executable_path=chromium.PATH, args=["--no-sandbox"])
 
 
 @pytest.fixture(scope="module")

@@ -418,22 +418,25 @@ def white_pixels_get_noise(arguments, result):
     return chance.likely((there > 1 - 1e-6).double().mean(), torch.tensor((1 - p) / 2, device=there.device), len(there))
 
 
+def _noise_alone(arguments: dict, result: Tensor) -> Tensor | None:
+    """The noise of every pixel, in the images' shape, or None where some are missing or cut off."""
+    if arguments["missing"] > 0 or not 0 < arguments["noise_std"] <= LITTLE:
+        return None
+    return result - arguments["x"]
+
+
 @corrupt.claim("every pixel of every image should get noise of its own; yours is shared.")
 def noise_is_drawn_one_by_one(arguments, result):
-    if arguments["missing"] > 0 or not 0 < arguments["noise_std"] <= LITTLE:
-        return True
-    noise = result - arguments["x"]
-    return all(
+    noise = _noise_alone(arguments, result)
+    return noise is None or all(
         bool(((noise - noise.narrow(d, 0, 1)).abs() > 1e-5).any()) for d in range(noise.dim()) if noise.shape[d] > 1
     )
 
 
 @corrupt.claim("every image should get noise of its own; yours all get the same.")
 def images_get_other_noise(arguments, result):
-    if arguments["missing"] > 0 or not 0 < arguments["noise_std"] <= LITTLE:
-        return True
-    noise = result - arguments["x"]
-    return len(noise) == 1 or not torch.allclose(noise, noise[:1].expand_as(noise), atol=1e-6)
+    noise = _noise_alone(arguments, result)
+    return noise is None or len(noise) == 1 or not torch.allclose(noise, noise[:1].expand_as(noise), atol=1e-6)
 
 
 @corrupt.claim(

@@ -1,0 +1,35 @@
+"""A number that a lesson takes from another one is the one that is recorded there."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from course_utils.notebooks import find, ipynb
+
+ROOT = Path(__file__).parents[2]
+LSTM = "character LSTM, validation loss, windows of 64"
+
+
+@pytest.mark.parametrize(
+    ("lesson_number", "shown", "source", "name"),
+    [
+        ("08", r'"VAE, bound": ([\d.]+)', "05", "forty latents, −ELBO, test (static binarisation)"),
+        (
+            "08",
+            r'"VAE, 100 codes": ([\d.]+)',
+            "05",
+            "importance-weighted NLL, K = 100, 1000 test images (static binarisation)",
+        ),
+        ("08", r"\(lesson 03a[^)]*\): ([\d.]+)", "03a", "PNG, one file for many images, bits per pixel"),
+        ("09", r'"LSTM of lesson 02, its recorded run": ([\d.]+)', "02", LSTM),
+        ("09", r"it reaches ([\d.]+) nats a character", "02", LSTM),
+    ],
+)
+def test_numbers_of_other_lessons_are_those_recorded(lesson_number: str, shown: str, source: str, name: str) -> None:
+    results = json.loads((ROOT / "results" / "cpu-cpu.json").read_text(encoding="utf-8"))["results"]
+    (recorded,) = (entry["value"] for entry in results if (entry["lesson"], entry["name"]) == (source, name))
+    (lesson,) = find.find_lessons([lesson_number], ROOT)
+    (number,) = re.findall(shown, "\n".join(cell.source for cell in ipynb.read(lesson.path).cells))
+    assert number == f"{recorded:.{len(number.partition('.')[2])}f}"
