@@ -1,12 +1,15 @@
 """What grading costs: submissions a minute beside nbgrader, start-up and memory of a box, and 500 submissions.
 
-    .venv/bin/python benchmarks/grading.py             # 60 submissions, this grader and nbgrader's autograde
-    .venv/bin/python benchmarks/grading.py --many 500  # a tenth of them hostile
+    .venv/bin/python benchmarks/grading.py                # 60 submissions, this grader and nbgrader's autograde
+    .venv/bin/python benchmarks/grading.py --many 500     # a tenth of them hostile
+    .venv/bin/python benchmarks/grading.py --overload 40  # four workers a core, a tenth of them hogs, busy programs beside
 
 A submission answers three exercises of lesson 02. The comparison gives the same notebooks to both graders in one run;
 nbgrader gets an environment of its own, thrown away afterwards, and its tests call this course's own `check`. It takes
-one notebook at a time, so that our own grader is timed with one process too, with forked boxes and with fresh ones. The many are graded with all cores; every
-point, every process left behind, and the grader's memory are counted.
+one notebook at a time, so that our own grader is timed with one process too, with forked boxes and with fresh ones. The
+many are graded with all cores; every point, every process left behind, and the grader's memory are counted. The overload
+has right answers that need 0.2 seconds of a processor for each call, notebooks that start 14 endless loops, and an
+endless loop a core outside the boxes: nobody else may lose a point by it.
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import psutil
+from busy import busy_cores
 from nbformat import v4
 
 from course_utils.exercises.catalogue import definition
@@ -39,6 +43,7 @@ from course_utils.grading.sandbox.forked import ForkedBox
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "grading"))
 import demo
 
+Submission = Callable[[int], tuple[dict[str, str], dict[str, int], str]]
 EXERCISES = ("lstm_gates", "lstm_update", "open_forget_gate")
 MISTAKES = {
     "lstm_gates": "doors_below_zero",
@@ -75,6 +80,23 @@ HOSTILE = {
     '        os.write(descriptor, b"\\xff\\xff\\xff\\xff" * 16)\n    except OSError:\n        pass',
     "fills the disk": "with open('/tmp/full', 'wb') as file:\n    for _ in range(200):\n        file.write(bytes(1_000_000))",
 }
+HOG = "import os, time\nfor _ in range(14):\n    if os.fork() == 0:\n        while True:\n            pass\ntime.sleep(60)"
+# A decorator that makes a right answer slow: some 5 seconds of a processor for all calls of an exercise, of 10 allowed.
+SLOWLY = """\
+import time
+
+
+def slowly(function):
+    def slow(*arguments, **named):
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+        return function(*arguments, **named)
+
+    return slow
+
+
+"""
 
 
 def submission(number: int, hostile: bool) -> tuple[dict[str, str], dict[str, int], str]:
@@ -93,6 +115,17 @@ def submission(number: int, hostile: bool) -> tuple[dict[str, str], dict[str, in
         kind, name = "unfinished", EXERCISES[number // 10 % 3]
         answers[name] = demo.answered(name, f'raise NotImplementedError("{name}")')
         points[name] = 0
+    return answers, points, kind
+
+
+def overloading(number: int) -> tuple[dict[str, str], dict[str, int], str]:
+    """The same for the overload: one in ten is a hog, two in ten have a slow right answer."""
+    answers, points, kind = submission(number, hostile=False)
+    if number % 10 == 9:
+        kind, answers[EXERCISES[0]], points[EXERCISES[0]] = "hog", demo.answered(EXERCISES[0], HOG), 0
+    elif number % 10 in (0, 4):
+        kind, name = "slow", EXERCISES[number // 10 % 3]
+        answers[name] = SLOWLY + definition(name).source().replace("@exercise", "@slowly")
     return answers, points, kind
 
 
@@ -115,12 +148,12 @@ def notebook(answers: dict[str, str], head: str = HEAD) -> nbformat.NotebookNode
     return v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
-def write(folder: Path, count: int, hostile: bool) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+def write(folder: Path, count: int, make: Submission) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Hand in `count` submissions below `folder`, as nbgrader keeps them; returns their points and kinds by student."""
     points, kinds = {}, {}
     for number in range(count):
         student = f"student{number:03d}"
-        answers, points[student], kinds[student] = submission(number, hostile)
+        answers, points[student], kinds[student] = make(number)
         path = folder / student / "lesson" / "lesson.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(notebook(answers), path)
@@ -197,7 +230,7 @@ def compare(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         other = Nbgrader(place)
-        points, _ = write(other.course / "submitted", count, hostile=False)
+        points, _ = write(other.course / "submitted", count, lambda number: submission(number, hostile=False))
         source = collected(other.course / "submitted", place / "collected")
         wanted = {student: sum(of.values()) for student, of in points.items()}
         minutes = {}
@@ -264,8 +297,8 @@ def resident() -> float:
     return sum(process.memory_info().rss for process in family if process.is_running()) / 1e6
 
 
-def many(count: int) -> None:
-    """Grade `count` submissions, a tenth of them hostile, and hold every point against what it must be."""
+def graded(count: int, make: Submission, workers: int | None = None) -> None:
+    """Grade `count` submissions of `make`, and hold every point against what it must be."""
     memory: dict[int, float] = {}
 
     def watch(progress: Progress) -> None:
@@ -276,28 +309,25 @@ def many(count: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        points, kinds = write(place / "submitted", count, hostile=True)
+        points, kinds = write(place / "submitted", count, make)
         source = collected(place / "submitted", place / "collected")
         with leftovers() as left:
             start = time.perf_counter()
-            summary = grader.run(source, place / "out", EXERCISES, report=watch)
+            summary = grader.run(source, place / "out", EXERCISES, workers=workers, report=watch)
             seconds = time.perf_counter() - start
         results = store.load(summary.folder)
     got = {result.student: {mark.name: mark.points for mark in result.marks} for result in results}
     wrong = sorted(student for student in points if got.get(student) != points[student])
-    print(
-        f"{count} submissions, {sum(kind in HOSTILE for kind in kinds.values())} of them hostile: {seconds / 60:.1f} minutes, "
-        f"{60 * count / seconds:.1f} a minute"
-    )
+    print(f"{count} submissions: {seconds / 60:.1f} minutes, {60 * count / seconds:.1f} a minute")
     print(f"wrong points: {[(student, kinds[student], got.get(student)) for student in wrong] or 'none'}")
     print(f"processes left behind: {', '.join(left) or 'none'}")
     print(f"memory of the grader: {', '.join(f'{size:.0f} MB after {done}' for done, size in memory.items())}")
     print(f"memory of a box: {max(result.peak_memory for result in results) / 1e6:.0f} MB at most")
-    print(f"{'kind':24}{'seconds, median':>16}{'longest':>10}  statuses")
+    print(f"{'kind':24}{'number':>8}{'seconds, median':>16}{'longest':>10}  statuses")
     for kind in dict.fromkeys(kinds.values()):
         group = [result for result in results if kinds[result.student] == kind]
         took, statuses = [result.seconds for result in group], Counter(result.status for result in group)
-        print(f"{kind:24}{statistics.median(took):16.1f}{max(took):10.1f}  {dict(statuses)}")
+        print(f"{kind:24}{len(group):8}{statistics.median(took):16.1f}{max(took):10.1f}  {dict(statuses)}")
 
 
 def main() -> None:
@@ -305,9 +335,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--submissions", type=int, default=60, help="for the comparison")
     parser.add_argument("--many", type=int, help="grade so many instead, a tenth of them hostile")
+    parser.add_argument("--overload", type=int, help="grade so many instead on a machine that has too much to do")
     arguments = parser.parse_args()
     if arguments.many:
-        many(arguments.many)
+        graded(arguments.many, lambda number: submission(number, hostile=True))
+    elif arguments.overload:
+        with busy_cores():
+            graded(arguments.overload, overloading, workers=4 * (os.cpu_count() or 1))
     else:
         compare(arguments.submissions)
 
