@@ -56,6 +56,8 @@ def environment(given):
     """Variables, descriptors and processes of the grader."""
     possible = [f"saw the variable {name}" for name in os.environ if name not in given["variables"]]
     possible += could("read /proc/1/environ", look, "/proc/1/environ")
+    if os.path.islink("/proc/self") and os.readlink("/proc/self") != str(os.getpid()):
+        possible.append("saw in /proc the processes of others")
     allowed = {0, 1, 2, *map(int, sys.argv[1:3])}
     for descriptor in set(range(256)) - allowed:
         possible += could(f"used the open file {descriptor}", os.fstat, descriptor)
