@@ -66,7 +66,7 @@ def _is_set(over: threading.Event, seconds: float) -> bool:
         left = min(seconds - computed, (1.0 if asleep else PATIENCE) * seconds - passed)
         if left <= 0:
             return over.is_set()
-        if over.wait(min(max(left, 0.01), 0.5)):
+        if over.wait(min(max(left, 0.002), 0.5)):
             return True
 
 

@@ -28,12 +28,16 @@ registry: dict[str, Definition] = {}  # filled by importing the modules of `less
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong version of an exercise, and what a good teacher would say to someone who wrote it."""
+    """A wrong version of an exercise, and what a good teacher would say to someone who wrote it.
+
+    `breaks`: the key of a claim that it breaks whatever the seed, by which it is told from others before it is run.
+    """
 
     key: str
     sentence: str
     function: Callable
     may_not_end: bool = False
+    breaks: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,11 @@ class Definition:
         self._typical = function
         return function
 
-    def mistake(self, sentence: str) -> Callable[[Callable], Callable]:
-        """Decorator: a wrong version that works like the reference, named, with its sentence."""
+    def mistake(self, sentence: str, breaks: str = "") -> Callable[[Callable], Callable]:
+        """Decorator: a wrong version that works like the reference, named, with its sentence. See `Mistake`."""
 
         def register(function: Callable) -> Callable:
-            self.mistakes[function.__name__] = Mistake(function.__name__, sentence, function)
+            self.mistakes[function.__name__] = Mistake(function.__name__, sentence, function, breaks=breaks)
             return function
 
         return register

@@ -108,7 +108,7 @@ def _mistake_in(tried: Tried, leaf: Leaf, comparisons: list[Comparison]) -> Name
         return None
 
     def explains(mistake: Mistake, c: Comparison) -> bool:
-        done = tried(mistake, c.trial)
+        done = tried(mistake, c.trial).observation
         return same(leaves(done).get(leaf), leaves(c.actual)[leaf], done)
 
     telling = sorted(comparisons, key=lambda c: c.right)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from course_utils.boxed.deadline import TimeIsOver, deadline
 from course_utils.boxed.observe import TIME_LIMIT, Observation, Trial, observe
 from course_utils.boxed.operators import behind, watched
 from course_utils.exercises import words
@@ -44,7 +45,7 @@ from course_utils.exercises.relations import VAGUE
 
 KNOWN = (Status.DIAGNOSED, Status.NEARLY_RIGHT)  # of which it is known what is wrong
 TOTAL_LIMIT = 10.0  # seconds for all calls of a candidate together
-REFERENCE_LIMIT = 60.0  # seconds for one call of a reference, which takes milliseconds: beyond, the machine stood still
+REFERENCE_LIMIT = 60.0  # seconds for a reference, which takes milliseconds: beyond, the machine stood still
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,8 @@ def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Out
     exercise = definition(name)
     if any(o.event == "not attempted" and not t.label for t, o in zip(asked, observations, strict=False)):
         return Outcome(Status.NOT_ATTEMPTED, (NotAttempted(begun=bool(observations[0].printed)),))
-    rows = []
-    for trial, actual in zip(asked, observations, strict=False):
-        expected = _expected(exercise, trial)
-        rows.append(Comparison(trial, expected, actual, agrees(exercise, expected, actual)))
+    expected = _expected(exercise, asked[: len(observations)])
+    rows = [Comparison(*row, agrees(exercise, *row[1:])) for row in zip(asked, expected, observations, strict=False)]
     tried = Tried(exercise)
     if exercise.claims and any(too_large_for_claims(row) for row in rows):
         return _unnamed(tried, rows)
@@ -152,14 +151,20 @@ def judge(name: str, asked: list[Trial], observations: list[Observation]) -> Out
     return Outcome(Status.DIAGNOSED, (mistake,)) if mistake else _unnamed(tried, rows, broken.first)
 
 
-def _expected(exercise: Definition, trial: Trial) -> Observation:
+def _expected(exercise: Definition, asked: list[Trial]) -> list[Observation]:
     """What the reference does. Raises RuntimeError when it cannot tell in time, which is nobody's mistake."""
-    expected = observe(exercise.reference, trial, REFERENCE_LIMIT)
-    if expected.event == "timed out":
+    expected: list[Observation] = []
+    try:
+        with deadline(REFERENCE_LIMIT):  # one for all: a thread for each call would cost more than the call
+            for trial in asked:
+                expected.append(observe(exercise.reference, trial, None))
+                if expected[-1].event == "timed out":
+                    raise TimeIsOver
+        return expected
+    except TimeIsOver:
         raise RuntimeError(
             f"the reference of {exercise.name} took more than {REFERENCE_LIMIT:g} seconds. Check it again."
-        )
-    return expected
+        ) from None
 
 
 def _unnamed(tried: Tried, rows: list[Comparison], broken: str | None = None) -> Outcome:

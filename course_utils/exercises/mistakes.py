@@ -7,7 +7,7 @@ import copy
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -21,7 +21,7 @@ from course_utils.exercises.findings import NamedMistake, leaves
 from course_utils.exercises.slips import slips
 
 WITNESSES = 5  # trials on which an answer breaks a claim, of which one must speak for a mistake, before all are tried
-SLIP_LIMIT = 0.02  # seconds for a slip that may never end, in a loop over an exercise's few arguments
+SLIP_LIMIT = 0.005  # seconds for a slip that may never end, in a loop over an exercise's few arguments
 FIRST = 2  # the same, where the answer breaks the claim on every trial; and for claims across trials
 
 
@@ -30,15 +30,45 @@ class Tried:
 
     def __init__(self, exercise: Definition) -> None:
         self.exercise = exercise
-        self._observed: dict[tuple[Mistake, int], tuple[Trial, Observation]] = {}
+        self._runs: dict[tuple[Mistake, int], Run] = {}
 
-    def __call__(self, mistake: Mistake, trial: Trial) -> Observation:
+    def __call__(self, mistake: Mistake, trial: Trial) -> Run:
         """What this mistake does on this trial. Mistakes are trusted."""
         place = mistake, id(trial)
-        if place not in self._observed:
+        if place not in self._runs:
             limit = SLIP_LIMIT if mistake.may_not_end else None
-            self._observed[place] = trial, observe(mistake.function, trial, limit)  # keeping the trial keeps its id
-        return self._observed[place][1]
+            self._runs[place] = Run(trial, observe(mistake.function, trial, limit))  # keeping the trial keeps its id
+        return self._runs[place]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trial and what came of it, as claims are told: each is asked about it once."""
+
+    trial: Trial
+    observation: Observation
+    _held: dict[str, bool] = field(default_factory=dict)
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether a claim about single trials holds; it does where no result was returned."""
+        if claim.key not in self._held:
+            self._held[claim.key] = _holds(claim, [self])
+        return self._held[claim.key]
+
+    @functools.cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The trial's arguments."""
+        return {name: on_cpu(value) for name, value in self.trial.arguments.items()}
+
+    @functools.cached_property
+    def result(self) -> Any:
+        """The result, or the tuple of them; with networks among the arguments, all leaves by name."""
+        observation = self.observation
+        if self.trial.has_networks:
+            gradients = {f"{GRADIENT}{name}": value for name, value in observation.gradients.items()}
+            return {name: on_cpu(v) for name, v in {**observation.outputs, **observation.states, **gradients}.items()}
+        values = [on_cpu(observation.outputs[name]) for name in self.trial.outputs]
+        return values[0] if len(values) == 1 else tuple(values)
 
 
 # -- by what they do -----------------------------------------------------------------------------------------------
@@ -58,7 +88,9 @@ def named(
     intact = sorted((row for row in rows if not (telling and _breaks_down(row))), key=lambda row: row.right)
 
     def explains(mistake: Mistake, some: list[Comparison]) -> bool:
-        return all(behaves_alike(tried.exercise, tried(mistake, row.trial), row.actual, lenient) for row in some)
+        return all(
+            behaves_alike(tried.exercise, tried(mistake, row.trial).observation, row.actual, lenient) for row in some
+        )
 
     known = tried.exercise.mistakes.values() if among is None else among
     likely = [mistake for mistake in known if explains(mistake, intact)]
@@ -72,7 +104,8 @@ def slip(tried: Tried, rows: list[Comparison]) -> NamedMistake | None:
     first = min(rows, key=lambda row: (row.right, bool(row.trial.label)))
 
     def likely(made: Mistake) -> bool:
-        return made.may_not_end or gives(made.function, first.trial, first.actual, lenient)
+        quick = not made.may_not_end and first.expected.structure != "None"  # results tell nothing where there are none
+        return not quick or gives(made.function, first.trial, first.actual, lenient)
 
     with warnings.catch_warnings(), undisturbed(first.trial.seed), contextlib.redirect_stdout(None):
         warnings.simplefilter("ignore")  # torch's, of what slips do
@@ -107,13 +140,13 @@ class Broken:
 
     def __init__(self, exercise: Definition, rows: list[Comparison]) -> None:
         self.exercise, self.rows = exercise, rows
-        observed = [(row.trial, row.actual) for row in rows]
+        self._runs = [Run(row.trial, row.actual) for row in rows]
         self.witnesses: dict[str, list[Comparison]] = {}
         for key, claim in exercise.claims.items():
             if claim.across:
-                shown = [] if _holds(claim, observed) else rows
+                shown = [] if _holds(claim, self._runs) else rows
             else:
-                shown = [row for row in rows if not _holds(claim, [(row.trial, row.actual)])]
+                shown = [row for row, run in zip(rows, self._runs, strict=True) if not run.holds(claim)]
             if shown:
                 self.witnesses[key] = shown
 
@@ -133,8 +166,9 @@ class Broken:
         for key, shown in self.witnesses.items():
             if not self.exercise.claims[key].across and any(id(row) in chosen for row in shown):
                 yield key
+        runs = [run for row, run in zip(self.rows, self._runs, strict=True) if id(row) in chosen]
         for claim in self.across:
-            if not _holds(claim, [(row.trial, row.actual) for row in rows]):
+            if not _holds(claim, runs):
                 yield claim.key
 
     def is_right(self, rows: list[Comparison]) -> bool:
@@ -149,7 +183,7 @@ class Broken:
     @functools.cached_property
     def soon(self) -> list[Claim]:
         """Those of them that the answer breaks, and breaks on the first trials already."""
-        first = [(row.trial, row.actual) for row in self.rows[:FIRST]]
+        first = self._runs[:FIRST]
         return [claim for claim in self.across if claim.key in self.witnesses and not _holds(claim, first)]
 
     @property
@@ -161,7 +195,8 @@ class Broken:
 def named_by_claims(tried: Tried, broken: Broken) -> NamedMistake | None:
     """The mistake that breaks exactly the same claims, fails on the same trials and in the same way."""
     for mistake in tried.exercise.mistakes.values():
-        if _may_break_alike(tried, mistake, broken) and _breaks_alike(tried, mistake, broken):
+        told = not mistake.breaks or mistake.breaks in broken.witnesses
+        if told and _may_break_alike(tried, mistake, broken) and _breaks_alike(tried, mistake, broken):
             return NamedMistake(mistake.key, mistake.sentence)
     return None
 
@@ -176,48 +211,42 @@ def _may_break_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:
     for key in sorted(often, key=lambda key: -len(often[key])):
         claim, always = tried.exercise.claims[key], len(often[key]) == len(broken.rows)
         shown = often[key][: FIRST if always else WITNESSES]
-        if not claim.across and all(_holds(claim, [(row.trial, tried(mistake, row.trial))]) for row in shown):
+        if not claim.across and all(tried(mistake, row.trial).holds(claim) for row in shown):
             return False
-    first = [(row.trial, tried(mistake, row.trial)) for row in broken.rows[:FIRST]]
+    first = [tried(mistake, row.trial) for row in broken.rows[:FIRST] if broken.soon]
     return not any(_holds(claim, first) for claim in broken.soon)
 
 
 def _breaks_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:
     exercise = tried.exercise
     kept = [claim for key, claim in exercise.claims.items() if key not in broken.witnesses and not claim.across]
-    observed = []
+    runs = []
     for row in broken.rows:
-        other = tried(mistake, row.trial)
+        run = tried(mistake, row.trial)
+        other = run.observation
         same_way = other.event == row.actual.event and other.changed == row.actual.changed
         if not same_way or agrees(exercise, row.expected, other) != row.right:
             return False
-        if not all(_holds(claim, [(row.trial, other)]) for claim in kept):
+        if not all(run.holds(claim) for claim in kept):
             return False
-        observed.append((row.trial, other))
-    others = [(key, claim) for key, claim in exercise.claims.items() if key in broken.witnesses or claim.across]
-    return all(_holds(claim, observed) == (key not in broken.witnesses) for key, claim in others)
+        runs.append(run)
+    for key, claim in exercise.claims.items():
+        asked = key in broken.witnesses or claim.across
+        holds = asked and (_holds(claim, runs) if claim.across else all(run.holds(claim) for run in runs))
+        if asked and holds == (key in broken.witnesses):
+            return False
+    return True
 
 
-def _holds(claim: Claim, observed: list[tuple[Trial, Observation]]) -> bool:
+def _holds(claim: Claim, runs: list[Run]) -> bool:
     """Whether a claim holds on every trial that returned a result, or across all of these."""
-    returned = [(trial, observation) for trial, observation in observed if observation.event == "returned"]
+    returned = [run for run in runs if run.observation.event == "returned"]
     try:
-        results = [_result(trial, observation) for trial, observation in returned]
-        arguments = [{name: on_cpu(v) for name, v in trial.arguments.items()} for trial, _ in returned]
         if claim.across:
-            return claim.holds(arguments, results)
-        return all(claim.holds(a, r) for a, r in zip(arguments, results, strict=True))
+            return claim.holds([run.arguments for run in returned], [run.result for run in returned])
+        return all(claim.holds(run.arguments, run.result) for run in returned)
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
         return False
-
-
-def _result(trial: Trial, observation: Observation) -> Any:
-    """What a claim is told: the result, or the tuple of them; with networks among the arguments, all leaves by name."""
-    if trial.has_networks:
-        gradients = {f"{GRADIENT}{name}": value for name, value in observation.gradients.items()}
-        return {name: on_cpu(v) for name, v in {**observation.outputs, **observation.states, **gradients}.items()}
-    values = [on_cpu(observation.outputs[name]) for name in trial.outputs]
-    return values[0] if len(values) == 1 else tuple(values)
 
 
 def on_cpu(value: Any) -> Any:

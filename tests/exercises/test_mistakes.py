@@ -8,6 +8,7 @@ import pytest
 from answers import unheard_of
 
 from course_utils.exercises import check, mistakes, names
+from course_utils.exercises.agree import Comparison
 from course_utils.exercises.catalogue import definition
 
 SECONDS = 0.15  # of a processor, for a wrong answer that nobody knows
@@ -40,6 +41,18 @@ def test_no_mistake_is_run_twice_on_a_trial(name: str, calls: Counter[str]) -> N
     exercise = definition(name)
     check(name, list(exercise.mistakes.values())[-1].function)
     assert max(calls.values()) <= len(exercise.trials(0))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize("name", [name for name in names() if definition(name).claims])
+def test_a_mistake_always_breaks_the_claim_that_it_is_told_by(name: str, seed: int) -> None:
+    exercise, tried = definition(name), mistakes.Tried(definition(name))
+    trials = exercise.trials(seed)
+    assert any(mistake.breaks for mistake in exercise.mistakes.values())
+    for mistake in exercise.mistakes.values():
+        done = [tried(mistake, trial).observation for trial in trials if mistake.breaks]
+        rows = [Comparison(trial, one, one, True) for trial, one in zip(trials, done, strict=False)]
+        assert not mistake.breaks or mistake.breaks in mistakes.Broken(exercise, rows).witnesses, mistake.key
 
 
 @pytest.mark.parametrize("name", names())

@@ -422,6 +422,9 @@ def u_before_v(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         ("hinge_losses", same_hinge_twice, "both_wanted_above_one"),
         ("hinge_losses", hinges_the_wrong_way, "beyond_the_margin"),
         ("hinge_losses", sums_of_hinges, "summed_hinges"),
+        ("hinge_losses", lambda r, f: (torch.relu(1 + f).mean() - r.mean(), -f.mean()), "real_scores_without_hinge"),
+        ("hinge_losses", lambda r, f: (torch.relu(1 - r).mean() + f.mean(), -f.mean()), "fake_scores_without_hinge"),
+        ("hinge_losses", lambda r, f: (-r.mean() + f.mean(), -f.mean()), "losses_of_a_critic"),
         ("power_iteration", scaled_in_the_end, "scaled_at_the_end"),
         ("power_iteration", u_before_v, "v_made_once_more"),
         (

@@ -814,7 +814,8 @@ def _drawn(batch: int, length: int, generator: torch.Generator | None, half: int
 
 @adding_problem.mistake(
     "your two marks may fall anywhere. Now and then both hit the same place, and often both come late, so that the network "
-    "need not remember for long. Draw the first from the first length // 2 steps, the second from the rest."
+    "need not remember for long. Draw the first from the first length // 2 steps, the second from the rest.",
+    breaks="two_marks",
 )
 def marks_anywhere(batch, length, generator):
     values = torch.rand(batch, length, generator=generator)
@@ -823,7 +824,8 @@ def marks_anywhere(batch, length, generator):
 
 @adding_problem.mistake(
     "your two marks are two different places, but anywhere in the sequence. Often both come late, so that the network need "
-    "not remember for long. Draw the first from the first length // 2 steps, the second from the rest."
+    "not remember for long. Draw the first from the first length // 2 steps, the second from the rest.",
+    breaks="one_in_each_half_of_an_even_length",
 )
 def two_places_anywhere(batch, length, generator):
     values = torch.rand(batch, length, generator=generator)
@@ -833,7 +835,8 @@ def two_places_anywhere(batch, length, generator):
 
 @adding_problem.mistake(
     "both your marks lie in the first half. One of them belongs to the second half: `torch.randint(low, high, …)` takes a "
-    "lower end, too, and the upper end is never drawn."
+    "lower end, too, and the upper end is never drawn.",
+    breaks="two_marks",
 )
 def both_in_the_first_half(batch, length, generator):
     values, first, _ = _drawn(batch, length, generator)
@@ -842,7 +845,8 @@ def both_in_the_first_half(batch, length, generator):
 
 @adding_problem.mistake(
     "all rows are marked in the same two places. The network could learn the places by heart and would never need to read "
-    "the marks. Draw a place for each row: size (batch, 1)."
+    "the marks. Draw a place for each row: size (batch, 1).",
+    breaks="first_half_is_reached_to_its_end",
 )
 def same_places_for_all(batch, length, generator):
     values, first, second = _drawn(batch, length, generator)
@@ -851,7 +855,8 @@ def same_places_for_all(batch, length, generator):
 
 @adding_problem.mistake(
     "your second mark always follows half a sequence after the first. Then the network need only count, and of an odd "
-    "number of steps the last is never marked. Draw both places, each for itself."
+    "number of steps the last is never marked. Draw both places, each for itself.",
+    breaks="marks_are_not_tied",
 )
 def always_as_far_apart(batch, length, generator):
     values, first, _ = _drawn(batch, length, generator)
@@ -860,7 +865,8 @@ def always_as_far_apart(batch, length, generator):
 
 @adding_problem.mistake(
     "every row gets the marks of all the rows: `marks[:, places] = 1` sets these places in each of them. One place a row "
-    "needs the row's number, too: `marks[torch.arange(batch), places] = 1`."
+    "needs the row's number, too: `marks[torch.arange(batch), places] = 1`.",
+    breaks="rows_differ",
 )
 def marks_for_everyone(batch, length, generator):
     values, first, second = _drawn(batch, length, generator)
@@ -870,7 +876,8 @@ def marks_for_everyone(batch, length, generator):
 
 
 @adding_problem.mistake(
-    "the last place of a half is never marked. `torch.randint(low, high, …)` already stops before `high`: no −1 is needed."
+    "the last place of a half is never marked. `torch.randint(low, high, …)` already stops before `high`: no −1 is needed.",
+    breaks="first_half_is_reached_to_its_end",
 )
 def last_place_never(batch, length, generator):
     half = length // 2
@@ -881,7 +888,8 @@ def last_place_never(batch, length, generator):
 
 @adding_problem.mistake(
     "the very last step is never marked. `torch.randint(low, high, …)` already stops before `high`: give it `length`, not "
-    "`length - 1`."
+    "`length - 1`.",
+    breaks="last_step_is_reached",
 )
 def last_step_never(batch, length, generator):
     values, first, _ = _drawn(batch, length, generator)
@@ -891,7 +899,8 @@ def last_step_never(batch, length, generator):
 
 @adding_problem.mistake(
     "the second half begins one step late: the place `length // 2` belongs to it, but is never marked. The first half ends "
-    "before that place, the second begins with it."
+    "before that place, the second begins with it.",
+    breaks="second_half_is_reached_from_its_start",
 )
 def second_half_late(batch, length, generator):
     values, first, _ = _drawn(batch, length, generator)
@@ -901,7 +910,8 @@ def second_half_late(batch, length, generator):
 
 @adding_problem.mistake(
     "for an odd length your first half is the longer one. `length // 2` rounds down: of seven steps the first half has "
-    "three, the second four."
+    "three, the second four.",
+    breaks="one_in_each_half",
 )
 def rounded_up(batch, length, generator):
     return _problem(*_drawn(batch, length, generator, half=(length + 1) // 2))
@@ -909,7 +919,8 @@ def rounded_up(batch, length, generator):
 
 @adding_problem.mistake(
     "you add up all the values, marked or not. That needs no memory of the marks at all. Multiply the values by the marks "
-    "before you sum."
+    "before you sum.",
+    breaks="y_is_not_the_whole_sum",
 )
 def sum_of_everything(batch, length, generator):
     x, _ = _problem(*_drawn(batch, length, generator))
@@ -918,7 +929,8 @@ def sum_of_everything(batch, length, generator):
 
 @adding_problem.mistake(
     "y is the mean of the two marked values; their sum is asked for. Every error would look four times smaller than those "
-    "in the papers."
+    "in the papers.",
+    breaks="y_is_not_the_mean",
 )
 def mean_of_the_two(batch, length, generator):
     x, y = _problem(*_drawn(batch, length, generator))
@@ -926,7 +938,8 @@ def mean_of_the_two(batch, length, generator):
 
 
 @adding_problem.mistake(
-    "the two channels have changed places: the values belong to x[..., 0] and the marks to x[..., 1]."
+    "the two channels have changed places: the values belong to x[..., 0] and the marks to x[..., 1].",
+    breaks="marks_are_zero_or_one",
 )
 def channels_exchanged(batch, length, generator):
     x, y = _problem(*_drawn(batch, length, generator))
@@ -944,7 +957,8 @@ def time_first(batch, length, generator):
 
 @adding_problem.mistake(
     "y has a dimension too many: (batch, 1) instead of (batch,). Compared with forecasts of shape (batch,), it would be "
-    "broadcast to a square, and the loss would be wrong without any error. Sum without `keepdim`."
+    "broadcast to a square, and the loss would be wrong without any error. Sum without `keepdim`.",
+    breaks="y_is_the_marked_sum",
 )
 def y_as_a_column(batch, length, generator):
     x, y = _problem(*_drawn(batch, length, generator))
@@ -952,7 +966,8 @@ def y_as_a_column(batch, length, generator):
 
 
 @adding_problem.mistake(
-    "y is a single number: the sum over the whole batch. Each row has a problem of its own: sum along dimension 1 only."
+    "y is a single number: the sum over the whole batch. Each row has a problem of its own: sum along dimension 1 only.",
+    breaks="y_has_rows",
 )
 def one_sum_for_all(batch, length, generator):
     x, y = _problem(*_drawn(batch, length, generator))
@@ -960,7 +975,8 @@ def one_sum_for_all(batch, length, generator):
 
 
 @adding_problem.mistake(
-    "your values are drawn from a bell curve (`randn`). Uniform numbers in [0, 1) are asked for: `torch.rand`."
+    "your values are drawn from a bell curve (`randn`). Uniform numbers in [0, 1) are asked for: `torch.rand`.",
+    breaks="values_are_small",
 )
 def normal_values(batch, length, generator):
     _, first, second = _drawn(batch, length, generator)
@@ -969,7 +985,8 @@ def normal_values(batch, length, generator):
 
 @adding_problem.mistake(
     "your values lie between −1 and 1, as in the first paper on this problem. Here they are uniform in [0, 1), as in most "
-    "papers since: `torch.rand` as it is."
+    "papers since: `torch.rand` as it is.",
+    breaks="marks_ignore_the_values",
 )
 def values_from_minus_one(batch, length, generator):
     values, first, second = _drawn(batch, length, generator)
@@ -978,7 +995,8 @@ def values_from_minus_one(batch, length, generator):
 
 @adding_problem.mistake(
     "some of your numbers come from torch's global generator, so nobody can repeat your problem. Pass "
-    "`generator=generator` to every call that draws."
+    "`generator=generator` to every call that draws.",
+    breaks="reproducible",
 )
 def global_generator(batch, length, generator):
     return _problem(*_drawn(batch, length, None))
@@ -986,7 +1004,8 @@ def global_generator(batch, length, generator):
 
 @adding_problem.mistake(
     "you seed a generator yourself, so every call gives the same problem. The network would learn one batch by heart. Use "
-    "the generator that you are given as it is."
+    "the generator that you are given as it is.",
+    breaks="heeds_the_generator",
 )
 def always_the_same(batch, length, generator):
     return _problem(*_drawn(batch, length, generator.manual_seed(0)))
@@ -994,7 +1013,8 @@ def always_the_same(batch, length, generator):
 
 @adding_problem.mistake(
     "you draw from the generator's first seed (`initial_seed()`), not from the generator. It never moves on, so every call "
-    "with it gives the same batch, and the network would learn that by heart. Pass the generator itself."
+    "with it gives the same batch, and the network would learn that by heart. Pass the generator itself.",
+    breaks="goes_on",
 )
 def from_the_first_seed(batch, length, generator):
     return _problem(*_drawn(batch, length, torch.Generator().manual_seed(generator.initial_seed())))
@@ -1183,7 +1203,8 @@ def _draw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
 
 @next_character.mistake(
     "you multiply by the temperature. Then a high one makes the text timid and a low one wild, the wrong way round. Divide "
-    "the logits by it: hot air mixes things up."
+    "the logits by it: hot air mixes things up.",
+    breaks="hotter_is_more_even",
 )
 def multiplied(logits, temperature, generator):
     return logits.argmax(1) if temperature == 0 else _draw(torch.softmax(logits * temperature, 1), generator)
@@ -1191,7 +1212,8 @@ def multiplied(logits, temperature, generator):
 
 @next_character.mistake(
     "the temperature has no effect: at 0.1 and at 10 you draw from the same probabilities. Divide the *logits*, before the "
-    "softmax. (Probabilities divided by a number are only scaled, and `multinomial` scales them back.)"
+    "softmax. (Probabilities divided by a number are only scaled, and `multinomial` scales them back.)",
+    breaks="temperature_matters",
 )
 def without_effect(logits, temperature, generator):
     return logits.argmax(1) if temperature == 0 else _draw(torch.softmax(logits, 1), generator)
@@ -1199,7 +1221,8 @@ def without_effect(logits, temperature, generator):
 
 @next_character.mistake(
     "you always take the most probable character. That is right at temperature 0 only; a text written like this soon goes "
-    "round in circles. Draw by chance, with `torch.multinomial`."
+    "round in circles. Draw by chance, with `torch.multinomial`.",
+    breaks="hotter_is_more_even",
 )
 def always_the_likeliest(logits, temperature, generator):
     return logits.argmax(1)
@@ -1215,7 +1238,8 @@ def divided_by_zero(logits, temperature, generator):
 
 @next_character.mistake(
     "your softmax runs down the batch: each character is shared out among the texts. A text is a row; its characters are "
-    "the columns, so the probabilities of a row must add up to 1: dimension 1."
+    "the columns, so the probabilities of a row must add up to 1: dimension 1.",
+    breaks="rows_are_texts",
 )
 def softmax_over_the_batch(logits, temperature, generator):
     return logits.argmax(1) if temperature == 0 else _draw(torch.softmax(logits / temperature, 0), generator)
@@ -1223,7 +1247,8 @@ def softmax_over_the_batch(logits, temperature, generator):
 
 @next_character.mistake(
     "you hand the logits to `multinomial` as if they were probabilities. They are opinions on a logarithmic scale, and may "
-    "be negative: make probabilities of them first, with `torch.softmax(…, 1)`."
+    "be negative: make probabilities of them first, with `torch.softmax(…, 1)`.",
+    breaks="logits_are_not_probabilities",
 )
 def without_softmax(logits, temperature, generator):
     return logits.argmax(1) if temperature == 0 else _draw(logits / temperature, generator)
@@ -1231,7 +1256,8 @@ def without_softmax(logits, temperature, generator):
 
 @next_character.mistake(
     "every character is equally likely, or nearly so. The network's opinion is lost: turn the logits into probabilities "
-    "with softmax (a sigmoid makes nearly the same of all large logits), and draw with those."
+    "with softmax (a sigmoid makes nearly the same of all large logits), and draw with those.",
+    breaks="logits_matter",
 )
 def dice(logits, temperature, generator):
     if temperature == 0:
@@ -1252,7 +1278,8 @@ def exponentials_overflow(logits, temperature, generator):
 
 @next_character.mistake(
     "one random number serves all the texts, so texts with the same opinion get the same character. They should go their "
-    "own ways: a draw for each row, as `torch.multinomial` makes it."
+    "own ways: a draw for each row, as `torch.multinomial` makes it.",
+    breaks="others_are_chosen",
 )
 def one_draw_for_all(logits, temperature, generator):
     if temperature == 0:
@@ -1274,7 +1301,8 @@ def a_column(logits, temperature, generator):
 
 @next_character.mistake(
     "you draw from torch's global generator, so nobody can repeat your text. Pass `generator=generator` to the call that "
-    "draws."
+    "draws.",
+    breaks="reproducible_text",
 )
 def global_chance(logits, temperature, generator):
     return logits.argmax(1) if temperature == 0 else _draw(torch.softmax(logits / temperature, 1), None)
@@ -1282,7 +1310,8 @@ def global_chance(logits, temperature, generator):
 
 @next_character.mistake(
     "you seed the generator at every call. Each character of a text would be chosen by the same chance as the one before. "
-    "Use the generator that you are given as it is."
+    "Use the generator that you are given as it is.",
+    breaks="heeds_its_generator",
 )
 def seeded_each_time(logits, temperature, generator):
     generator.manual_seed(0)
@@ -1291,7 +1320,8 @@ def seeded_each_time(logits, temperature, generator):
 
 @next_character.mistake(
     "you draw from the generator's first seed (`initial_seed()`), not from the generator. It never moves on, so each "
-    "character of a text would be chosen by the same chance as the one before. Pass the generator itself."
+    "character of a text would be chosen by the same chance as the one before. Pass the generator itself.",
+    breaks="goes_on_with_the_generator",
 )
 def from_its_first_seed(logits, temperature, generator):
     again = torch.Generator(generator.device).manual_seed(generator.initial_seed())

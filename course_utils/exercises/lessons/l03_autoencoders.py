@@ -480,7 +480,8 @@ def _stays(x: Tensor, missing: float, generator: torch.Generator | None, *shape:
 
 @corrupt.mistake(
     "the noisy pixels are not cut off: some are below 0, some above 1. A camera cannot record such values, and the network "
-    "could tell from them where noise was added. Clamp the sum to [0, 1]."
+    "could tell from them where noise was added. Clamp the sum to [0, 1].",
+    breaks="nothing_below_zero",
 )
 def not_clamped(x, noise_std, missing, generator):
     return (x + noise_std * _normal(x, generator)) * _stays(x, missing, generator)
@@ -488,7 +489,8 @@ def not_clamped(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "the noisy pixels are cut off at 1 but not cut off at 0: some are negative, darker than black. Clamp the sum to [0, 1], at both "
-    "ends."
+    "ends.",
+    breaks="nothing_below_zero",
 )
 def negative_pixels(x, noise_std, missing, generator):
     return (x + noise_std * _normal(x, generator)).clamp(-1, 1) * _stays(x, missing, generator)
@@ -496,7 +498,8 @@ def negative_pixels(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you let pixels go missing first and add the noise afterwards. Then a missing pixel is not 0 but noise. The order is: "
-    "noise, cut off, then missing."
+    "noise, cut off, then missing.",
+    breaks="the_share_is_right",
 )
 def missing_before_noise(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -505,7 +508,8 @@ def missing_before_noise(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you *keep* a pixel with probability `missing`. At 0.25 three quarters of the image would be gone. A pixel is lost where "
-    "a uniform number is below `missing`, and stays where it is not."
+    "a uniform number is below `missing`, and stays where it is not.",
+    breaks="untouched",
 )
 def kept_for_missing(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -514,7 +518,8 @@ def kept_for_missing(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "the pixels that remain are scaled up by 1 / (1 − missing), as dropout does inside a network. Here nothing is to be made "
-    "up for: a pixel that is not missing has its own value."
+    "up for: a pixel that is not missing has its own value.",
+    breaks="survivors_are_untouched",
 )
 def scaled_like_dropout(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -524,7 +529,8 @@ def scaled_like_dropout(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "the pixels that remain are scaled up by 1 / (1 − missing), as dropout does inside a network, and some are above 1 now. "
-    "Here nothing is to be made up for: a pixel that is not missing has its own value."
+    "Here nothing is to be made up for: a pixel that is not missing has its own value.",
+    breaks="nothing_above_one",
 )
 def scaled_beyond_one(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -533,7 +539,8 @@ def scaled_beyond_one(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "your noise is uniform, between 0 and `noise_std`: it only ever brightens, and is never large. Gaussian noise has the "
-    "mean 0 and no sharp end: `torch.randn`, with an n."
+    "mean 0 and no sharp end: `torch.randn`, with an n.",
+    breaks="noise_is_independent",
 )
 def uniform_noise(x, noise_std, missing, generator):
     noise = torch.rand(x.shape, generator=generator, device=generator.device).to(x)
@@ -542,7 +549,8 @@ def uniform_noise(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you treat `noise_std` as a variance, or square it. It is the standard deviation: multiply a standard normal number by "
-    "it, as it is."
+    "it, as it is.",
+    breaks="spread_is_no_variance",
 )
 def std_squared(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -551,7 +559,8 @@ def std_squared(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you add no noise at all, or hardly any: the pixels that are not missing are as they were. Add `noise_std` times "
-    "standard normal numbers before you cut off."
+    "standard normal numbers before you cut off.",
+    breaks="images_get_other_noise",
 )
 def no_noise(x, noise_std, missing, generator):
     _normal(x, generator)
@@ -560,7 +569,8 @@ def no_noise(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "no pixel goes missing. After the noise, set each pixel to 0 with probability `missing`: draw a uniform number for it, "
-    "and compare."
+    "and compare.",
+    breaks="images_lose_their_own",
 )
 def nothing_goes_missing(x, noise_std, missing, generator):
     return (x + noise_std * _normal(x, generator)).clamp(0, 1)
@@ -568,7 +578,8 @@ def nothing_goes_missing(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you multiply the pixels by the noise instead of adding it: black stays black. This noise is added to every pixel, "
-    "however dark."
+    "however dark.",
+    breaks="noise_has_tails",
 )
 def multiplied_noise(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -577,7 +588,8 @@ def multiplied_noise(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "all images lose the same pixels. The network would learn these places by heart. Draw for every pixel of every image: "
-    "`torch.rand(x.shape, …)`."
+    "`torch.rand(x.shape, …)`.",
+    breaks="images_lose_their_own",
 )
 def same_pixels_for_all(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -586,7 +598,8 @@ def same_pixels_for_all(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you lose whole images: one random number decides for all pixels of an image. Draw one for each pixel: "
-    "`torch.rand(x.shape, …)`."
+    "`torch.rand(x.shape, …)`.",
+    breaks="no_image_is_lost",
 )
 def whole_images_lost(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -595,7 +608,8 @@ def whole_images_lost(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "all images get the same noise. A network could learn it and subtract it. Draw for every pixel of every image: "
-    "`torch.randn(x.shape, …)`."
+    "`torch.randn(x.shape, …)`.",
+    breaks="images_get_other_noise",
 )
 def same_noise_for_all(x, noise_std, missing, generator):
     noise = _normal(x, generator, *x.shape[1:])
@@ -604,7 +618,8 @@ def same_noise_for_all(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "one random number is the noise of a whole image: it becomes a little brighter or darker, and nothing else. Draw for "
-    "every pixel: `torch.randn(x.shape, …)`."
+    "every pixel: `torch.randn(x.shape, …)`.",
+    breaks="noise_is_drawn_one_by_one",
 )
 def one_number_an_image(x, noise_std, missing, generator):
     noise = _normal(x, generator, len(x), *[1] * (x.dim() - 1))
@@ -613,7 +628,8 @@ def one_number_an_image(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "every image loses exactly the same number of pixels. Each pixel is to be lost independently, so the number varies: "
-    "compare a uniform number for every pixel with `missing`."
+    "compare a uniform number for every pixel with `missing`.",
+    breaks="the_number_varies",
 )
 def a_fixed_number(x, noise_std, missing, generator):
     noise = _normal(x, generator).flatten(1)
@@ -623,7 +639,8 @@ def a_fixed_number(x, noise_std, missing, generator):
 
 
 @corrupt.mistake(
-    "a missing pixel becomes white (1) instead of black (0). Multiply by 0 where it is missing, or use `torch.where`."
+    "a missing pixel becomes white (1) instead of black (0). Multiply by 0 where it is missing, or use `torch.where`.",
+    breaks="survivors_are_untouched",
 )
 def missing_is_white(x, noise_std, missing, generator):
     noise = _normal(x, generator)
@@ -632,7 +649,8 @@ def missing_is_white(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you draw from torch's global generator, so nobody can repeat your spoilt images. Pass `generator=generator` to both "
-    "draws. (`randn_like`, `rand_like` and `dropout` cannot be given one.)"
+    "draws. (`randn_like`, `rand_like` and `dropout` cannot be given one.)",
+    breaks="reproducible",
 )
 def global_chance(x, noise_std, missing, generator):
     return (x + noise_std * _normal(x, None)).clamp(0, 1) * _stays(x, missing, None)
@@ -640,7 +658,8 @@ def global_chance(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you seed the generator at every call. Every batch would be spoilt by the same noise, and the network could learn it. "
-    "Use the generator that you are given as it is."
+    "Use the generator that you are given as it is.",
+    breaks="heeds_the_generator",
 )
 def seeded_each_time(x, noise_std, missing, generator):
     generator.manual_seed(0)
@@ -649,7 +668,8 @@ def seeded_each_time(x, noise_std, missing, generator):
 
 @corrupt.mistake(
     "you draw from the generator's first seed (`initial_seed()`), not from the generator. It never moves on, so every "
-    "batch would be spoilt by the same noise. Pass the generator itself."
+    "batch would be spoilt by the same noise. Pass the generator itself.",
+    breaks="goes_on",
 )
 def from_its_first_seed(x, noise_std, missing, generator):
     again = torch.Generator(generator.device).manual_seed(generator.initial_seed())

@@ -998,20 +998,24 @@ def _initialised(module: Any, generator: torch.Generator, kinds: Any, spread: fl
 
 @dcgan_init.mistake(
     "transposed convolutions are forgotten: `nn.ConvTranspose2d` is not an `nn.Conv2d`, so `isinstance` must name both. A "
-    "generator consists of little else."
+    "generator consists of little else.",
+    breaks="convolutions_change",
 )
 def transposed_forgotten(module, generator):
     _initialised(module, generator, (nn.Conv2d, nn.BatchNorm2d))
 
 
-@dcgan_init.mistake("batch normalisation is forgotten: its scales become normal around 1, its biases 0.")
+@dcgan_init.mistake(
+    "batch normalisation is forgotten: its scales become normal around 1, its biases 0.", breaks="biases_of_batch_norms"
+)
 def batch_norm_forgotten(module, generator):
     _initialised(module, generator, CONVOLUTIONS)
 
 
 @dcgan_init.mistake(
     "the scales of batch normalisation lie around 0 like weights. They multiply what was normalised to a spread of 1, so "
-    "the signal would all but vanish: they belong around 1."
+    "the signal would all but vanish: they belong around 1.",
+    breaks="scales_lie_around_one",
 )
 def scales_around_zero(module, generator):
     _initialised(module, generator, CONVOLUTIONS)
@@ -1021,7 +1025,8 @@ def scales_around_zero(module, generator):
 
 
 @dcgan_init.mistake(
-    "the scales of batch normalisation are all exactly 1. Here they are drawn, too: around 1, spread 0.02."
+    "the scales of batch normalisation are all exactly 1. Here they are drawn, too: around 1, spread 0.02.",
+    breaks="scales_differ",
 )
 def scales_all_one(module, generator):
     _initialised(module, generator, CONVOLUTIONS)
@@ -1032,18 +1037,24 @@ def scales_all_one(module, generator):
 
 @dcgan_init.mistake(
     "the spread is √0.02 = 0.14: you take 0.02 for the variance. `normal_` and `torch.randn(...) * s` want the standard "
-    "deviation, which is 0.02 itself."
+    "deviation, which is 0.02 itself.",
+    breaks="not_the_variance",
 )
 def variance(module, generator):
     _initialised(module, generator, (*CONVOLUTIONS, nn.BatchNorm2d), SPREAD**0.5)
 
 
-@dcgan_init.mistake("the spread is 0.02² = 0.0004: 0.02 is the standard deviation already, and is not squared.")
+@dcgan_init.mistake(
+    "the spread is 0.02² = 0.0004: 0.02 is the standard deviation already, and is not squared.", breaks="not_squared"
+)
 def squared_spread(module, generator):
     _initialised(module, generator, (*CONVOLUTIONS, nn.BatchNorm2d), SPREAD**2)
 
 
-@dcgan_init.mistake("the biases are left as they came. DCGAN starts them all at 0, those of batch normalisation too.")
+@dcgan_init.mistake(
+    "the biases are left as they came. DCGAN starts them all at 0, those of batch normalisation too.",
+    breaks="biases_of_convolutions",
+)
 def biases_kept(module, generator):
     bias = None if getattr(module, "bias", None) is None else module.bias.detach().clone()
     _initialised(module, generator, (*CONVOLUTIONS, nn.BatchNorm2d))
@@ -1053,7 +1064,8 @@ def biases_kept(module, generator):
 
 @dcgan_init.mistake(
     "you draw from torch's global generator. Draw from the one that you are given: `weight.normal_(0.0, 0.02, "
-    "generator=generator)`; then the same seed gives the same network."
+    "generator=generator)`; then the same seed gives the same network.",
+    breaks="reproducible",
 )
 def global_generator(module, generator):
     _initialised(module, torch.default_generator, (*CONVOLUTIONS, nn.BatchNorm2d))
@@ -1061,13 +1073,17 @@ def global_generator(module, generator):
 
 @dcgan_init.mistake(
     "you start the generator anew for each layer (`manual_seed`), so that layers of one shape would get the same weights. "
-    "Use it as it comes."
+    "Use it as it comes.",
+    breaks="heeds_the_generator",
 )
 def seeded_anew(module, generator):
     _initialised(module, generator.manual_seed(0), (*CONVOLUTIONS, nn.BatchNorm2d))
 
 
-@dcgan_init.mistake("the weights are uniform. A normal distribution is asked for: `weight.normal_(0.0, 0.02, ...)`.")
+@dcgan_init.mistake(
+    "the weights are uniform. A normal distribution is asked for: `weight.normal_(0.0, 0.02, ...)`.",
+    breaks="not_uniform",
+)
 def uniform_weights(module, generator):
     _initialised(module, generator, nn.BatchNorm2d)
     if isinstance(module, CONVOLUTIONS):
@@ -1078,7 +1094,8 @@ def uniform_weights(module, generator):
 
 @dcgan_init.mistake(
     "the weights are cut off at two standard deviations. A normal distribution has tails, and nothing is cut off here: "
-    "`weight.normal_(0.0, 0.02, ...)`, not `trunc_normal_` or a clamp."
+    "`weight.normal_(0.0, 0.02, ...)`, not `trunc_normal_` or a clamp.",
+    breaks="tails",
 )
 def truncated(module, generator):
     _initialised(module, generator, nn.BatchNorm2d)
@@ -1089,7 +1106,8 @@ def truncated(module, generator):
 
 
 @dcgan_init.mistake(
-    "you change an `nn.Linear` as well. Here only (transposed) convolutions and batch normalisations get new weights."
+    "you change an `nn.Linear` as well. Here only (transposed) convolutions and batch normalisations get new weights.",
+    breaks="others_stay",
 )
 def linear_too(module, generator):
     _initialised(module, generator, (*CONVOLUTIONS, nn.BatchNorm2d, nn.Linear))
@@ -1097,7 +1115,8 @@ def linear_too(module, generator):
 
 @dcgan_init.mistake(
     "the layer comes back as it was. Tensor methods change it in place only if their name ends in an underscore, as "
-    "`weight.normal_(...)`; and a new tensor bound to a local name is forgotten at the end of the function."
+    "`weight.normal_(...)`; and a new tensor bound to a local name is forgotten at the end of the function.",
+    breaks="convolutions_change",
 )
 def nothing_changed(module, generator):
     torch.randn(3, generator=generator)

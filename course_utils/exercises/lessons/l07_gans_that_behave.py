@@ -400,7 +400,7 @@ def _wrong_formula(key: str, formula: Callable[[Tensor], Tensor], claim: str, se
 
     explains_not_all.__name__, wrong.__name__ = f"not {key}", key
     gradient_penalty.claim(claim, across=True)(explains_not_all)
-    gradient_penalty.mistake(sentence)(wrong)
+    gradient_penalty.mistake(sentence, breaks=explains_not_all.__name__)(wrong)
 
 
 _wrong_formula(
@@ -508,7 +508,8 @@ def goes_on(arguments, results):
 
 @gradient_penalty.mistake(
     "the value is right, but nothing can be learned from it: the slope has no graph. Pass `create_graph=True` to "
-    "`torch.autograd.grad`, so that the penalty can be differentiated once more."
+    "`torch.autograd.grad`, so that the penalty can be differentiated once more.",
+    breaks="differentiable",
 )
 def graph_forgotten(critic, real, fake, generator):
     return _penalty(critic, real, fake, _drawn(real, generator)).detach()
@@ -516,7 +517,8 @@ def graph_forgotten(critic, real, fake, generator):
 
 @gradient_penalty.mistake(
     "`backward()` leaves gradients on the critic's parameters, which are added to those of its own step. Use "
-    "`torch.autograd.grad(scores.sum(), mix, create_graph=True)`, which returns the slope and touches nothing else."
+    "`torch.autograd.grad(scores.sum(), mix, create_graph=True)`, which returns the slope and touches nothing else.",
+    breaks="nothing_left",
 )
 def backward_used(critic, real, fake, generator):
     share = _drawn(real, generator)
@@ -531,13 +533,16 @@ def backward_used(critic, real, fake, generator):
 @gradient_penalty.mistake(
     "two things are wrong with `backward()` here: the slope that it leaves in `mix.grad` has no graph, so that nothing can be "
     "learned from the penalty, and it leaves gradients on the critic's parameters too, which are added to those of its own "
-    "step. Use `torch.autograd.grad(scores.sum(), mix, create_graph=True)`."
+    "step. Use `torch.autograd.grad(scores.sum(), mix, create_graph=True)`.",
+    breaks="nothing_left",
 )
 def backward_without_graph(critic, real, fake, generator):
     return backward_used(critic, real, fake, generator).detach()
 
 
-@gradient_penalty.mistake("one share is drawn for the whole batch. Each image needs one of its own: N numbers.")
+@gradient_penalty.mistake(
+    "one share is drawn for the whole batch. Each image needs one of its own: N numbers.", breaks="shares_differ"
+)
 def one_share_for_the_batch(critic, real, fake, generator):
     share = torch.rand(1, generator=generator, device=generator.device).to(real)
     return _penalty(critic, real, fake, share.view(-1, *[1] * (real.dim() - 1)))
@@ -545,7 +550,8 @@ def one_share_for_the_batch(critic, real, fake, generator):
 
 @gradient_penalty.mistake(
     "every pixel gets a share of its own, so that the mixes lie in a box instead of on the line between the two images. "
-    "Draw N shares, and give them the shape (N, 1, 1, 1)."
+    "Draw N shares, and give them the shape (N, 1, 1, 1).",
+    breaks="one_share_for_an_image",
 )
 def a_share_for_every_pixel(critic, real, fake, generator):
     return _penalty(critic, real, fake, torch.rand(real.shape, generator=generator, device=generator.device).to(real))
@@ -554,14 +560,16 @@ def a_share_for_every_pixel(critic, real, fake, generator):
 @gradient_penalty.mistake(
     "`rand_like` makes a share for every pixel, so that the mixes lie in a box instead of on the line between the two images, "
     "and it takes no generator but torch's global one. Draw N shares from yours, `torch.rand(N, generator=generator)`, and give "
-    "them the shape (N, 1, 1, 1)."
+    "them the shape (N, 1, 1, 1).",
+    breaks="one_share_for_an_image",
 )
 def shares_like_the_images(critic, real, fake, generator):
     return _penalty(critic, real, fake, torch.rand_like(real))
 
 
 @gradient_penalty.mistake(
-    "the shares are normal numbers, many of them outside of [0, 1]. Use `torch.rand`, not `randn`."
+    "the shares are normal numbers, many of them outside of [0, 1]. Use `torch.rand`, not `randn`.",
+    breaks="between",
 )
 def normal_shares(critic, real, fake, generator):
     share = torch.randn(len(real), generator=generator, device=generator.device).to(real)
@@ -569,25 +577,31 @@ def normal_shares(critic, real, fake, generator):
 
 
 @gradient_penalty.mistake(
-    "you take the slope at the real images. It is wanted all the way between real and fake ones: at a mix of the two."
+    "you take the slope at the real images. It is wanted all the way between real and fake ones: at a mix of the two.",
+    breaks="not_at_the_real_ones",
 )
 def slope_at_the_real_ones(critic, real, fake, generator):
     return _penalty(critic, real, real, 1.0)
 
 
 @gradient_penalty.mistake(
-    "you take the slope at the fakes. It is wanted all the way between real and fake images: at a mix of the two."
+    "you take the slope at the fakes. It is wanted all the way between real and fake images: at a mix of the two.",
+    breaks="not_at_the_fakes",
 )
 def slope_at_the_fakes(critic, real, fake, generator):
     return _penalty(critic, fake, fake, 1.0)
 
 
-@gradient_penalty.mistake("you mix half and half. The share is drawn anew for each image, evenly from [0, 1).")
+@gradient_penalty.mistake(
+    "you mix half and half. The share is drawn anew for each image, evenly from [0, 1).", breaks="heeds_the_generator"
+)
 def half_and_half(critic, real, fake, generator):
     return _penalty(critic, real, fake, 0.5)
 
 
-@gradient_penalty.mistake("you draw from torch's global generator. Pass yours: `torch.rand(N, generator=generator)`.")
+@gradient_penalty.mistake(
+    "you draw from torch's global generator. Pass yours: `torch.rand(N, generator=generator)`.", breaks="reproducible"
+)
 def global_generator(critic, real, fake, generator):
     return _penalty(critic, real, fake, _drawn(real, torch.default_generator))
 
@@ -666,6 +680,30 @@ def no_margin(real_scores, fake_scores):
 )
 def no_hinge(real_scores, fake_scores):
     return (1 - real_scores).mean() + (1 + fake_scores).mean(), -fake_scores.mean()
+
+
+@hinge_losses.mistake(
+    "the real scores have no hinge: with −real.mean() a score far above 1 still pays back, and grows without end. Charge only "
+    "what is missing: relu(1 − real), as for the fake ones relu(1 + fake)."
+)
+def real_scores_without_hinge(real_scores, fake_scores):
+    return -real_scores.mean() + F.relu(1 + fake_scores).mean(), -fake_scores.mean()
+
+
+@hinge_losses.mistake(
+    "the fake scores have no hinge: with fake.mean() a score far below −1 still pays back, and falls without end. Charge only "
+    "what is too much: relu(1 + fake), as for the real ones relu(1 − real)."
+)
+def fake_scores_without_hinge(real_scores, fake_scores):
+    return F.relu(1 - real_scores).mean() + fake_scores.mean(), -fake_scores.mean()
+
+
+@hinge_losses.mistake(
+    "these are the losses of a Wasserstein critic: without hinges, a score far beyond its margin still pays back, and "
+    "scores grow without end. Charge only what is missing: relu(1 − real), relu(1 + fake)."
+)
+def losses_of_a_critic(real_scores, fake_scores):
+    return fake_scores.mean() - real_scores.mean(), -fake_scores.mean()
 
 
 @hinge_losses.mistake(
