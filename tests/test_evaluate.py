@@ -14,6 +14,11 @@ def normal(n: int, spread: float, seed: int) -> torch.Tensor:
     return spread * torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def test_values_are_listed_with_the_digits_asked_for() -> None:
+    assert evaluate.listed([0.823, torch.tensor(0.835), 12], 2) == "0.82  0.83  12.00"
+    assert evaluate.listed(iter([0.6, -1.4])) == "1  -1"
+
+
 def test_accuracy_counts_the_largest_entries() -> None:
     logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 3.0, 2.0]])
     assert evaluate.accuracy(logits, torch.tensor([0, 2, 2])) == pytest.approx(2 / 3)

@@ -59,8 +59,11 @@ def select(split: Split, digits: Sequence[int]) -> Split:
     return Split(split.images[chosen], split.labels[chosen])
 
 
-def check_images(images: Tensor, channels: int = 1) -> None:
-    """Refuse, by a ValueError that says what to do, all but floats (N, channels, H, W) in [0, 1] with N >= 1."""
+def check_images(images: Tensor, channels: int = 1, side: int | None = None) -> None:
+    """Refuse, by a ValueError that says what to do, all but floats (N, channels, H, W) in [0, 1] with N >= 1.
+
+    Where a `side` is given, H and W must both be that many pixels.
+    """
     shape, needed = tuple(images.shape), f"(N, {channels}, H, W)"
     if images.dim() == 3 and channels == 1:
         raise ValueError(f"images have shape {shape}, not {needed}: add the channel with images.unsqueeze(1)")
@@ -73,6 +76,8 @@ def check_images(images: Tensor, channels: int = 1) -> None:
         raise ValueError(f"images have {images.shape[1]} channels in shape {shape}, not {channels}: {advice}")
     if not images.numel():
         raise ValueError(f"there are no images in shape {shape}: is the class or the part that you chose empty?")
+    if side is not None and shape[2:] != (side, side):
+        raise ValueError(f"images must have {side}x{side} pixels, not {shape[2]}x{shape[3]}: resize them")
     _check_levels(images)
 
 

@@ -234,6 +234,14 @@ def test_sound_images_pass_the_check() -> None:
     for sound in (torch.rand(3, 1, 28, 28), torch.zeros(1, 1, 5, 9), torch.ones(2, 1, 4, 4).bfloat16()):
         data.check_images(sound)
     data.check_images(torch.rand(2, 3, 8, 8), channels=3)
+    data.check_images(torch.rand(2, 1, 8, 8), side=8)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 9), (2, 1, 9, 8), (2, 1, 4, 4)])
+def test_images_of_another_size_are_refused_where_one_is_asked(shape: tuple[int, ...]) -> None:
+    size = f"{shape[2]}x{shape[3]}"
+    with pytest.raises(ValueError, match=f"must have 8x8 pixels, not {size}: resize them"):
+        data.check_images(torch.rand(shape), side=8)
 
 
 @pytest.mark.parametrize(
