@@ -47,8 +47,8 @@ def _(generator: torch.Generator) -> dict:
 
 
 @reinforce_loss.mistake(
-    "the sign is turned around: minimising this makes likely what was *not* rewarded. A loss is minimised, a reward "
-    "maximised: minus the mean."
+    "the sign is turned around, in front or inside the difference: minimising this makes likely what was *not* rewarded. A loss "
+    "is minimised, a reward maximised: minus the mean of log_prob · (reward − baseline)."
 )
 def sign_turned(log_probs, rewards, baseline):
     return (log_probs * (rewards - baseline).detach()).mean()
@@ -89,13 +89,6 @@ def no_baseline(log_probs, rewards, baseline):
 )
 def baseline_added(log_probs, rewards, baseline):
     return -(log_probs * (rewards + baseline).detach()).mean()
-
-
-@reinforce_loss.mistake(
-    "the difference is turned around: what is better than the baseline becomes less likely. Reward minus baseline."
-)
-def difference_turned(log_probs, rewards, baseline):
-    return -(log_probs * (baseline - rewards).detach()).mean()
 
 
 @reinforce_loss.mistake(
