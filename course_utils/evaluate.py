@@ -79,7 +79,7 @@ def paired_bootstrap(
     if not 1 <= block <= n:
         raise ValueError(f"block must lie between 1 and the {n} errors, not {block}")
     generator = torch.Generator().manual_seed(seed)
-    squares_a, squares_b = errors_a.double().square(), errors_b.double().square()
+    squares_a, squares_b = errors_a.cpu().double().square(), errors_b.cpu().double().square()
     gaps, at_once = [], max(1, 500_000 // n)  # half a million entries at a time: tens of megabytes
     for done in range(0, resamples, at_once):
         count = min(at_once, resamples - done)
@@ -252,6 +252,7 @@ def draw_like(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """
     if rows.dim() != 2 or len(rows) < 2:
         raise ValueError(f"a covariance needs at least two rows (N, d), not {tuple(rows.shape)}")
-    variances, directions = torch.linalg.eigh(torch.cov(rows.T.double()).reshape(rows.shape[1], rows.shape[1]))
-    standard = torch.randn(n, rows.shape[1], generator=generator, device=generator.device).to(rows.device).double()
-    return (rows.double().mean(0) + (standard * variances.clamp(min=0).sqrt()) @ directions.T).to(rows.dtype)
+    exact = rows.cpu().double()  # not every device has float64
+    variances, directions = torch.linalg.eigh(torch.cov(exact.T).reshape(rows.shape[1], rows.shape[1]))
+    standard = torch.randn(n, rows.shape[1], generator=generator, device=generator.device).cpu().double()
+    return (exact.mean(0) + (standard * variances.clamp(min=0).sqrt()) @ directions.T).to(rows)
