@@ -1,4 +1,4 @@
-"""What kept activations buy: lesson 08's cached sampler against one pass of the net for every pixel, 64 images of 28 × 28.
+"""What kept activations buy: detour 08a's cached sampler against one pass of the net for every pixel, 64 images of 28 × 28.
 
     .venv/bin/python benchmarks/cached_sampler.py [THREADS]
 
@@ -20,12 +20,8 @@ import lesson_code
 import torch
 from torch import Tensor, nn
 
-from course_utils.exercises.catalogue import definition
-
-IMAGES, SIDE, CHANNELS, DILATIONS = 64, 28, 32, (1, 2, 4, 8)
-MODEL = ("check_size", "gate", "GatedLayer", "GatedPixelCNN")
-SAMPLERS = ("one_thread", "choose", "slow_pixel", "VerticalStack", "matrix", "HorizontalStack", "sample_cached")
-complete = definition("complete").reference
+IMAGES, SIDE, CHANNELS, DILATIONS = 64, 28, 32, (1, 2, 4, 8) * 2
+CODE = ("gate", "GatedLayer", "GatedPixelCNN", "draw", "toss", "draw_slowly")
 
 
 def random_net(lesson: SimpleNamespace) -> nn.Module:
@@ -42,7 +38,7 @@ def race(lesson: SimpleNamespace, net: nn.Module, clock: Callable[[], float]) ->
     """Seconds for drawing IMAGES images each way; the slow one's images; the cached one's, and their logits."""
     uniforms = torch.rand(IMAGES, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     nothing, known = torch.zeros(IMAGES, 1, SIDE, SIDE), torch.zeros(SIDE, SIDE, dtype=torch.bool)
-    one_pass, cached = lesson.slow_pixel(net, uniforms), []
+    choose, cached = lesson.toss(uniforms), []
     spent: dict[str, float] = {"slow": 0.0, "cropped": 0.0, "cached": 0.0}
 
     def timed(name: str, times: float, run: Callable[..., Any], *arguments: Any) -> Any:
@@ -51,14 +47,16 @@ def race(lesson: SimpleNamespace, net: nn.Module, clock: Callable[[], float]) ->
         spent[name] += times * (clock() - start)
         return result
 
-    def sample_pixel(image: Tensor, row: int, col: int, generator: torch.Generator) -> Tensor:
-        if col == 0:
-            timed("cropped", SIDE, one_pass, image[:, :, : max(row + 1, 4)].contiguous(), row, col, generator)
-            cached[:] = timed("cached", 1 / SIDE, lesson.sample_cached, net, nothing, known, uniforms)
-        return timed("slow", 1, one_pass, image, row, col, generator)
-
-    slow = complete(nothing, known, sample_pixel, torch.Generator())
-    return spent, slow, tuple(cached)
+    image = nothing.clone()
+    for row in range(SIDE):
+        rows = image[:, :, : row + 1].contiguous()
+        with torch.no_grad():
+            timed("cropped", SIDE, net, rows)
+        cached[:] = timed("cached", 1 / SIDE, lesson.draw, net, nothing, known, choose)
+        line = torch.ones(SIDE, SIDE, dtype=torch.bool)
+        line[row] = False
+        image = timed("slow", 1, lesson.draw_slowly, net, image, line, choose)
+    return spent, image, tuple(cached)
 
 
 def largest_difference(net: nn.Module, images: Tensor, logits: Tensor) -> float:
@@ -74,15 +72,15 @@ def compare_in_double(lesson: SimpleNamespace, net: nn.Module, rows: int) -> tup
     uniforms = torch.rand(2, SIDE, SIDE, generator=generator, dtype=torch.float64)
     image = torch.randint(0, 2, (2, 1, SIDE, SIDE), generator=generator).double()
     known = (torch.arange(SIDE) < rows).unsqueeze(1).expand(SIDE, SIDE)
-    slow = complete(image, known, lesson.slow_pixel(net, uniforms), generator)
-    cached, logits = lesson.sample_cached(net, image, known, uniforms)
+    slow = lesson.draw_slowly(net, image, known, lesson.toss(uniforms))
+    cached, logits = lesson.draw(net, image, known, lesson.toss(uniforms))
     return int((slow != cached).sum()), largest_difference(net, cached, logits)
 
 
 def main(threads: int = 1) -> None:
     """Print the seconds of both, their ratio, and how far the results differ."""
     torch.set_num_threads(threads)
-    lesson = lesson_code.load("08", *MODEL, *SAMPLERS)
+    lesson = lesson_code.load("08a", *CODE)
     net = random_net(lesson)
     spent, slow, (cached, logits) = race(lesson, net, time.process_time if threads == 1 else time.perf_counter)
     print(f"{IMAGES} images of {SIDE} × {SIDE}, {CHANNELS} channels, dilations {DILATIONS}, threads: {threads}")

@@ -198,6 +198,21 @@ EQUIVALENT = {
         "(~known).nonzero().tolist() → (~known).nonzero()": "a whole number in a tensor is an index too",
         "0 → -1 (place 2)": "there is one channel",
     },
+    "rgb_mask": {
+        "kernel_size % 2 → -(kernel_size % 2)": "zero has no sign",
+        "kernel_size % 2 → -kernel_size % 2": "turning the sign leaves a number even or odd",
+        "('A', 'B') → ('B', 'A')": "it is one of the two, in either order",
+        "channels_in % 3 → -(channels_in % 3)": "zero has no sign",
+        "channels_in % 3 → -channels_in % 3": "turning the sign leaves a multiple of 3 one",
+        "channels_out % 3 → -(channels_out % 3)": "zero has no sign",
+        "channels_out % 3 → -channels_out % 3": "turning the sign leaves a multiple of 3 one",
+        "kernel_size // 2 → -kernel_size // 2": "the middle of an odd number, counted from the end",
+        ":centre → :centre + 1 (place 2)": "the centre is written afterwards",
+    },
+    "keep_below": {
+        "torch.arange(logits.shape[1], device=logits.device) → torch.arange(logits.shape[1])": "the check's tensors are on the CPU",
+        "logits → above (place 2)": "both are on the same device",
+    },
     "next_token_loss": {"tokens → tokens.detach()": NO_HISTORY},
     "causal_attention": {
         "q → k (place 2)": SAME_LENGTH,

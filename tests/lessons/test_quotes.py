@@ -22,7 +22,7 @@ LSTM = "character LSTM, validation loss, windows of 64"
             "05",
             "importance-weighted NLL, K = 100, 1000 test images (static binarisation)",
         ),
-        ("08", r"\(lesson 03a[^)]*\): ([\d.]+)", "03a", "PNG, one file for many images, bits per pixel"),
+        ("08a", r"\(lesson 03a[^)]*\): ([\d.]+)", "03a", "PNG, one file for many images, bits per pixel"),
         ("09", r'"LSTM of lesson 02, its recorded run": ([\d.]+)', "02", LSTM),
         ("09", r"it reaches ([\d.]+) nats a character", "02", LSTM),
     ],

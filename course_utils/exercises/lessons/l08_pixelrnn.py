@@ -1,4 +1,4 @@
-"""Exercises of lesson 08: the likelihood of black-and-white pixels, masks, skewed images, completion."""
+"""Exercises of lesson 08: the likelihood of black-and-white pixels, masks, a gate, skewed images, completion."""
 
 from __future__ import annotations
 
@@ -174,9 +174,9 @@ bernoulli_nll.hints(
 
 @define(lesson="08", points=1, outputs="bits")
 def bits_per_dimension(nll, n_dims):
-    """Nats an image turned into bits a dimension: how many yes-or-no questions one pixel takes on average.
+    """Nats per image turned into bits per dimension: how many yes-or-no questions one pixel takes on average.
 
-    nll: nats an image, a plain number or a tensor of any shape. n_dims: the numbers that make up one image, 784 for
+    nll: nats per image, a plain number or a tensor of any shape. n_dims: the numbers that make up one image, 784 for
     28 × 28 pixels of one colour.
     Returns what `nll` is: a plain number, or a tensor of the same shape. One bit is log 2 nats.
     """
@@ -201,7 +201,7 @@ def _(generator: torch.Generator) -> dict:
 
 
 @bits_per_dimension.mistake(
-    "these are nats a dimension. A bit is a smaller unit, log 2 = 0.693 nats: divide by `math.log(2)` too."
+    "these are nats per dimension. A bit is a smaller unit, log 2 = 0.693 nats: divide by `math.log(2)` too."
 )
 def nats_kept(nll, n_dims):
     return nll / n_dims
@@ -449,12 +449,115 @@ causal_mask.hints(
 # -- 8.4 -----------------------------------------------------------------------------------------------------------
 
 
+@define(lesson="08", points=1, outputs="y", gradients=("features",))
+def gate(features):
+    """Let one half of the channels decide how much of the other half passes.
+
+    features: (B, 2C, H, W), with any C from 1 on. The first C channels are the contents, the last C the doors.
+    Returns (B, C, H, W): the tanh of each content times the sigmoid of its door.
+    """
+    content, door = features.chunk(2, dim=1)
+    return torch.tanh(content) * torch.sigmoid(door)
+
+
+@gate.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for shape in ((2, 6, 3, 5), (3, 4, 5, 2), (4, 8, 2, 3), (1, 10, 4, 6)):
+        yield dict(features=2 * randn(generator, *shape))
+    yield edge("there is one content and one door", stated="any C from 1 on", features=randn(generator, 3, 2, 4, 5))
+
+
+@gate.typical
+def _(generator: torch.Generator) -> dict:
+    return dict(features=randn(generator, 16, 64, 28, 28))
+
+
+@gate.mistake(
+    "contents and doors have changed places: the tanh belongs to the first half of the channels, the sigmoid to the second."
+)
+def halves_exchanged(features):
+    door, content = features.chunk(2, dim=1)
+    return torch.tanh(content) * torch.sigmoid(door)
+
+
+@gate.mistake(
+    "both halves go through a sigmoid. A content must be able to be negative, or a layer could only ever add: tanh for the "
+    "first half."
+)
+def sigmoid_twice_over(features):
+    content, door = features.chunk(2, dim=1)
+    return torch.sigmoid(content) * torch.sigmoid(door)
+
+
+@gate.mistake(
+    "both halves go through a tanh. A door is open or shut or between, from 0 to 1: a negative one would turn the content's "
+    "sign. Sigmoid for the second half."
+)
+def tanh_twice_over(features):
+    content, door = features.chunk(2, dim=1)
+    return torch.tanh(content) * torch.tanh(door)
+
+
+@gate.mistake(
+    "you add the two. Then a shut door adds 0 and the content passes all the same: a gate multiplies, as in lesson 02."
+)
+def added(features):
+    content, door = features.chunk(2, dim=1)
+    return torch.tanh(content) + torch.sigmoid(door)
+
+
+@gate.mistake(
+    "you take every second channel. The contents are the first C channels and the doors the last C: `features.chunk(2, dim=1)`."
+)
+def every_second_channel(features):
+    return torch.tanh(features[:, ::2]) * torch.sigmoid(features[:, 1::2])
+
+
+@gate.mistake(
+    "the contents are not squashed. That is a gated linear unit (`F.glu`); here the content lies between −1 and 1, by a tanh."
+)
+def content_not_squashed(features):
+    content, door = features.chunk(2, dim=1)
+    return content * torch.sigmoid(door)
+
+
+@gate.mistake(
+    "the doors are not squashed: a gate that lets through 5 times what comes, or −2 times, is none. A sigmoid keeps them "
+    "between 0 and 1."
+)
+def door_not_squashed(features):
+    content, door = features.chunk(2, dim=1)
+    return torch.tanh(content) * door
+
+
+@gate.mistake("there is no door: you return the tanh of the first half. Multiply by the sigmoid of the second half.")
+def no_door(features):
+    return torch.tanh(features.chunk(2, dim=1)[0])
+
+
+@gate.mistake(
+    "every channel is its own content and its own door. Half of the channels are contents, the other half doors, so that "
+    "the two are learned apart; what comes out has C channels."
+)
+def own_door(features):
+    return torch.tanh(features) * torch.sigmoid(features)
+
+
+gate.hints(
+    "Dimension 1 counts the channels. Split them into two halves.",
+    "`content, door = features.chunk(2, dim=1)`: each (B, C, H, W). Which of the two may be negative?",
+    "torch.tanh(content) * torch.sigmoid(door)",
+)
+
+# -- 8.5 -----------------------------------------------------------------------------------------------------------
+
+
 @define(lesson="08", points=2, outputs="y", gradients=("x",))
 def skew(x):
     """Shift row r of an image r places to the right, so that what was a diagonal becomes a column.
 
     x: (B, C, H, W).
-    Returns (B, C, H, W + H − 1): x[:, :, r, c] stands at [:, :, r, r + c], and everywhere else stands 0.
+    Returns (B, C, H, W + H − 1), of x's dtype: x[:, :, r, c] stands at [:, :, r, r + c], and everywhere else stands 0.
     """
     height = x.shape[2]
     longer = F.pad(x, (0, height)).flatten(2)  # each row, and then as many zeros as there are rows
@@ -544,7 +647,7 @@ skew.hints(
     "H numbers, and cut anew into rows that are one shorter: each begins one place later than the one before.)",
 )
 
-# -- 8.5 -----------------------------------------------------------------------------------------------------------
+# -- 8.6 -----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="08", points=1, outputs="x", gradients=("y",))
@@ -552,7 +655,7 @@ def unskew(y, width):
     """Undo `skew`: read the W numbers of row r from column r on.
 
     y: (B, C, H, W + H − 1), any numbers: a network has written there. width: W.
-    Returns x, (B, C, H, W), with x[:, :, r, c] = y[:, :, r, r + c].
+    Returns x, (B, C, H, W), of y's dtype, with x[:, :, r, c] = y[:, :, r, r + c].
     """
     height = y.shape[2]
     return F.pad(y.flatten(2), (0, height)).unflatten(2, (height, -1))[:, :, :, :width]
@@ -614,7 +717,7 @@ unskew.hints(
     "torch.stack([y[:, :, r, r : r + width] for r in range(y.shape[2])], dim=2)",
 )
 
-# -- 8.6 -----------------------------------------------------------------------------------------------------------
+# -- 8.7 -----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="08", points=2, outputs="completed", fresh=True)
