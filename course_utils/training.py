@@ -409,7 +409,7 @@ def steps(
     code, settings or starting values is passed over, and says so: whatever is kept must be as it was when that run began
     or, in the same process, as the interrupt left it. Where nothing can be written, training goes on without checkpoints.
     When several processes train together, one leads; with `lead` False the others read its checkpoints, and show and write
-    nothing. Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
+    nothing. So does a run whose `title` is empty: one of many, of which the lesson prints a table. Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
     """
     try:
         total = operator.index(total)
@@ -423,7 +423,7 @@ def steps(
     if why_not and lead:
         print(f"{title}: trains without checkpoints, since none can be kept ({why_not})")
     program = fingerprint.of_program(sys._getframe(1)) if path else []
-    return Steps(batches, total, title, keep or {}, path, every, program, lead, reuse)
+    return Steps(batches, total, title, keep or {}, path, every, program, lead and bool(title), reuse)
 
 
 def ramp(step: int, total: int, warm_up: int = 100) -> float:

@@ -910,3 +910,11 @@ def test_first_weights_keep_a_signal_s_size_through_silu(layer: nn.Module) -> No
     inside = y if y.dim() == 2 else y[..., 2:-2, 2:-2]
     assert 0.85 < inside.var().item() < 1.18
     assert not list(layer.parameters())[1].any()
+
+
+def test_a_run_without_a_title_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    run = training.steps(itertools.repeat(None), 3, "")
+    for _ in run:
+        run.log(loss=1.0)
+    assert capsys.readouterr() == ("", "")
+    assert run.history["loss"] == [1.0] * 3
