@@ -913,7 +913,7 @@ def test_first_weights_keep_a_signal_s_size_through_silu(layer: nn.Module) -> No
 
 
 def test_a_run_without_a_title_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    run = training.steps(itertools.repeat(None), 3, "")
+    run = training.steps([None] * 3, 3, "")
     for _ in run:
         run.log(loss=1.0)
     assert capsys.readouterr() == ("", "")
