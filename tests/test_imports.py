@@ -98,6 +98,7 @@ PARTS = (
         "diagrams",
         "image_diagrams",
         "stamp_diagrams",
+        "attention_diagrams",
         "widgets",
     ),
     *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
