@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_utils import plots
 from course_utils.diagrams import (
@@ -26,7 +26,7 @@ from course_utils.diagrams import (
 )
 
 
-def attention(layer: nn.Module) -> None:
+def attention(layer: Any) -> None:
     """Causal self-attention from x to its result, with shapes.
 
     `layer` has c_attn, which makes queries, keys and values, (3 C, C), c_proj, which mixes what the heads have found, (C, C),
@@ -80,7 +80,7 @@ def _scores(axes: Any, n_heads: int) -> None:
     arrow(axes, (7.9, 2.1), (8.43, 2.1))
 
 
-def gpt(model: nn.Module) -> None:
+def gpt(model: Any) -> None:
     """A GPT along its residual stream: what one block reads from it and adds to it, with the shapes of the weights.
 
     `model` has wte, wpe, blocks (each with ln_1, attn, ln_2, mlp), ln_f and lm_head, named as in GPT-2.

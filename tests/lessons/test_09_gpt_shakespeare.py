@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import lesson_code
 import pytest
@@ -28,7 +29,7 @@ def lesson() -> SimpleNamespace:
     return lesson_code.load("09", *names, "leaky_attention", "Ablated", session=session, size=11)
 
 
-def trained_a_little(lesson: SimpleNamespace, context: int = 16) -> torch.nn.Module:
+def trained_a_little(lesson: SimpleNamespace, context: int = 16) -> Any:
     """A GPT whose blocks add something: all weights are drawn anew."""
     torch.manual_seed(0)
     model = lesson.GPT(11, width=12, n_layers=2, n_heads=3, context=context).double().eval()
