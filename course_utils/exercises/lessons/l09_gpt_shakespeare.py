@@ -1,4 +1,4 @@
-"""Exercises of lesson 09: the next-token loss, attention, heads, sampling, and a cache of keys and values."""
+"""Exercises of lesson 09: the next-token loss, attention, heads, a cache of keys and values, and sampling."""
 
 from __future__ import annotations
 
@@ -740,6 +740,173 @@ merge_heads.hints(
 # -- 9.5 -----------------------------------------------------------------------------------------------------------
 
 
+@define(
+    lesson="09",
+    points=2,
+    outputs=("out", "keys", "values"),
+    forbidden=("F.scaled_dot_product_attention", "nn.MultiheadAttention", "F.multi_head_attention_forward"),
+)
+def cached_attention(q, k, v, past_k, past_v):
+    """Causal attention of S new places of a text whose first P places have been read before.
+
+    q, k, v: (B, heads, S, d): queries, keys and values of the new places. past_k, past_v: (B, heads, P, d): keys and
+    values of the places before them. Returns (out, keys, values): out (B, heads, S, d) for the new places; keys and
+    values (B, heads, P + S, d), in the order of the text: what the next call gets as its past.
+    """
+    keys, values = torch.cat([past_k, k], dim=2), torch.cat([past_v, v], dim=2)  # (B, heads, P + S, d)
+    scores = q @ keys.mT / q.shape[-1] ** 0.5  # (B, heads, S, P + S): row i asks from place P + i
+    future = torch.ones_like(scores, dtype=torch.bool).triu(past_k.shape[2] + 1)
+    weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)
+    return weights @ values, keys, values
+
+
+def _continued(generator: torch.Generator, batch: int, heads: int, past: int, new: int, d: int) -> dict:
+    q, k, v = (randn(generator, batch, heads, new, d) for _ in range(3))
+    past_k, past_v = (randn(generator, batch, heads, past, d) for _ in range(2))
+    return dict(q=q, k=k, v=v, past_k=past_k, past_v=past_v)
+
+
+@cached_attention.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for batch, heads, past, new, d in ((2, 3, 5, 4, 6), (3, 2, 4, 3, 5), (2, 4, 7, 2, 3), (4, 2, 3, 5, 7)):
+        yield _continued(generator, batch, heads, past, new, d)
+    yield edge("the past is empty", stated="the past may be empty", **_continued(generator, 2, 3, 0, 4, 5))
+    yield edge(
+        "there is one new place", stated="Usually there is one new place", **_continued(generator, 3, 2, 6, 1, 4)
+    )
+    yield edge(
+        "there is one text and one head",
+        stated="one text and one head are allowed",
+        **_continued(generator, 1, 1, 4, 3, 5),
+    )
+
+
+@cached_attention.typical
+def _(generator: torch.Generator) -> dict:
+    return _continued(generator, 1, 4, 255, 1, 32)
+
+
+def _looked_up(q: Tensor, keys: Tensor, values: Tensor, first_forbidden: int, scale: float | None = None) -> Tensor:
+    """The reference's look-up with another first forbidden diagonal, or another scale."""
+    scores = q @ keys.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    future = torch.ones_like(scores, dtype=torch.bool).triu(first_forbidden)
+    return torch.softmax(scores.masked_fill(future, -math.inf), -1) @ values
+
+
+def _whole(k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+
+
+@cached_attention.mistake(
+    "your mask counts the new places from 0, as if nothing stood before them: new place i then sees only the first i + 1 "
+    "places of the text. It is place P + i, and may see all P old places and the new ones up to itself: the first forbidden "
+    "diagonal is number P + 1."
+)
+def counted_from_zero(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, 1), keys, values
+
+
+@cached_attention.mistake(
+    "there is no mask. With one new place none is needed, for nothing stands after it; but with several, as when a prompt is "
+    "read, the first of them sees the others, which are its future."
+)
+def new_ones_unmasked(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, keys.shape[2]), keys, values
+
+
+@cached_attention.mistake(
+    "the new keys and values stand *before* the old ones. The text's order is past, then new; the mask and the next call "
+    "rely on it."
+)
+def new_before_old(q, k, v, past_k, past_v):
+    keys, values = _whole(past_k, past_v, k, v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1), keys, values
+
+
+@cached_attention.mistake(
+    "the new places look at the past only, and neither at themselves nor at the new ones before them. Join old and new keys "
+    "first, and let the queries ask all of them."
+)
+def past_only(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, past_k, past_v, past_k.shape[2]), keys, values
+
+
+@cached_attention.mistake(
+    "the new places look at one another and never at the past: a text that is always just beginning. The scores run over all "
+    "P + S keys."
+)
+def past_ignored(q, k, v, past_k, past_v):
+    return _looked_up(q, k, v, 1), *_whole(k, v, past_k, past_v)
+
+
+@cached_attention.mistake(
+    "`out` is right, but you hand back the new keys and values alone. The next call would know nothing of what came before: "
+    "return the old and the new ones together."
+)
+def only_the_new_handed_back(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1), k, v
+
+
+@cached_attention.mistake(
+    "`out` is right, but you hand back the past as it came. The new places would be forgotten by the next call: return the old "
+    "and the new ones together."
+)
+def only_the_past_handed_back(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1), past_k, past_v
+
+
+@cached_attention.mistake(
+    "the scores are not divided by √d. It is the same attention as without a cache: every number must be the same."
+)
+def cached_unscaled(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1, scale=1.0), keys, values
+
+
+@cached_attention.mistake(
+    "your mask begins one place too late: each new place sees one step into the future. The first forbidden diagonal is number "
+    "P + 1."
+)
+def one_step_too_far(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 2), keys, values
+
+
+@cached_attention.mistake(
+    "the new places do not see themselves: the mask begins one diagonal too early. Place P + i may see P + i; the first "
+    "forbidden diagonal is number P + 1."
+)
+def itself_unseen(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2]), keys, values
+
+
+@cached_attention.mistake(
+    "you mask as if there were as many new places as old ones: the first forbidden diagonal is that of S, the new places, not "
+    "of P, the old ones."
+)
+def new_for_old(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, q.shape[2] + 1), keys, values
+
+
+cached_attention.hints(
+    "Take P = 2 old places and S = 2 new ones, and draw the table: two rows that ask, four columns that are asked. Which one "
+    "cell is forbidden?",
+    "`torch.cat([past_k, k], dim=2)` joins the keys, and the values likewise. Then it is your causal attention with rows that "
+    "begin at place P: the first forbidden diagonal moves from 1 to P + 1.",
+    "`future = torch.ones_like(scores, dtype=torch.bool).triu(past_k.shape[2] + 1)`; fill those scores with −∞, take the "
+    "softmax, multiply by the joined values; return the result with the joined keys and values.",
+)
+
+# -- 9.6 -----------------------------------------------------------------------------------------------------------
+
+
 @define(lesson="09", points=1, outputs="filtered")
 def top_k_filter(logits, k):
     """Forbid all but the k likeliest tokens.
@@ -890,7 +1057,7 @@ top_k_filter.hints(
     "`logits.masked_fill(logits < kth, -math.inf)` with kth (…, 1).",
 )
 
-# -- 9.6 -----------------------------------------------------------------------------------------------------------
+# -- 9.7 -----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="09", points=2, outputs="filtered")
@@ -1126,171 +1293,4 @@ top_p_filter.hints(
     "places.",
     "With `ordered, order = logits.sort(descending=True)` and `before = probabilities.cumsum(-1) - "
     "probabilities`: mask where `before >= p` (but nothing when p is 1), and return `logits.scatter(-1, order, masked)`.",
-)
-
-# -- 9.7 -----------------------------------------------------------------------------------------------------------
-
-
-@define(
-    lesson="09",
-    points=2,
-    outputs=("out", "keys", "values"),
-    forbidden=("F.scaled_dot_product_attention", "nn.MultiheadAttention", "F.multi_head_attention_forward"),
-)
-def cached_attention(q, k, v, past_k, past_v):
-    """Causal attention of S new places of a text whose first P places have been read before.
-
-    q, k, v: (B, heads, S, d): queries, keys and values of the new places. past_k, past_v: (B, heads, P, d): keys and
-    values of the places before them. Returns (out, keys, values): out (B, heads, S, d) for the new places; keys and
-    values (B, heads, P + S, d), in the order of the text: what the next call gets as its past.
-    """
-    keys, values = torch.cat([past_k, k], dim=2), torch.cat([past_v, v], dim=2)  # (B, heads, P + S, d)
-    scores = q @ keys.mT / q.shape[-1] ** 0.5  # (B, heads, S, P + S): row i asks from place P + i
-    future = torch.ones_like(scores, dtype=torch.bool).triu(past_k.shape[2] + 1)
-    weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)
-    return weights @ values, keys, values
-
-
-def _continued(generator: torch.Generator, batch: int, heads: int, past: int, new: int, d: int) -> dict:
-    q, k, v = (randn(generator, batch, heads, new, d) for _ in range(3))
-    past_k, past_v = (randn(generator, batch, heads, past, d) for _ in range(2))
-    return dict(q=q, k=k, v=v, past_k=past_k, past_v=past_v)
-
-
-@cached_attention.cases
-def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    for batch, heads, past, new, d in ((2, 3, 5, 4, 6), (3, 2, 4, 3, 5), (2, 4, 7, 2, 3), (4, 2, 3, 5, 7)):
-        yield _continued(generator, batch, heads, past, new, d)
-    yield edge("the past is empty", stated="the past may be empty", **_continued(generator, 2, 3, 0, 4, 5))
-    yield edge(
-        "there is one new place", stated="Usually there is one new place", **_continued(generator, 3, 2, 6, 1, 4)
-    )
-    yield edge(
-        "there is one text and one head",
-        stated="one text and one head are allowed",
-        **_continued(generator, 1, 1, 4, 3, 5),
-    )
-
-
-@cached_attention.typical
-def _(generator: torch.Generator) -> dict:
-    return _continued(generator, 1, 4, 255, 1, 32)
-
-
-def _looked_up(q: Tensor, keys: Tensor, values: Tensor, first_forbidden: int, scale: float | None = None) -> Tensor:
-    """The reference's look-up with another first forbidden diagonal, or another scale."""
-    scores = q @ keys.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    future = torch.ones_like(scores, dtype=torch.bool).triu(first_forbidden)
-    return torch.softmax(scores.masked_fill(future, -math.inf), -1) @ values
-
-
-def _whole(k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
-
-
-@cached_attention.mistake(
-    "your mask counts the new places from 0, as if nothing stood before them: new place i then sees only the first i + 1 "
-    "places of the text. It is place P + i, and may see all P old places and the new ones up to itself: the first forbidden "
-    "diagonal is number P + 1."
-)
-def counted_from_zero(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, 1), keys, values
-
-
-@cached_attention.mistake(
-    "there is no mask. With one new place none is needed, for nothing stands after it; but with several, as when a prompt is "
-    "read, the first of them sees the others, which are its future."
-)
-def new_ones_unmasked(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, keys.shape[2]), keys, values
-
-
-@cached_attention.mistake(
-    "the new keys and values stand *before* the old ones. The text's order is past, then new; the mask and the next call "
-    "rely on it."
-)
-def new_before_old(q, k, v, past_k, past_v):
-    keys, values = _whole(past_k, past_v, k, v)
-    return _looked_up(q, keys, values, past_k.shape[2] + 1), keys, values
-
-
-@cached_attention.mistake(
-    "the new places look at the past only, and neither at themselves nor at the new ones before them. Join old and new keys "
-    "first, and let the queries ask all of them."
-)
-def past_only(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, past_k, past_v, past_k.shape[2]), keys, values
-
-
-@cached_attention.mistake(
-    "the new places look at one another and never at the past: a text that is always just beginning. The scores run over all "
-    "P + S keys."
-)
-def past_ignored(q, k, v, past_k, past_v):
-    return _looked_up(q, k, v, 1), *_whole(k, v, past_k, past_v)
-
-
-@cached_attention.mistake(
-    "`out` is right, but you hand back the new keys and values alone. The next call would know nothing of what came before: "
-    "return the old and the new ones together."
-)
-def only_the_new_handed_back(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, past_k.shape[2] + 1), k, v
-
-
-@cached_attention.mistake(
-    "`out` is right, but you hand back the past as it came. The new places would be forgotten by the next call: return the old "
-    "and the new ones together."
-)
-def only_the_past_handed_back(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, past_k.shape[2] + 1), past_k, past_v
-
-
-@cached_attention.mistake(
-    "the scores are not divided by √d. It is the same attention as without a cache: every number must be the same."
-)
-def cached_unscaled(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, past_k.shape[2] + 1, scale=1.0), keys, values
-
-
-@cached_attention.mistake(
-    "your mask begins one place too late: each new place sees one step into the future. The first forbidden diagonal is number "
-    "P + 1."
-)
-def one_step_too_far(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, past_k.shape[2] + 2), keys, values
-
-
-@cached_attention.mistake(
-    "the new places do not see themselves: the mask begins one diagonal too early. Place P + i may see P + i; the first "
-    "forbidden diagonal is number P + 1."
-)
-def itself_unseen(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, past_k.shape[2]), keys, values
-
-
-@cached_attention.mistake(
-    "you mask as if there were as many new places as old ones: the first forbidden diagonal is that of S, the new places, not "
-    "of P, the old ones."
-)
-def new_for_old(q, k, v, past_k, past_v):
-    keys, values = _whole(k, v, past_k, past_v)
-    return _looked_up(q, keys, values, q.shape[2] + 1), keys, values
-
-
-cached_attention.hints(
-    "Take P = 2 old places and S = 2 new ones, and draw the table: two rows that ask, four columns that are asked. Which one "
-    "cell is forbidden?",
-    "`torch.cat([past_k, k], dim=2)` joins the keys, and the values likewise. Then it is your causal attention with rows that "
-    "begin at place P: the first forbidden diagonal moves from 1 to P + 1.",
-    "`future = torch.ones_like(scores, dtype=torch.bool).triu(past_k.shape[2] + 1)`; fill those scores with −∞, take the "
-    "softmax, multiply by the joined values; return the result with the joined keys and values.",
 )

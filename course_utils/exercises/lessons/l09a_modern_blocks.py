@@ -1,4 +1,4 @@
-"""Exercises of detour 09a: tokens longer than a character, and rotary positions."""
+"""Exercises of detour 09a: rotary positions, and tokens longer than a character."""
 
 from __future__ import annotations
 
@@ -10,6 +10,183 @@ from torch import Tensor
 from course_utils.exercises.define import Case, define, edge, randn
 
 # -- 9a.1 ----------------------------------------------------------------------------------------------------------
+
+
+@define(lesson="09a", points=2, outputs="y", gradients=("x",))
+def rotate(x, positions):
+    """Turn each pair of channels by an angle that grows with the position.
+
+    x: (B, heads, T, d), d even: queries or keys. positions: (T,) int64, the place of each row in its text. Pair i is
+    (x[..., i], x[..., i + d/2]), for i = 0 … d/2 − 1; its angle is position · 10000^(−2i/d) radians, and
+    (a, b) → (a cos − b sin, a sin + b cos). Returns y, (B, heads, T, d), every channel in its old place.
+    Source: Su et al., RoFormer (2021); the pairs are those of Llama's published code, not neighbours as in the paper.
+    """
+    a, b = x.chunk(2, dim=-1)  # (B, heads, T, d / 2)
+    i = torch.arange(a.shape[-1], dtype=x.dtype, device=x.device)
+    angle = positions.unsqueeze(-1) * 10000 ** (-2 * i / x.shape[-1])  # (T, d / 2)
+    return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], dim=-1)
+
+
+def _placed(generator: torch.Generator, batch: int, heads: int, time: int, d: int, first: int | None = None) -> dict:
+    """Rows at places from `first` on, or anywhere."""
+    anywhere = torch.randperm(40, generator=generator)[:time]
+    positions = anywhere if first is None else torch.arange(first, first + time)
+    return dict(x=randn(generator, batch, heads, time, d), positions=positions)
+
+
+@rotate.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    yield _placed(generator, 2, 3, 5, 8)
+    yield _placed(generator, 3, 2, 4, 6, first=7)
+    yield _placed(generator, 2, 4, 6, 10)
+    yield _placed(generator, 4, 3, 5, 6, first=1)
+    yield edge("the text begins at place 0", stated="they may begin at 0", **_placed(generator, 2, 3, 6, 8, first=0))
+    yield edge("there is one pair of channels", stated="d may be 2", **_placed(generator, 3, 2, 5, 2))
+    yield edge("there is a single row", stated="T may be 1", **_placed(generator, 2, 3, 1, 6))
+
+
+@rotate.typical
+def _(generator: torch.Generator) -> dict:
+    return dict(x=randn(generator, 8, 4, 64, 16), positions=torch.arange(64))
+
+
+def _turned(x: Tensor, angle: Tensor, sign: int = 1) -> Tensor:
+    """The reference's rotation by other angles (T, d / 2), or the other way."""
+    a, b = x.chunk(2, -1)
+    cos, sin = angle.cos(), sign * angle.sin()
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+def _angles(x: Tensor, positions: Tensor, power: float = -2.0) -> Tensor:
+    """position · 10000^(power · i / d), (T, d / 2)."""
+    i = torch.arange(x.shape[-1] // 2, dtype=x.dtype, device=x.device)
+    return positions.unsqueeze(-1).to(x.dtype) * 10000 ** (power * i / x.shape[-1])
+
+
+@rotate.mistake(
+    "you pair neighbours, (x[2i], x[2i + 1]), as the paper draws it. Here pair i is (x[i], x[i + d/2]): the first half of "
+    "the channels with the second, `x.chunk(2, dim=-1)`. Either works, but weights that learned one are lost in the other."
+)
+def neighbours_paired(x, positions):
+    angle = _angles(x, positions)
+    a, b = x[..., ::2], x[..., 1::2]
+    turned = torch.stack([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+    return turned.flatten(-2)
+
+
+@rotate.mistake(
+    "the numbers are right, but each pair's two results stand side by side. They belong where the pair came from: channel i "
+    "and channel i + d/2. Join the halves with `torch.cat`, not with `stack` and `flatten`."
+)
+def results_interleaved(x, positions):
+    turned = _turned(x, _angles(x, positions))
+    return torch.stack(turned.chunk(2, -1), -1).flatten(-2)
+
+
+@rotate.mistake(
+    "you turn the other way: (a cos + b sin, −a sin + b cos). Scores between two rotated vectors would be the same, but not "
+    "what is asked for."
+)
+def turned_back(x, positions):
+    return _turned(x, _angles(x, positions), sign=-1)
+
+
+@rotate.mistake(
+    "both sines have the same sign: (a cos + b sin, a sin + b cos) is no rotation, and changes lengths. One of them is "
+    "negative: a cos − b sin."
+)
+def minus_forgotten(x, positions):
+    a, b = x.chunk(2, -1)
+    angle = _angles(x, positions)
+    return torch.cat([a * angle.cos() + b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+
+
+@rotate.mistake(
+    "the first half is overwritten before the second is computed from it: b then meets the rotated a. Compute both from the "
+    "old a and b."
+)
+def half_overwritten(x, positions):
+    a, b = x.chunk(2, -1)
+    angle = _angles(x, positions)
+    a = a * angle.cos() - b * angle.sin()
+    return torch.cat([a, a * angle.sin() + b * angle.cos()], -1)
+
+
+@rotate.mistake(
+    "all pairs turn equally fast. Pair i turns by position · 10000^(−2i/d): the first fast, the last so slowly that it tells "
+    "far places apart."
+)
+def one_speed(x, positions):
+    return _turned(x, _angles(x, positions, power=0.0))
+
+
+@rotate.mistake(
+    "the 2 in the exponent is missing: with −i/d the slowest pair turns at about 1/100, not at about 1/10 000 of the fastest. "
+    "i runs to d/2 only."
+)
+def exponent_halved(x, positions):
+    return _turned(x, _angles(x, positions, power=-1.0))
+
+
+@rotate.mistake(
+    "the exponent is twice what it should be: if your i already counts 0, 2, 4, …, it needs no further 2; and 2i is divided by "
+    "d, not by d/2."
+)
+def exponent_doubled(x, positions):
+    return _turned(x, _angles(x, positions, power=-4.0))
+
+
+@rotate.mistake(
+    "the exponent has lost its minus: later pairs turn faster and faster, up to thousands of radians per place, where "
+    "neighbours look like strangers."
+)
+def faster_and_faster(x, positions):
+    return _turned(x, _angles(x, positions, power=2.0))
+
+
+@rotate.mistake(
+    "you count the rows, 0 … T − 1, and never look at `positions`. With a cache the rows of a call stand in the middle of a "
+    "text: use the places that you are given."
+)
+def rows_counted(x, positions):
+    return _turned(x, _angles(x, torch.arange(x.shape[-2], device=x.device)))
+
+
+@rotate.mistake(
+    "positions are counted from 1. The row at place 0 is not turned at all; use the places as they are given."
+)
+def counted_from_one(x, positions):
+    return _turned(x, _angles(x, positions + 1))
+
+
+@rotate.mistake(
+    "sine and cosine are exchanged: at position 0, where nothing should turn, yours turns by a quarter. cos belongs to a in the "
+    "first half, and to b in the second."
+)
+def sine_for_cosine(x, positions):
+    a, b = x.chunk(2, -1)
+    angle = _angles(x, positions)
+    return torch.cat([a * angle.sin() - b * angle.cos(), a * angle.cos() + b * angle.sin()], -1)
+
+
+@rotate.mistake(
+    "you add sines and cosines to the channels: those are the positions of Vaswani et al. (2017). Rotary positions add nothing, "
+    "they turn what is there."
+)
+def added(x, positions):
+    angle = _angles(x, positions)
+    return x + torch.cat([angle.sin(), angle.cos()], -1)
+
+
+rotate.hints(
+    "Split x into its first and its second half of channels: now pair i is (a[..., i], b[..., i]). Of what shape are the "
+    "angles, which depend on the position and on i alone?",
+    "`positions.unsqueeze(-1)` is (T, 1), `10000 ** (-2 * i / d)` is (d/2,) for `i = torch.arange(d // 2)`: their product is "
+    "(T, d/2), and fits a and b.",
+    "`torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], dim=-1)`.",
+)
+
+# -- 9a.2 ----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="09a", points=1, outputs="merged")
@@ -209,181 +386,4 @@ merge_pair.hints(
     "The slice `ids[i : i + 2]` is safe at the end of the list, where `ids[i + 1]` is not.",
     "In the loop: if `tuple(ids[i : i + 2]) == pair`, append `new_id` and add 2 to `i`; otherwise append `ids[i]` and "
     "add 1.",
-)
-
-# -- 9a.2 ----------------------------------------------------------------------------------------------------------
-
-
-@define(lesson="09a", points=2, outputs="y", gradients=("x",))
-def rotate(x, positions):
-    """Turn each pair of channels by an angle that grows with the position.
-
-    x: (B, heads, T, d), d even: queries or keys. positions: (T,) int64, the place of each row in its text. Pair i is
-    (x[..., i], x[..., i + d/2]), for i = 0 … d/2 − 1; its angle is position · 10000^(−2i/d) radians, and
-    (a, b) → (a cos − b sin, a sin + b cos). Returns y, (B, heads, T, d), every channel in its old place.
-    Source: Su et al., RoFormer (2021); the pairs are those of Llama's published code, not neighbours as in the paper.
-    """
-    a, b = x.chunk(2, dim=-1)  # (B, heads, T, d / 2)
-    i = torch.arange(a.shape[-1], dtype=x.dtype, device=x.device)
-    angle = positions.unsqueeze(-1) * 10000 ** (-2 * i / x.shape[-1])  # (T, d / 2)
-    return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], dim=-1)
-
-
-def _placed(generator: torch.Generator, batch: int, heads: int, time: int, d: int, first: int | None = None) -> dict:
-    """Rows at places from `first` on, or anywhere."""
-    anywhere = torch.randperm(40, generator=generator)[:time]
-    positions = anywhere if first is None else torch.arange(first, first + time)
-    return dict(x=randn(generator, batch, heads, time, d), positions=positions)
-
-
-@rotate.cases
-def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    yield _placed(generator, 2, 3, 5, 8)
-    yield _placed(generator, 3, 2, 4, 6, first=7)
-    yield _placed(generator, 2, 4, 6, 10)
-    yield _placed(generator, 4, 3, 5, 6, first=1)
-    yield edge("the text begins at place 0", stated="they may begin at 0", **_placed(generator, 2, 3, 6, 8, first=0))
-    yield edge("there is one pair of channels", stated="d may be 2", **_placed(generator, 3, 2, 5, 2))
-    yield edge("there is a single row", stated="T may be 1", **_placed(generator, 2, 3, 1, 6))
-
-
-@rotate.typical
-def _(generator: torch.Generator) -> dict:
-    return dict(x=randn(generator, 8, 4, 64, 16), positions=torch.arange(64))
-
-
-def _turned(x: Tensor, angle: Tensor, sign: int = 1) -> Tensor:
-    """The reference's rotation by other angles (T, d / 2), or the other way."""
-    a, b = x.chunk(2, -1)
-    cos, sin = angle.cos(), sign * angle.sin()
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-
-
-def _angles(x: Tensor, positions: Tensor, power: float = -2.0) -> Tensor:
-    """position · 10000^(power · i / d), (T, d / 2)."""
-    i = torch.arange(x.shape[-1] // 2, dtype=x.dtype, device=x.device)
-    return positions.unsqueeze(-1).to(x.dtype) * 10000 ** (power * i / x.shape[-1])
-
-
-@rotate.mistake(
-    "you pair neighbours, (x[2i], x[2i + 1]), as the paper draws it. Here pair i is (x[i], x[i + d/2]): the first half of "
-    "the channels with the second, `x.chunk(2, dim=-1)`. Either works, but weights that learned one are lost in the other."
-)
-def neighbours_paired(x, positions):
-    angle = _angles(x, positions)
-    a, b = x[..., ::2], x[..., 1::2]
-    turned = torch.stack([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
-    return turned.flatten(-2)
-
-
-@rotate.mistake(
-    "the numbers are right, but each pair's two results stand side by side. They belong where the pair came from: channel i "
-    "and channel i + d/2. Join the halves with `torch.cat`, not with `stack` and `flatten`."
-)
-def results_interleaved(x, positions):
-    turned = _turned(x, _angles(x, positions))
-    return torch.stack(turned.chunk(2, -1), -1).flatten(-2)
-
-
-@rotate.mistake(
-    "you turn the other way: (a cos + b sin, −a sin + b cos). Scores between two rotated vectors would be the same, but not "
-    "what is asked for."
-)
-def turned_back(x, positions):
-    return _turned(x, _angles(x, positions), sign=-1)
-
-
-@rotate.mistake(
-    "both sines have the same sign: (a cos + b sin, a sin + b cos) is no rotation, and changes lengths. One of them is "
-    "negative: a cos − b sin."
-)
-def minus_forgotten(x, positions):
-    a, b = x.chunk(2, -1)
-    angle = _angles(x, positions)
-    return torch.cat([a * angle.cos() + b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
-
-
-@rotate.mistake(
-    "the first half is overwritten before the second is computed from it: b then meets the rotated a. Compute both from the "
-    "old a and b."
-)
-def half_overwritten(x, positions):
-    a, b = x.chunk(2, -1)
-    angle = _angles(x, positions)
-    a = a * angle.cos() - b * angle.sin()
-    return torch.cat([a, a * angle.sin() + b * angle.cos()], -1)
-
-
-@rotate.mistake(
-    "all pairs turn equally fast. Pair i turns by position · 10000^(−2i/d): the first fast, the last so slowly that it tells "
-    "far places apart."
-)
-def one_speed(x, positions):
-    return _turned(x, _angles(x, positions, power=0.0))
-
-
-@rotate.mistake(
-    "the 2 in the exponent is missing: with −i/d the slowest pair turns at about 1/100, not at about 1/10 000 of the fastest. "
-    "i runs to d/2 only."
-)
-def exponent_halved(x, positions):
-    return _turned(x, _angles(x, positions, power=-1.0))
-
-
-@rotate.mistake(
-    "the exponent is twice what it should be: if your i already counts 0, 2, 4, …, it needs no further 2; and 2i is divided by "
-    "d, not by d/2."
-)
-def exponent_doubled(x, positions):
-    return _turned(x, _angles(x, positions, power=-4.0))
-
-
-@rotate.mistake(
-    "the exponent has lost its minus: later pairs turn faster and faster, up to thousands of radians per place, where "
-    "neighbours look like strangers."
-)
-def faster_and_faster(x, positions):
-    return _turned(x, _angles(x, positions, power=2.0))
-
-
-@rotate.mistake(
-    "you count the rows, 0 … T − 1, and never look at `positions`. With a cache the rows of a call stand in the middle of a "
-    "text: use the places that you are given."
-)
-def rows_counted(x, positions):
-    return _turned(x, _angles(x, torch.arange(x.shape[-2], device=x.device)))
-
-
-@rotate.mistake(
-    "positions are counted from 1. The row at place 0 is not turned at all; use the places as they are given."
-)
-def counted_from_one(x, positions):
-    return _turned(x, _angles(x, positions + 1))
-
-
-@rotate.mistake(
-    "sine and cosine are exchanged: at position 0, where nothing should turn, yours turns by a quarter. cos belongs to a in the "
-    "first half, and to b in the second."
-)
-def sine_for_cosine(x, positions):
-    a, b = x.chunk(2, -1)
-    angle = _angles(x, positions)
-    return torch.cat([a * angle.sin() - b * angle.cos(), a * angle.cos() + b * angle.sin()], -1)
-
-
-@rotate.mistake(
-    "you add sines and cosines to the channels: those are the positions of Vaswani et al. (2017). Rotary positions add nothing, "
-    "they turn what is there."
-)
-def added(x, positions):
-    angle = _angles(x, positions)
-    return x + torch.cat([angle.sin(), angle.cos()], -1)
-
-
-rotate.hints(
-    "Split x into its first and its second half of channels: now pair i is (a[..., i], b[..., i]). Of what shape are the "
-    "angles, which depend on the position and on i alone?",
-    "`positions.unsqueeze(-1)` is (T, 1), `10000 ** (-2 * i / d)` is (d/2,) for `i = torch.arange(d // 2)`: their product is "
-    "(T, d/2), and fits a and b.",
-    "`torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], dim=-1)`.",
 )
