@@ -147,6 +147,31 @@ def repeated_ngrams(text: str, n: int) -> float:
     return 1 - len({text[i : i + n] for i in range(count)}) / count
 
 
+def known_words(text: str, source: str) -> float:
+    """Share of the words of `text` (runs of letters) that are words of `source`; without the first and the last, which may be
+    cut. Raises ValueError for a text of fewer than three words."""
+    words = _words(text)[1:-1]
+    if not words:
+        raise ValueError(f"a share needs at least three words, not {len(_words(text))}: write a longer text")
+    known = set(_words(source))
+    return sum(word in known for word in words) / len(words)
+
+
+def _words(text: str) -> list[str]:
+    return "".join(letter if letter.isalpha() else " " for letter in text).split()
+
+
+def longest_copy(text: str, source: str) -> str:
+    """The longest piece of `text` that stands in `source`, character for character; the first of several. "" if there is none."""
+    best, begin = "", 0
+    for end in range(1, len(text) + 1):
+        while text[begin:end] not in source:
+            begin += 1
+        if end - begin > len(best):
+            best = text[begin:end]
+    return best
+
+
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     """Squared Fréchet distance of the Gaussians with the means and covariances of two sets of features (N, d), (M, d).
 

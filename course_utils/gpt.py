@@ -1,4 +1,4 @@
-"""The modern GPT of lesson 09: model, recipes, optimisers and sampling, shared by the notebook, `course train-gpt` and
+"""The modern GPT of detour 09a: model, recipes, optimisers and sampling, shared by the notebook, `course train-gpt` and
 the benchmarks.
 
 A decoder-only transformer (Vaswani et al., 2017; Radford et al., 2018) with the parts that have proved themselves since:
@@ -144,21 +144,21 @@ class Attention(nn.Module):
     def __init__(self, recipe: Recipe, layer: int, generator: torch.Generator | None) -> None:
         super().__init__()
         self.layer, self.n_heads, self.context = layer, recipe.n_heads, recipe.context
-        self.qkv = _linear(recipe.width, 3 * recipe.width, generator)
-        self.out = _zero_linear(recipe.width, recipe.width)
+        self.c_attn = _linear(recipe.width, 3 * recipe.width, generator)
+        self.c_proj = _zero_linear(recipe.width, recipe.width)
         d = recipe.width // recipe.n_heads  # q . k = gain * d * cos(angle between them): at first within [-10, 10]
         self.gain = nn.Parameter(torch.full((recipe.n_heads, 1, 1), 10 / d))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None) -> Tensor:
         """x (B, T, C) to (B, T, C)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (B, T, 3, heads, d)
+        qkv = self.c_attn(x).unflatten(-1, (3, self.n_heads, -1))  # (B, T, 3, heads, d)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, d)
         q = rotate(rms_norm(q), cos, sin) * self.gain.to(q.dtype)
         k = rotate(rms_norm(k), cos, sin)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v, self.context)
         y = attend(q, k, v)
-        return self.out(y.transpose(1, 2).flatten(2))  # (B, T, heads * d)
+        return self.c_proj(y.transpose(1, 2).flatten(2))  # (B, T, heads * d)
 
 
 class Block(nn.Module):
@@ -167,14 +167,14 @@ class Block(nn.Module):
     def __init__(self, recipe: Recipe, layer: int, generator: torch.Generator | None) -> None:
         super().__init__()
         self.attention = Attention(recipe, layer, generator)
-        self.up = _linear(recipe.width, 4 * recipe.width, generator)
-        self.down = _zero_linear(4 * recipe.width, recipe.width)
+        self.c_fc = _linear(recipe.width, 4 * recipe.width, generator)
+        self.c_proj = _zero_linear(4 * recipe.width, recipe.width)
         self.dropout = nn.Dropout(recipe.dropout)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None) -> Tensor:
         """The residual stream x (B, T, C) after this layer."""
         x = x + self.dropout(self.attention(rms_norm(x), cos, sin, cache))
-        return x + self.dropout(self.down(F.relu(self.up(rms_norm(x))).square()))
+        return x + self.dropout(self.c_proj(F.relu(self.c_fc(rms_norm(x))).square()))
 
 
 class GPT(nn.Module):

@@ -447,5 +447,15 @@ def bars(
         axes.grid(axis="x", visible=False)
 
 
+def draw_runs(axes: Any, runs: Mapping[str, Tensor], xlabel: str) -> None:
+    """A line for each entry of `runs`, from the top, on Axes that exist: a bar to the mean of its numbers, and each as a point."""
+    for place, numbers in enumerate(map(torch.as_tensor, runs.values())):
+        axes.barh(place, numbers.mean().item(), color=COLOURS[5], alpha=0.6)
+        axes.plot(numbers.tolist(), [place] * len(numbers), "o", color=COLOURS[1], ms=4)
+    axes.set(yticks=range(len(runs)), yticklabels=list(runs), xlabel=xlabel)
+    axes.grid(axis="y", visible=False)
+    axes.invert_yaxis()
+
+
 def _list(values: Any) -> list[float]:
     return values.detach().cpu().tolist() if isinstance(values, Tensor) else list(values)

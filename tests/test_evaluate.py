@@ -278,6 +278,20 @@ def with_moments(n: int, mean: torch.Tensor, root: torch.Tensor, seed: int = 0) 
     return mean + white @ root.T
 
 
+def test_known_words_are_the_share_that_the_source_has_too() -> None:
+    assert evaluate.known_words("cut to be, or nut: to cu", "To be or not to be? to cut") == 4 / 5
+    with pytest.raises(ValueError, match="at least three words, not 2"):
+        evaluate.known_words("to be", "to be")
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "copy"),
+    [("xxthe dogyy", "see the dog run", "the dog"), ("abc", "xyz", ""), ("abcabd", "abd", "abd"), ("", "abc", "")],
+)
+def test_the_longest_copy_is_the_longest_piece_in_common(text: str, source: str, copy: str) -> None:
+    assert evaluate.longest_copy(text, source) == copy
+
+
 def test_the_frechet_distance_of_gaussians_with_independent_features_is_the_closed_form() -> None:
     spread_a, spread_b = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([3.0, 2.0, 1.0]).double()
     mean_a, mean_b = torch.tensor([0.0, 1.0, -2.0]).double(), torch.tensor([1.0, 1.0, 2.0]).double()

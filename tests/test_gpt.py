@@ -196,7 +196,7 @@ def test_every_parameter_has_exactly_one_optimiser_and_matrices_have_muon() -> N
 def test_a_step_of_muon_has_singular_values_near_one() -> None:
     recipe = dataclasses.replace(SMALL, matrix_rate=1.0, warm_up=0, warm_down=0.0)
     net = model(torch.float32, recipe)
-    matrix = net.blocks.get_parameter("0.attention.out.weight")
+    matrix = net.blocks.get_parameter("0.attention.c_proj.weight")
     before = matrix.detach().clone()
     matrix.grad = torch.randn(16, 16, generator=generator())
     gpt.update(gpt.optimisers(net, recipe), 0, recipe)

@@ -102,6 +102,7 @@ PARTS = (
         "image_diagrams",
         "pixel_diagrams",
         "stamp_diagrams",
+        "attention_diagrams",
         "widgets",
     ),
     *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),

@@ -360,3 +360,13 @@ def test_an_atlas_reads_like_a_map() -> None:
         for column in range(3):
             tile = picture[4 * row : 4 * (row + 1), 6 * column : 6 * (column + 1)]
             assert torch.equal(tile, (across[column] + 10 * up[1 - row]).expand(4, 6))
+
+
+def test_runs_are_drawn_as_points_with_a_bar_to_their_mean() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    plots.draw_runs(axes, {"one": torch.tensor([1.0, 3.0]), "two": torch.tensor([4.0])}, "loss (nats)")
+    assert [patch.get_width() for patch in axes.patches] == [2.0, 4.0]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[1.0, 3.0], [4.0]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]

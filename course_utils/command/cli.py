@@ -297,7 +297,7 @@ def train_gpt(
     ] = Precision.auto,
     save_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 10.0,
 ) -> None:
-    """Train lesson 09's GPT, on one process or several (DistributedDataParallel).
+    """Train detour 09a's GPT, on one process or several (DistributedDataParallel).
 
     A run that was interrupted goes on from its checkpoint when it is started again. On several machines, start it
     with torchrun: `torchrun --nnodes 2 --nproc-per-node 8 … -m course_utils train-gpt`.

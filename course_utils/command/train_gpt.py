@@ -1,4 +1,4 @@
-"""Train lesson 09's GPT on one process or many: `course train-gpt`, or torchrun when there are several machines.
+"""Train detour 09a's GPT on one process or many: `course train-gpt`, or torchrun when there are several machines.
 
     course train-gpt --profile cpu --processes 2
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \

@@ -226,6 +226,29 @@ EQUIVALENT = {
     },
     "merge_heads": {"y.transpose(1, 2) → y.transpose(2, 1)": EXCHANGED},
     "top_k_filter": {"min(k, logits.shape[-1]) → min(logits.shape[-1], k)": "the smaller of two, in either order"},
+    "cached_attention": {
+        "q → k (place 2)": SAME_LENGTH,
+        "q → v (place 2)": SAME_LENGTH,
+        "q → past_k (place 2)": SAME_LENGTH,
+        "q → past_v (place 2)": SAME_LENGTH,
+        "past_k → past_v (place 2)": SAME_LENGTH,
+    },
+    "rotate": {
+        "torch.arange(a.shape[-1], dtype=x.dtype, device=x.device) → torch.arange(a.shape[-1], device=x.device)": "single "
+        "precision is precise enough",
+        "torch.arange(a.shape[-1], dtype=x.dtype, device=x.device) → torch.arange(a.shape[-1], dtype=x.dtype)": "all is on "
+        "one device where there is no accelerator",
+        "x → positions (place 2)": "whole numbers are divided in single precision, which is precise enough",
+        "x → positions (place 3)": "positions lie on the same device",
+        "-1 → 1 (place 3)": "positions have one dimension",
+        "a → a.detach()": "a shape has no history",
+        "x → x.detach() (place 2)": "a dtype has no history",
+        "x → x.detach() (place 3)": "a device has no history",
+        "x → x.detach() (place 4)": "a shape has no history",
+        "positions → positions.detach()": NO_HISTORY,
+        "i → i.detach()": NO_HISTORY,
+        **{f"angle → angle.detach(){place}": NO_HISTORY for place in ("", " (place 2)", " (place 3)", " (place 4)")},
+    },
     "top_p_filter": {"before >= p → before > p": "no sum of random probabilities is exactly p"},
 }
 

@@ -1,7 +1,10 @@
-"""Lesson 09's exercises meet answers that students really write: right ones in other words, and the usual slips."""
+"""Lesson 09: its cache, its test for leaks, and its exercises in other right ways and with the usual slips."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
+import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,13 +12,89 @@ import torch.nn.functional as F
 from course_utils.exercises import check
 
 
-def merged_on_a_stack(ids, pair, new_id):
-    merged = []
-    for token in ids:
-        merged.append(token)
-        if tuple(merged[-2:]) == pair:
-            merged[-2:] = [new_id]
-    return merged
+@pytest.fixture
+def lesson() -> SimpleNamespace:
+    names = (
+        "Attention",
+        "Block",
+        "GPT",
+        "Cache",
+        "draw",
+        "generate",
+        "generate_cached",
+        "attention_maps",
+        "sees_the_future",
+    )
+    session = SimpleNamespace(device=torch.device("cpu"))
+    return lesson_code.load("09", *names, "leaky_attention", "Ablated", session=session, size=11)
+
+
+def trained_a_little(lesson: SimpleNamespace, context: int = 16) -> Any:
+    """A GPT whose blocks add something: all weights are drawn anew."""
+    torch.manual_seed(0)
+    model = lesson.GPT(11, width=12, n_layers=2, n_heads=3, context=context).double().eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    return model
+
+
+def test_with_the_cache_the_same_text_is_written_until_the_window_is_full(lesson: SimpleNamespace) -> None:
+    model, start = trained_a_little(lesson), torch.tensor([[1, 2, 3], [4, 5, 6]])
+    for how in ({"temperature": 0}, {"temperature": 0.8}):
+        texts = [
+            way(model, start, 13, torch.Generator().manual_seed(0), **how)
+            for way in (lesson.generate, lesson.generate_cached)
+        ]
+        assert texts[0].shape == (2, 16) and torch.equal(*texts)
+
+
+def test_a_full_window_goes_on_from_its_latter_half(lesson: SimpleNamespace) -> None:
+    model, start = trained_a_little(lesson), torch.tensor([[1, 2, 3]])
+    text = lesson.generate_cached(model, start, 14, temperature=0)
+    assert text[0, -1] == model(text[:, 8:16])[0, -1].argmax()
+    assert lesson.generate_cached(model, start, 60, temperature=0).shape == (1, 63)
+    assert lesson.generate_cached(model, text.repeat(1, 3), 2, temperature=0).shape == (1, 53)
+
+
+def test_logits_read_in_pieces_are_those_of_one_pass(lesson: SimpleNamespace) -> None:
+    model, tokens = trained_a_little(lesson), torch.arange(14).view(1, 14) % 11
+    caches = [lesson.Cache() for _ in model.blocks]
+    pieces = torch.cat([model(piece, caches) for piece in tokens.split(5, dim=1)], dim=1)
+    torch.testing.assert_close(pieces, model(tokens), atol=1e-12, rtol=0)
+
+
+def test_the_test_for_leaks_tells_a_leaky_model_from_an_honest_one(lesson: SimpleNamespace) -> None:
+    model = trained_a_little(lesson)
+    assert not lesson.sees_the_future(model)
+    for block in model.blocks:
+        block.attn.attend = lesson.leaky_attention
+    assert lesson.sees_the_future(model)
+
+
+def test_attention_maps_are_the_weights_of_each_head(lesson: SimpleNamespace) -> None:
+    model, tokens = trained_a_little(lesson), torch.arange(14).view(2, 7) % 11
+    maps = lesson.attention_maps(model.float(), tokens)
+    assert maps.shape == (2, 2, 3, 7, 7)
+    assert torch.allclose(maps.sum(-1), torch.ones(2, 2, 3, 7)) and maps.triu(1).abs().max() == 0
+
+
+def test_an_ablated_net_with_all_parts_is_the_gpt(lesson: SimpleNamespace) -> None:
+    torch.manual_seed(0)
+    whole = lesson.Ablated(residual=True, positions=True, n_heads=4, norm=True, mlp=True)
+    plain = lesson.GPT(11, 64, 1, 4, context=64)
+    plain.load_state_dict(whole.state_dict())
+    tokens = torch.arange(20).view(2, 10) % 11
+    torch.testing.assert_close(whole(tokens), plain(tokens))
+
+
+def test_without_a_part_its_weights_do_not_matter(lesson: SimpleNamespace) -> None:
+    tokens = torch.arange(20).view(2, 10) % 11
+    for part, weight in (("positions", "wpe.weight"), ("mlp", "blocks.0.mlp.c_fc.weight")):
+        parts = {"residual": True, "positions": True, "n_heads": 4, "norm": True, "mlp": True} | {part: False}
+        net = lesson.Ablated(**parts)
+        before = net(tokens)
+        torch.nn.init.normal_(net.get_parameter(weight))
+        assert torch.equal(before, net(tokens))
 
 
 def loss_in_two_loops(logits, tokens):
@@ -97,10 +176,29 @@ def top_p_sorted_upwards(logits, p):
     return logits.masked_fill(outside.scatter(-1, order, outside), -math.inf)
 
 
+def remembered_by_the_whole(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], -2), torch.cat([past_v, v], -2)
+    old, new = past_k.size(2), q.size(2)
+    allowed = torch.arange(old + new) <= old + torch.arange(new).unsqueeze(1)
+    scores = torch.einsum("bhtd,bhsd->bhts", q, keys) / math.sqrt(q.size(-1))
+    return scores.masked_fill(~allowed, -1e9).softmax(-1) @ values, keys, values
+
+
+def remembered_row_by_row(q, k, v, past_k, past_v):
+    keys, values = torch.cat((past_k, k), 2), torch.cat((past_v, v), 2)
+    rows = []
+    for i in range(q.size(2)):
+        seen = past_k.size(2) + i + 1
+        scores = q[:, :, [i]] @ keys[:, :, :seen].transpose(-1, -2) / q.size(-1) ** 0.5
+        rows.append(scores.softmax(-1) @ values[:, :, :seen])
+    return torch.cat(rows, 2), keys, values
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("merge_pair", merged_on_a_stack),
+        ("cached_attention", remembered_by_the_whole),
+        ("cached_attention", remembered_row_by_row),
         ("next_token_loss", loss_in_two_loops),
         ("causal_attention", the_library_s_attention),
         ("causal_attention", masked_with_a_large_number),
@@ -121,50 +219,6 @@ def test_right_answers_in_other_words_are_right(name, answer) -> None:
     for seed in range(5):
         outcome = check(name, answer, seed)
         assert outcome.status == "right", outcome.message
-
-
-def merged_in_a_for_loop(ids, pair, new_id):
-    merged = []
-    for i in range(len(ids) - 1):
-        if (ids[i], ids[i + 1]) == pair:
-            merged.append(new_id)
-            i += 1
-        else:
-            merged.append(ids[i])
-    return merged
-
-
-def deleted_from_the_argument(ids, pair, new_id):
-    i = 0
-    while i < len(ids) - 1:
-        if (ids[i], ids[i + 1]) == pair:
-            ids[i] = new_id
-            del ids[i + 1]
-        i += 1
-    return ids
-
-
-def merged_with_the_token_before(ids, pair, new_id):
-    merged = []
-    for i in range(len(ids)):
-        if i > 0 and (ids[i - 1], ids[i]) == pair:
-            merged = [*merged[:-1], new_id]
-        else:
-            merged.append(ids[i])
-    return merged
-
-
-def last_token_appended_at_the_end(ids, pair, new_id):
-    merged, i = [], 0
-    while i < len(ids) - 1:
-        if (ids[i], ids[i + 1]) == pair:
-            merged.append(new_id)
-            i += 2
-        else:
-            merged.append(ids[i])
-            i += 1
-    merged.append(ids[-1])
-    return merged
 
 
 def all_texts_in_one_line(logits, tokens):
@@ -292,13 +346,29 @@ def running_sum_below_p_kept(logits, p):
     return torch.where(inside.scatter(-1, order, inside), logits, -math.inf)
 
 
+def mask_as_ever(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+    future = torch.ones(q.size(2), keys.size(2)).triu(1).bool()
+    return (q @ keys.mT / q.size(-1) ** 0.5).masked_fill(future, -math.inf).softmax(-1) @ values, keys, values
+
+
+def nothing_masked(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+    return (q @ keys.mT / q.size(-1) ** 0.5).softmax(-1) @ values, keys, values
+
+
+def joined_the_other_way_round(q, k, v, past_k, past_v):
+    keys, values = torch.cat([k, past_k], 2), torch.cat([v, past_v], 2)
+    future = torch.ones(q.size(2), keys.size(2)).triu(past_k.size(2) + 1).bool()
+    return (q @ keys.mT / q.size(-1) ** 0.5).masked_fill(future, -math.inf).softmax(-1) @ values, keys, values
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "mistake"),
     [
-        ("merge_pair", merged_in_a_for_loop, "for_loop"),
-        ("merge_pair", deleted_from_the_argument, "merged_in_place"),
-        ("merge_pair", merged_with_the_token_before, "used_twice"),
-        ("merge_pair", last_token_appended_at_the_end, "last_token_always_appended"),
+        ("cached_attention", mask_as_ever, "counted_from_zero"),
+        ("cached_attention", nothing_masked, "new_ones_unmasked"),
+        ("cached_attention", joined_the_other_way_round, "new_before_old"),
         ("next_token_loss", lambda logits, tokens: F.cross_entropy(logits.mT, tokens), "the_token_just_read"),
         ("next_token_loss", all_texts_in_one_line, "across_texts"),
         ("next_token_loss", same_place_without_the_last, "both_cut_alike"),

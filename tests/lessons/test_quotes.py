@@ -23,8 +23,9 @@ LSTM = "character LSTM, validation loss, windows of 64"
             "importance-weighted NLL, K = 100, 1000 test images (static binarisation)",
         ),
         ("08a", r"\(lesson 03a[^)]*\): ([\d.]+)", "03a", "PNG, one file for many images, bits per pixel"),
-        ("09", r'"LSTM of lesson 02, its recorded run": ([\d.]+)', "02", LSTM),
-        ("09", r"it reaches ([\d.]+) nats a character", "02", LSTM),
+        ("09", r'"lesson 02\'s LSTM": ([\d.]+)', "02", LSTM),
+        ("09", r"LSTM of lesson 02 needs ([\d.]+) nats", "02", LSTM),
+        ("09", r"after (\d+) core-seconds", "02", "character LSTM, training"),
     ],
 )
 def test_numbers_of_other_lessons_are_those_recorded(lesson_number: str, shown: str, source: str, name: str) -> None:

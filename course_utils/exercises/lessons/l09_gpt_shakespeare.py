@@ -1,4 +1,4 @@
-"""Exercises of lesson 09: tokens, the next-token loss, attention, heads, and sampling."""
+"""Exercises of lesson 09: the next-token loss, attention, heads, a cache of keys and values, and sampling."""
 
 from __future__ import annotations
 
@@ -12,208 +12,6 @@ from torch.nn import functional as F
 from course_utils.exercises.define import Case, define, edge, randn
 
 # -- 9.1 -----------------------------------------------------------------------------------------------------------
-
-
-@define(lesson="09", points=1, outputs="merged")
-def merge_pair(ids, pair, new_id):
-    """Replace a pair of neighbours by one new token, wherever it stands.
-
-    ids: a list of int. pair: a tuple (left, right) of int. new_id: an int that does not occur in ids.
-    Returns a new list. Reads from left to right; a token that has been merged is used up, so in (7, 7, 7) the pair
-    (7, 7) occurs once, at the front. ids stays as it is.
-    """
-    merged, i = [], 0
-    while i < len(ids):
-        found = tuple(ids[i : i + 2]) == pair
-        merged.append(new_id if found else ids[i])
-        i += 2 if found else 1
-    return merged
-
-
-def _ids(generator: torch.Generator, length: int, symbols: int) -> list[int]:
-    # 1 and 11 share a digit: the ids are not text
-    return [(1, 11, 2, 21, 5)[i] for i in torch.randint(0, symbols, (length,), generator=generator).tolist()]
-
-
-@merge_pair.cases
-def _(generator: torch.Generator) -> Iterator[dict | Case]:
-    for pair in ((1, 11), (11, 1), (1, 2), (2, 1)):
-        yield dict(ids=_ids(generator, 30, 4), pair=pair, new_id=40)
-    yield dict(ids=_ids(generator, 24, 2), pair=(11, 11), new_id=256)
-    yield dict(ids=[1, 2, *_ids(generator, 9, 5), 1, 2], pair=(1, 2), new_id=300)
-    yield dict(ids=[11, 2, *_ids(generator, 9, 5), 1, 21], pair=(1, 2), new_id=300)
-    run = int(torch.randint(2, 6, (), generator=generator)) * 2 + 1
-    yield edge(
-        "one token fills the whole list",
-        stated="Be careful with a run such as `aaa`",
-        ids=[7] * run,
-        pair=(7, 7),
-        new_id=8,
-    )
-    yield edge(
-        "the pair does not occur",
-        stated="or not hold the pair at all",
-        ids=_ids(generator, 8, 3),
-        pair=(5, 1),
-        new_id=9,
-    )
-    yield edge("the list holds one token", stated="or hold one token", ids=[5], pair=(5, 5), new_id=6)
-    yield edge("the list is empty", stated="The list may be empty", ids=[], pair=(1, 2), new_id=3)
-
-
-@merge_pair.typical
-def _(generator: torch.Generator) -> dict:
-    return dict(ids=_ids(generator, 3000, 5), pair=(1, 2), new_id=65)
-
-
-@merge_pair.mistake(
-    "nothing is ever merged. If you compare `ids[i : i + 2]` with `pair`: one is a list, the other a tuple, and a "
-    "list never equals a tuple. Turn one into the other, or compare entry by entry."
-)
-def list_against_tuple(ids, pair, new_id):
-    return [*ids]
-
-
-@merge_pair.mistake(
-    "after a merge you move on by one place only, so the right half of the pair is still there, behind the token that "
-    "was to replace it. Two tokens are used up: step over both."
-)
-def right_half_kept(ids, pair, new_id):
-    return [new_id if tuple(ids[i : i + 2]) == pair else token for i, token in enumerate(ids)]
-
-
-@merge_pair.mistake(
-    "a `for` loop goes to the next place whatever you do to `i` inside it. So the right half of a merged pair is copied "
-    "as well, and the last token, which is no left half, is forgotten. Use `while`, with a step of your own."
-)
-def for_loop(ids, pair, new_id):
-    return [new_id if tuple(ids[i : i + 2]) == pair else ids[i] for i in range(len(ids) - 1)]
-
-
-@merge_pair.mistake(
-    "you merge from the right. In (7, 7, 7) the pair (7, 7) then takes the last two, while the encoder and everybody "
-    "else's reader take the first two: the same text would get different tokens. Read from left to right."
-)
-def from_the_right(ids, pair, new_id):
-    return _merged(ids[::-1], pair[::-1], new_id)[::-1]
-
-
-@merge_pair.mistake(
-    "you look back at `ids[i - 1]`, which may be a token that has just been merged: in (7, 7, 7) the one in the middle "
-    "serves twice. A used token is gone: look back at the list that you are building, or step over both halves."
-)
-def used_twice(ids, pair, new_id):
-    merged: list[int] = []
-    for i, token in enumerate(ids):
-        if i and (ids[i - 1], token) == pair:
-            merged[-1] = new_id
-        else:
-            merged.append(token)
-    return merged
-
-
-@merge_pair.mistake(
-    "you merge the first occurrence and stop. A merge is a rule for the whole text: every occurrence becomes the new token."
-)
-def first_one_only(ids, pair, new_id):
-    places = [i for i in range(len(ids) - 1) if tuple(ids[i : i + 2]) == pair][:1]
-    return [*ids[: places[0]], new_id, *ids[places[0] + 2 :]] if places else [*ids]
-
-
-@merge_pair.mistake(
-    "the last token gets lost when it is not part of a pair. A loop over pairs of neighbours ends one short of the "
-    "list's end; the token that is left over must be copied too."
-)
-def last_token_lost(ids, pair, new_id):
-    merged, i = [], 0
-    while i < len(ids) - 1:
-        found = tuple(ids[i : i + 2]) == pair
-        merged.append(new_id if found else ids[i])
-        i += 2 if found else 1
-    return merged
-
-
-@merge_pair.mistake(
-    "the last token of the list is always appended once more, even when it was the right half of a pair that has just been "
-    "merged, and is used up. Copy it only if the loop has not stepped over it: let the loop go on while `i < len(ids)`."
-)
-def last_token_always_appended(ids, pair, new_id):
-    return last_token_lost(ids, pair, new_id) + ids[-1:]
-
-
-@merge_pair.mistake(
-    "a pair at the very end of the list stays unmerged: your loop stops too early. The last pair begins at place "
-    "len(ids) − 2, and `range(len(ids) - 2)` does not reach it."
-)
-def last_pair_missed(ids, pair, new_id):
-    return _merged(ids[:-1], pair, new_id) + ids[-1:]
-
-
-@merge_pair.mistake(
-    "you take the pair in either order. 'th' and 'ht' are different pairs: (left, right) must match in this order."
-)
-def either_order(ids, pair, new_id):
-    merged, i = [], 0
-    while i < len(ids):
-        found = sorted(ids[i : i + 2]) == sorted(pair)
-        merged.append(new_id if found else ids[i])
-        i += 2 if found else 1
-    return merged
-
-
-@merge_pair.mistake(
-    "both halves of the pair are replaced, each by the new token, so nothing becomes shorter. *One* new token stands "
-    "for the two."
-)
-def both_replaced(ids, pair, new_id):
-    merged, i = [], 0
-    while i < len(ids):
-        found = tuple(ids[i : i + 2]) == pair
-        merged += [new_id, new_id] if found else [ids[i]]
-        i += 2 if found else 1
-    return merged
-
-
-@merge_pair.mistake(
-    "you replace inside a piece of text: there the end of 11 looks like a 1, and (1, 2) is found in '11, 2'. Compare "
-    "numbers with numbers."
-)
-def digits_replaced(ids, pair, new_id):
-    text = ",".join(map(str, ids)).replace(f"{pair[0]},{pair[1]}", str(new_id))
-    return [int(number) for number in text.split(",") if number]
-
-
-@merge_pair.mistake(
-    "the result is right, but you changed the list that you were given. The encoder still needs it, for example to try "
-    "another merge: build a new list."
-)
-def merged_in_place(ids, pair, new_id):
-    ids[:] = _merged(ids, pair, new_id)
-    return ids
-
-
-def _merged(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
-    merged: list[int] = []
-    waiting = False  # whether the last token of `merged` is still free to be a left half
-    for token in ids:
-        if waiting and (merged[-1], token) == pair:
-            merged[-1], waiting = new_id, False
-        else:
-            merged.append(token)
-            waiting = True
-    return merged
-
-
-merge_pair.hints(
-    "Put a finger on the first token. Either the pair stands under your finger and its neighbour, or it does not. How "
-    "far does the finger move in each case?",
-    "A `for` loop always moves by one. Here the step is sometimes two: use `while i < len(ids)` and change `i` yourself. "
-    "The slice `ids[i : i + 2]` is safe at the end of the list, where `ids[i + 1]` is not.",
-    "In the loop: if `tuple(ids[i : i + 2]) == pair`, append `new_id` and add 2 to `i`; otherwise append `ids[i]` and "
-    "add 1.",
-)
-
-# -- 9.2 -----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="09", points=2, outputs="loss", gradients=("logits",))
@@ -429,7 +227,7 @@ next_token_loss.hints(
     "Flatten batch and time into one dimension: `logits[:, :-1].flatten(0, 1)` and `tokens[:, 1:].flatten()`.",
 )
 
-# -- 9.3 -----------------------------------------------------------------------------------------------------------
+# -- 9.2 -----------------------------------------------------------------------------------------------------------
 
 
 @define(
@@ -729,7 +527,7 @@ causal_attention.hints(
     "`scores.masked_fill(future, -math.inf)`, then a softmax over dim −1, then `@ v`.",
 )
 
-# -- 9.4 -----------------------------------------------------------------------------------------------------------
+# -- 9.3 -----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="09", points=1, outputs="y", gradients=("x",))
@@ -836,7 +634,7 @@ split_heads.hints(
     "`x.view(B, T, n_heads, C // n_heads)` (or `x.unflatten(-1, (n_heads, -1))`), then `.transpose(1, 2)`.",
 )
 
-# -- 9.5 -----------------------------------------------------------------------------------------------------------
+# -- 9.4 -----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="09", points=1, outputs="x", gradients=("y",))
@@ -937,6 +735,173 @@ merge_heads.hints(
     "Exchange dimensions 1 and 2, then join the last two. After `transpose` the numbers no longer lie in order in "
     "memory, so `view` refuses; `flatten` and `reshape` copy where they must.",
     "`y.transpose(1, 2)` is (B, T, heads, d); `.flatten(2)` joins everything from dimension 2 on.",
+)
+
+# -- 9.5 -----------------------------------------------------------------------------------------------------------
+
+
+@define(
+    lesson="09",
+    points=2,
+    outputs=("out", "keys", "values"),
+    forbidden=("F.scaled_dot_product_attention", "nn.MultiheadAttention", "F.multi_head_attention_forward"),
+)
+def cached_attention(q, k, v, past_k, past_v):
+    """Causal attention of S new places of a text whose first P places have been read before.
+
+    q, k, v: (B, heads, S, d): queries, keys and values of the new places. past_k, past_v: (B, heads, P, d): keys and
+    values of the places before them. Returns (out, keys, values): out (B, heads, S, d) for the new places; keys and
+    values (B, heads, P + S, d), in the order of the text: what the next call gets as its past.
+    """
+    keys, values = torch.cat([past_k, k], dim=2), torch.cat([past_v, v], dim=2)  # (B, heads, P + S, d)
+    scores = q @ keys.mT / q.shape[-1] ** 0.5  # (B, heads, S, P + S): row i asks from place P + i
+    future = torch.ones_like(scores, dtype=torch.bool).triu(past_k.shape[2] + 1)
+    weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)
+    return weights @ values, keys, values
+
+
+def _continued(generator: torch.Generator, batch: int, heads: int, past: int, new: int, d: int) -> dict:
+    q, k, v = (randn(generator, batch, heads, new, d) for _ in range(3))
+    past_k, past_v = (randn(generator, batch, heads, past, d) for _ in range(2))
+    return dict(q=q, k=k, v=v, past_k=past_k, past_v=past_v)
+
+
+@cached_attention.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for batch, heads, past, new, d in ((2, 3, 5, 4, 6), (3, 2, 4, 3, 5), (2, 4, 7, 2, 3), (4, 2, 3, 5, 7)):
+        yield _continued(generator, batch, heads, past, new, d)
+    yield edge("the past is empty", stated="the past may be empty", **_continued(generator, 2, 3, 0, 4, 5))
+    yield edge(
+        "there is one new place", stated="Usually there is one new place", **_continued(generator, 3, 2, 6, 1, 4)
+    )
+    yield edge(
+        "there is one text and one head",
+        stated="one text and one head are allowed",
+        **_continued(generator, 1, 1, 4, 3, 5),
+    )
+
+
+@cached_attention.typical
+def _(generator: torch.Generator) -> dict:
+    return _continued(generator, 1, 4, 255, 1, 32)
+
+
+def _looked_up(q: Tensor, keys: Tensor, values: Tensor, first_forbidden: int, scale: float | None = None) -> Tensor:
+    """The reference's look-up with another first forbidden diagonal, or another scale."""
+    scores = q @ keys.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    future = torch.ones_like(scores, dtype=torch.bool).triu(first_forbidden)
+    return torch.softmax(scores.masked_fill(future, -math.inf), -1) @ values
+
+
+def _whole(k: Tensor, v: Tensor, past_k: Tensor, past_v: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+
+
+@cached_attention.mistake(
+    "your mask counts the new places from 0, as if nothing stood before them: new place i then sees only the first i + 1 "
+    "places of the text. It is place P + i, and may see all P old places and the new ones up to itself: the first forbidden "
+    "diagonal is number P + 1."
+)
+def counted_from_zero(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, 1), keys, values
+
+
+@cached_attention.mistake(
+    "there is no mask. With one new place none is needed, for nothing stands after it; but with several, as when a prompt is "
+    "read, the first of them sees the others, which are its future."
+)
+def new_ones_unmasked(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, keys.shape[2]), keys, values
+
+
+@cached_attention.mistake(
+    "the new keys and values stand *before* the old ones. The text's order is past, then new; the mask and the next call "
+    "rely on it."
+)
+def new_before_old(q, k, v, past_k, past_v):
+    keys, values = _whole(past_k, past_v, k, v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1), keys, values
+
+
+@cached_attention.mistake(
+    "the new places look at the past only, and neither at themselves nor at the new ones before them. Join old and new keys "
+    "first, and let the queries ask all of them."
+)
+def past_only(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, past_k, past_v, past_k.shape[2]), keys, values
+
+
+@cached_attention.mistake(
+    "the new places look at one another and never at the past: a text that is always just beginning. The scores run over all "
+    "P + S keys."
+)
+def past_ignored(q, k, v, past_k, past_v):
+    return _looked_up(q, k, v, 1), *_whole(k, v, past_k, past_v)
+
+
+@cached_attention.mistake(
+    "`out` is right, but you hand back the new keys and values alone. The next call would know nothing of what came before: "
+    "return the old and the new ones together."
+)
+def only_the_new_handed_back(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1), k, v
+
+
+@cached_attention.mistake(
+    "`out` is right, but you hand back the past as it came. The new places would be forgotten by the next call: return the old "
+    "and the new ones together."
+)
+def only_the_past_handed_back(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1), past_k, past_v
+
+
+@cached_attention.mistake(
+    "the scores are not divided by √d. It is the same attention as without a cache: every number must be the same."
+)
+def cached_unscaled(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1, scale=1.0), keys, values
+
+
+@cached_attention.mistake(
+    "your mask begins one place too late: each new place sees one step into the future. The first forbidden diagonal is number "
+    "P + 1."
+)
+def one_step_too_far(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 2), keys, values
+
+
+@cached_attention.mistake(
+    "the new places do not see themselves: the mask begins one diagonal too early. Place P + i may see P + i; the first "
+    "forbidden diagonal is number P + 1."
+)
+def itself_unseen(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2]), keys, values
+
+
+@cached_attention.mistake(
+    "you mask as if there were as many new places as old ones: the first forbidden diagonal is that of S, the new places, not "
+    "of P, the old ones."
+)
+def new_for_old(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, q.shape[2] + 1), keys, values
+
+
+cached_attention.hints(
+    "Take P = 2 old places and S = 2 new ones, and draw the table: two rows that ask, four columns that are asked. Which one "
+    "cell is forbidden?",
+    "`torch.cat([past_k, k], dim=2)` joins the keys, and the values likewise. Then it is your causal attention with rows that "
+    "begin at place P: the first forbidden diagonal moves from 1 to P + 1.",
+    "`future = torch.ones_like(scores, dtype=torch.bool).triu(past_k.shape[2] + 1)`; fill those scores with −∞, take the "
+    "softmax, multiply by the joined values; return the result with the joined keys and values.",
 )
 
 # -- 9.6 -----------------------------------------------------------------------------------------------------------
