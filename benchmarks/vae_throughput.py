@@ -111,7 +111,7 @@ class Lesson:
     """Lesson 05's own loop on dense halves of these sizes: `epoch()` trains on `images` images."""
 
     def __init__(self, session: runtime.Session, images: Tensor, seed: int) -> None:
-        names = "Residual", "VAE", "bound", "train"
+        names = "Residual", "VAE", "answer", "bound", "train"
         generator = torch.Generator().manual_seed(seed)
         lesson = lesson_code.load("05", *names, session=session, chance=generator)
         self.train, self.bound, self.grey = lesson.train, lesson.bound, images.unsqueeze(1)

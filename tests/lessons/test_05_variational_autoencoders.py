@@ -15,7 +15,7 @@ from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 
-WANTED = "Residual VAE Peeking bound train score active_units log_weights all_log_weights codes_of normal_bound priced"
+WANTED = "Residual VAE Peeking bound train score active_units log_weights all_log_weights codes_of normal_bound priced answer"
 
 
 @pytest.fixture
