@@ -1,4 +1,5 @@
-"""Pictures of networks for images: what a convolution reads, an autoencoder's stages, a variational autoencoder, a U-Net.
+"""Pictures of networks for images: what a convolution reads, an autoencoder's stages, a variational autoencoder, the game of
+two networks and its players, a U-Net.
 
 Drawn with the primitives of `diagrams`. Shapes are read off the layers by sending an image through them.
 """
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import plots
-from course_utils.diagrams import INK, Place, arrow, box, canvas, operation, shape_text, tensor
+from course_utils.diagrams import BACKWARD, FORWARD, INK, Place, arrow, box, canvas, operation, shape_text, tensor
 
 Stage = tuple[str, tuple[int, ...], int]
 SHEETS, SHIFT = 5, 0.07  # feature maps that a pile shows at most, and how far each stands behind the one before it
@@ -160,6 +161,64 @@ def _plate(axes: Any, x: float) -> None:
         axes.text(x, y, name, ha="center", va="center", color=INK, fontsize=12, zorder=4)
     arrow(axes, (x, 1.94), (x, 1.08), text=r"$p(x\,|\,z)$", at=(x + 0.08, 1.5))
     arrow(axes, (x - 0.2, 0.98), (x - 0.2, 2.02), dashed=True, curve=-0.4, text="$q$", at=(x - 0.58, 1.5))
+
+
+def game() -> None:
+    """The game of a generator and a discriminator: what flows forwards, and which gradient moves whom in whose turn."""
+    alt = (
+        "Noise z goes through the generator G and becomes a fake. A fake or a real x goes into the discriminator D, which "
+        "answers with a logit. Two dashed arrows run back from the logit: the discriminator's turn ends at D, the "
+        "generator's turn passes through D and reaches G."
+    )
+    title = "Two turns: D learns to tell real from fake; then G learns, through D, what gave its fakes away"
+    with canvas(title=title, alt=alt, width=10.4, height=3.1) as axes:
+        tensor(axes, (0.6, 2.2), "noise $z$", ("batch", "noise"))
+        arrow(axes, (1.15, 2.2), (1.9, 2.2), ink=INK)
+        box(axes, (2.6, 2.2), "generator\n$G$", width=1.3, height=0.8)
+        arrow(axes, (3.3, 2.2), (4.0, 2.2), ink=INK)
+        tensor(axes, (4.6, 2.2), "fake $G(z)$", ("batch", "…"))
+        tensor(axes, (4.6, 0.75), "real $x$", ("batch", "…"))
+        arrow(axes, (5.2, 2.2), (6.0, 1.72))
+        arrow(axes, (5.2, 0.75), (6.0, 1.28))
+        box(axes, (6.75, 1.5), "discriminator\n$D$", width=1.4, height=0.8)
+        arrow(axes, (7.5, 1.5), (8.2, 1.5))
+        tensor(axes, (8.75, 1.5), r"logit $\ell$", ("batch",))
+        axes.text(9.3, 1.5, r"$D = \sigma(\ell)$", ha="left", va="center", color=INK, fontsize=12)
+        arrow(axes, (8.75, 1.1), (8.75, 0.5), (6.75, 0.5), (6.75, 1.05), ink=FORWARD, dashed=True)
+        axes.text(7.75, 0.42, "discriminator's turn: moves $D$", ha="center", va="top", color=FORWARD, fontsize=9)
+        arrow(axes, (8.75, 1.75), (8.75, 2.85), (2.6, 2.85), (2.6, 2.65), ink=BACKWARD, dashed=True)
+        axes.text(
+            6.9, 2.78, "generator's turn: through $D$, moves $G$", ha="center", va="top", color=BACKWARD, fontsize=9
+        )
+
+
+def dcgan(generator: Any, discriminator: Any, noise: Tensor) -> None:
+    """A DCGAN's two networks as the stages of their `layers`, with the shapes that `noise` (N, d) gives.
+
+    The generator begins with a dense layer and its `nn.Unflatten`, the discriminator ends with `nn.Flatten` and a dense one.
+    """
+    made, judged = stages(generator.layers, noise), stages(discriminator.layers, generator(noise))
+    shown = [made[0], ("Linear", *made[2][1:]), *made[3:], *judged[1:-2], judged[-1]]
+    weights = [sum(p.numel() for p in network.parameters()) for network in (generator, discriminator)]
+    title = f"The generator ({weights[0]:,} weights) makes larger what the discriminator ({weights[1]:,}) makes smaller"
+    named = "; ".join(f"{name} {shape_text(shape)}" for name, shape, _ in shown[1:])
+    alt = f"Stages from left to right: noise {shape_text(made[0][1])}; {named}."
+    image = len(made) - 2
+    with canvas(title=title, alt=alt, width=1.75 * len(shown), height=2.7) as axes:
+        for place, (layer, shape, _) in enumerate(shown):
+            x = 0.8 + 1.75 * place
+            pile(axes, (x, 1.4), shape, scale=0.038)
+            said = {0: "noise ", image: "image ", len(shown) - 1: "logit "}.get(place, "") + "×".join(map(str, shape))
+            axes.text(x, 0.35, said, ha="center", va="center", color=INK, fontsize=9)
+            if place:
+                ink = BACKWARD if place <= image else FORWARD
+                arrow(axes, (x - 1.15, 1.4), (x - 0.65, 1.4), ink=ink)
+                axes.text(x - 0.9, 2.35, layer.replace("T", "\nT"), ha="center", va="center", color=ink, fontsize=9)
+        for x, name, ink in (
+            (0.8 + 0.875 * image, "generator", BACKWARD),
+            (0.8 + 1.75 * (image + 1.5), "discriminator", FORWARD),
+        ):
+            axes.text(x, 0.05, name, ha="center", va="center", color=ink, fontsize=11)
 
 
 Level = tuple[str, tuple[int, ...], int]  # a stage of a U-Net: its name, its output without the batch, how far down

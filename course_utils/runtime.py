@@ -89,6 +89,13 @@ class Session:
         on_gpu = self.device.type == "cuda" and self.precision == "bf16"
         return torch.channels_last if on_cpu or on_gpu else torch.contiguous_format
 
+    def place(self, network: torch.nn.Module) -> torch.nn.Module:
+        """The network on this session's device and in its layout, in a module that runs it in the session's precision.
+
+        What goes in may be float32 and of any layout, what comes out is float32; the parameters are the network's own.
+        """
+        return Placed(network.to(self.device, memory_format=self.memory_format), self)  # type: ignore[call-overload]
+
     def report(self, name: str, value: float | torch.Tensor, unit: str = "", goal: str | None = None) -> None:
         """Show a headline result and store it in the output as data for `course run`.
 
@@ -106,6 +113,19 @@ class Session:
         self.reports.append(result)
         text, page = _report_text(name, value, unit, goal, met, why)
         display.show({"text/plain": text, "text/html": page, REPORT_TYPE: result})
+
+
+class Placed(torch.nn.Module):
+    """A network, `network`, run in a session's precision; made by `Session.place`."""
+
+    def __init__(self, network: torch.nn.Module, session: Session) -> None:
+        super().__init__()
+        self.network, self._session = network, session
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """What the network makes of the inputs, in float32."""
+        with self._session.autocast():
+            return self.network(*inputs).float()
 
 
 def start(profile: str = "auto", seed: int = 0) -> Session:

@@ -35,6 +35,29 @@ def test_a_vae_is_drawn_with_its_code_and_its_logits(alts: list[str]) -> None:
     assert "log sigma squared, 2 each" in alts[0] and "logits (1, 8, 8)" in alts[0]
 
 
+class Layers(nn.Module):
+    """A network as `dcgan` wants it, with `layers`."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def test_a_dcgan_is_drawn_with_its_shapes_and_weights(alts: list[str]) -> None:
+    generator = Layers(nn.Linear(2, 48), nn.Unflatten(1, (3, 4, 4)), nn.ReLU(), nn.ConvTranspose2d(3, 1, 4, 2, 1))
+    discriminator = Layers(nn.Conv2d(1, 3, 4, 2, 1), nn.LeakyReLU(), nn.Flatten(), nn.Linear(48, 1))
+    image_diagrams.dcgan(generator, discriminator, torch.zeros(5, 2))
+    assert "noise (2,); Linear (3, 4, 4); ConvTranspose (1, 8, 8); Conv (3, 4, 4); Linear (1,)" in alts[0]
+
+
+def test_the_game_is_drawn_with_both_ways_back(alts: list[str]) -> None:
+    image_diagrams.game()
+    assert "the discriminator's turn ends at D, the generator's turn passes through D and reaches G" in alts[0]
+
+
 @pytest.mark.parametrize(("k", "stride", "padding", "outputs"), [(4, 2, 1, 7), (3, 1, 1, 14), (3, 2, 0, 6)])
 def test_a_convolution_is_drawn_with_as_many_windows_as_it_has(
     alts: list[str], k: int, stride: int, padding: int, outputs: int

@@ -100,6 +100,7 @@ PARTS = (
         "plots",
         "diagrams",
         "image_diagrams",
+        "games",
         "pixel_diagrams",
         "stamp_diagrams",
         "attention_diagrams",

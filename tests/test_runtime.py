@@ -400,3 +400,26 @@ def test_an_empty_or_automatic_profile_in_the_environment_means_cpu(
 ) -> None:
     monkeypatch.setenv("COURSE_PROFILE", value)
     assert runtime.start("auto").profile == "cpu"
+
+
+# --- place ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_placed_network_computes_in_the_session_s_precision_and_answers_in_float32(
+    precision: str, session: runtime.Session
+) -> None:
+    session.precision = precision
+    first = nn.Conv2d(2, 3, 3, padding=1)
+    network = nn.Sequential(first, nn.Flatten(), nn.Linear(3 * 16, 5))
+    x = torch.randn(4, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    plain = network(x)
+    placed = session.place(network)
+    answer = placed(x)
+    assert answer.dtype == torch.float32
+    assert torch.allclose(answer, plain, atol=0.05)
+    assert torch.equal(answer, answer.bfloat16().float()) == (precision == "bf16")
+    assert [id(one) for one in placed.parameters()] == [id(one) for one in network.parameters()]
+    assert first.weight.is_contiguous(memory_format=session.memory_format)
+    placed.eval()
+    assert not network.training
