@@ -21,7 +21,7 @@ HEADLINES = (
     ("03", "reconstruction error at 32 numbers / PCA's, test"),
     ("04", "enlarging 7 × 7 to 28 × 28, test, the chosen network"),
     ("05", "forty latents, −ELBO, test (static binarisation)"),
-    ("06", "DCGAN, Fréchet distance, test, 10 000 fakes"),
+    ("06", "DCGAN, squared Fréchet distance, test, 10 000 fakes"),
     ("07", "conditional: orders filled as the classifier sees it"),
     ("08", "gated PixelCNN, test (static binarisation)"),
     ("09", "GPT, validation"),
