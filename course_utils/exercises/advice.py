@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import difflib
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+
 # Messages about shapes; the shapes of the arguments are shown beside these.
 ABOUT_SHAPES = {
     "shapes cannot be multiplied": (
@@ -114,3 +123,19 @@ ADVICE = ABOUT_SHAPES | {
 def advised_part(message: str) -> str:
     """The part of an exception's message for which there is advice."""
     return next((part for part in ADVICE if part in message), "")
+
+
+NAME = re.compile(r"^name '(\w+)' is not defined")
+ATTRIBUTE = re.compile(r"^(?:module '([\w.]+)'|'(Tensor)' object) has no attribute '(\w+)'")
+OWNERS = {"Tensor": torch.Tensor, "torch": torch, "torch.nn.functional": F, "torch.nn": torch.nn, "math": math}
+
+
+def name_meant(message: str, arguments: Sequence[str]) -> str:
+    """The name that may be meant, where an exception's message speaks of one that there is not: one of the function's
+    `arguments`, of Python's own, or of torch's; or nothing."""
+    known: Iterable[str] = ()
+    if name := NAME.match(message):
+        known = (*arguments, "torch", "math", *dir(builtins))
+    elif (name := ATTRIBUTE.match(message)) and (owner := OWNERS.get(name[1] or name[2])):
+        known = (word for word in dir(owner) if not word.startswith("_"))
+    return next(iter(difflib.get_close_matches(name[name.lastindex or 1], known, 1, 0.75)), "") if name else ""

@@ -112,7 +112,7 @@ class OtherParameters(Finding):
 @dataclass(frozen=True)
 class Raised(Finding):
     """An exception on an ordinary case or the edge case `label`, where arguments had these shapes; perhaps instead of
-    another one, which is asked for."""
+    another one, which is asked for. `meant`: the name that may be meant by one that there is not."""
 
     exercise: str
     kind: str
@@ -123,6 +123,7 @@ class Raised(Finding):
     asked_kind: str = ""
     asked_message: str = ""
     shapes: tuple[tuple[str, Shape], ...] = ()
+    meant: str = ""
 
 
 # -- mistakes that have a name -------------------------------------------------------------------------------------

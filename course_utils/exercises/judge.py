@@ -18,6 +18,7 @@ from course_utils.boxed.deadline import TimeIsOver, deadline
 from course_utils.boxed.observe import TIME_LIMIT, Observation, Trial, observe
 from course_utils.boxed.operators import behind, watched
 from course_utils.exercises import words
+from course_utils.exercises.advice import name_meant
 from course_utils.exercises.agree import Comparison, agrees, is_right_in
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import Definition
@@ -256,7 +257,8 @@ def _exception(exercise: Definition, row: Comparison) -> Finding:
     where = (failure.line_number, failure.line, row.trial.label)
     asked_for = (asked.kind, asked.message) if asked else ("", "")
     shapes = tuple((name, tuple(v.shape)) for name, v in row.trial.arguments.items() if isinstance(v, torch.Tensor))
-    return Raised(exercise.name, failure.kind, failure.message, *where, *asked_for, shapes)
+    meant = name_meant(failure.message, tuple(row.trial.arguments))
+    return Raised(exercise.name, failure.kind, failure.message, *where, *asked_for, shapes, meant)
 
 
 def _form(exercise: Definition, rows: list[Comparison]) -> tuple[Finding, ...]:

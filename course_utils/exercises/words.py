@@ -216,6 +216,8 @@ def _(it: f.Raised, w: _Writer) -> str:
     if advised in ABOUT_SHAPES and it.shapes and not w.discreet:
         shapes = ", ".join(f"`{name}` {w.tuple(shape)}" for name, shape in it.shapes)
         advice += f" Here the arguments have the shapes: {shapes}."
+    if it.meant and not w.discreet:
+        advice += f"{NEXT_LINE}Did you mean `{it.meant}`?"
     return text + line + advice + (NEXT_LINE + CELL_HINT) * w.discreet
 
 

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from course_utils import evaluate
 from course_utils.exercises import check, define, names
 from course_utils.exercises.catalogue import definition
 from course_utils.exercises.define import place
@@ -75,3 +76,11 @@ def test_the_pretended_mac_has_no_float64(mac: None) -> None:
     with pytest.raises(TypeError, match="MPS"):
         (tensor + 1).double()
     assert (tensor + 1).cpu().double().sum() == 4
+
+
+def test_what_is_measured_needs_no_float64_on_a_mac(mac: None) -> None:
+    rows = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    there = define.place(rows, torch.float32, "mps")
+    draws = [evaluate.draw_like(some, 5, torch.Generator().manual_seed(1)) for some in (rows, there)]
+    bounds = [evaluate.paired_bootstrap(some[:, 0], some[:, 1], resamples=50) for some in (rows, there)]
+    assert torch.equal(*draws) and bounds[0] == bounds[1]

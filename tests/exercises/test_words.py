@@ -1,6 +1,8 @@
 """The same findings in two renderings: the notebook's tells all, the grader's nothing that follows from hidden inputs."""
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course_utils.exercises import check, words
 from course_utils.exercises import findings as f
-from course_utils.exercises import words
 from course_utils.exercises.advice import ABOUT_SHAPES, ADVICE, advised_part
 
 SIZE, LARGER = 7654, 7655  # stand for whatever the hidden inputs are
@@ -128,6 +130,24 @@ def test_the_notebook_and_the_grader_agree_but_for_the_numbers(finding: f.Transf
     for number in (VALUE, SIZE, LARGER):
         text = text.replace(str(number), "…")
     assert words.for_grader([finding]) == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "meant"),
+    [
+        (lambda mu, logvar: 0.5 * (mu**2 + logvra.exp() - 1 - logvar).sum(1), "logvar"),  # noqa: F821
+        (lambda mu, logvar: 0.5 * (mu**2 + logvar.expp() - 1 - logvar).sum(1), "exp"),
+        (lambda mu, logvar: 0.5 * torch.summ(mu**2 + logvar.exp() - 1 - logvar, 1), "sum"),
+        (lambda mu, logvar: torch.zeros(lenn(mu)), "len"),  # noqa: F821
+        (lambda mu, logvar: variance_of_the_code, ""),  # noqa: F821
+        (lambda mu, logvar: mu.of_no_use, ""),
+    ],
+)
+def test_a_misspelt_name_is_told_what_it_may_mean(answer: Callable, meant: str) -> None:
+    outcome = check("kl_to_standard_normal", answer)
+    assert outcome.status == "error"
+    assert re.findall("Did you mean `(.*)`", outcome.message) == [meant] * bool(meant), outcome.message
+    assert "Did you mean" not in words.for_grader(outcome.findings)
 
 
 def test_numbers_that_belong_to_a_sentence_stay() -> None:
