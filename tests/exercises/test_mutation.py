@@ -248,6 +248,17 @@ EQUIVALENT = {
         "positions → positions.detach()": NO_HISTORY,
         "i → i.detach()": NO_HISTORY,
         **{f"angle → angle.detach(){place}": NO_HISTORY for place in ("", " (place 2)", " (place 3)", " (place 4)")},
+    "cycle_loss": {
+        "x_back - x → x - x_back": "an absolute value has no sign",
+        "x_back - x → -(x_back - x)": "an absolute value has no sign",
+        "x → x.detach()": "only what came back is asked for its gradient",
+        "y_back - y → y - y_back": "an absolute value has no sign",
+        "y_back - y → -(y_back - y)": "an absolute value has no sign",
+        "y → y.detach()": "only what came back is asked for its gradient",
+    },
+    "reinforce_loss": {
+        "rewards → rewards.detach()": "the difference is detached as a whole",
+        "baseline → baseline.detach()": "the difference is detached as a whole",
     },
     "top_p_filter": {"before >= p → before > p": "no sum of random probabilities is exactly p"},
 }
