@@ -248,6 +248,7 @@ EQUIVALENT = {
         "positions → positions.detach()": NO_HISTORY,
         "i → i.detach()": NO_HISTORY,
         **{f"angle → angle.detach(){place}": NO_HISTORY for place in ("", " (place 2)", " (place 3)", " (place 4)")},
+    },
     "cycle_loss": {
         "x_back - x → x - x_back": "an absolute value has no sign",
         "x_back - x → -(x_back - x)": "an absolute value has no sign",

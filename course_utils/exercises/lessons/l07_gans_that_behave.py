@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: labels, critics and their penalty, hinge losses, spectral norms, growth."""
+"""Exercises of lesson 07: labels, critics and their penalty, hinge and relativistic losses, spectral norms, growth."""
 
 # pyright: reportPossiblyUnboundVariable=false
 
@@ -942,6 +942,143 @@ power_iteration.hints(
 )
 
 # -- 7.6 -----------------------------------------------------------------------------------------------------------
+
+
+@define(lesson="07", points=2, outputs=("d_loss", "g_loss"), gradients=("real_logits", "fake_logits"))
+def relativistic_losses(real_logits, fake_logits):
+    """The relativistic losses of both players: each pair of a real and a fake image is compared.
+
+    real_logits, fake_logits: the discriminator's logits, equal in shape: the first real one is paired with the first fake
+    one, and so on.
+    Returns (d_loss, g_loss), two scalars in nats: the mean over the pairs of softplus(−(real − fake)), and that of
+    softplus(−(fake − real)). Both are finite and right for logits as large as ±300.
+    """
+    gap = real_logits - fake_logits
+    return F.softplus(-gap).mean(), F.softplus(gap).mean()
+
+
+@relativistic_losses.cases
+def _(generator: torch.Generator) -> Iterator[dict | Case]:
+    for shape in ((6,), (4, 1), (2, 3)):
+        yield dict(real_logits=2 * randn(generator, *shape) + 0.5, fake_logits=2 * randn(generator, *shape) - 0.5)
+    yield edge(
+        "there is one pair",
+        stated="one pair",
+        real_logits=randn(generator, 1) + 1,
+        fake_logits=randn(generator, 1) - 1,
+    )
+    far = 300 * torch.tensor([1.0, -1.0, 1.0, 0.9], dtype=torch.float64)
+    yield edge(
+        "the logits are as large as ±300",
+        stated="right for logits as large as ±300",
+        real_logits=far + randn(generator, 4),
+        fake_logits=far.flip(0) - 2,
+    )
+
+
+@relativistic_losses.typical
+def _(generator: torch.Generator) -> dict:
+    return dict(real_logits=randn(generator, 128), fake_logits=randn(generator, 128))
+
+
+def _softplus_of_gap(gap: Tensor) -> tuple[Tensor, Tensor]:
+    return F.softplus(-gap).mean(), F.softplus(gap).mean()
+
+
+@relativistic_losses.mistake(
+    "the two losses are exchanged: the discriminator wants real above fake, and pays softplus(−(real − fake))."
+)
+def losses_exchanged(real_logits, fake_logits):
+    return _softplus_of_gap(fake_logits - real_logits)
+
+
+@relativistic_losses.mistake(
+    "both players have the same loss. They want the opposite: the generator pays softplus(−(fake − real))."
+)
+def same_loss_for_both(real_logits, fake_logits):
+    d_loss = F.softplus(fake_logits - real_logits).mean()
+    return d_loss, d_loss
+
+
+@relativistic_losses.mistake(
+    "the generator's loss is minus the discriminator's. That is the saturating game of lesson 06: where the fakes are easily "
+    "told, its gradient vanishes. The generator pays softplus(−(fake − real))."
+)
+def saturating(real_logits, fake_logits):
+    d_loss = F.softplus(fake_logits - real_logits).mean()
+    return d_loss, -d_loss
+
+
+@relativistic_losses.mistake(
+    "these are the losses of lesson 06, where each image is judged for itself. Here only the difference of a pair counts."
+)
+def judged_alone(real_logits, fake_logits):
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean(), F.softplus(-fake_logits).mean()
+
+
+@relativistic_losses.mistake(
+    "every real logit is compared with every fake one. Each belongs to one partner, the fake one at its own place."
+)
+def every_pair(real_logits, fake_logits):
+    return _softplus_of_gap(real_logits.flatten().unsqueeze(1) - fake_logits.flatten())
+
+
+@relativistic_losses.mistake(
+    "you compare with the *mean* of the other side. That is the relativistic *average* game, a sister of this one; here each "
+    "real logit is compared with one fake logit."
+)
+def with_the_average(real_logits, fake_logits):
+    d_loss = F.softplus(fake_logits.mean() - real_logits).mean() + F.softplus(fake_logits - real_logits.mean()).mean()
+    g_loss = F.softplus(real_logits.mean() - fake_logits).mean() + F.softplus(real_logits - fake_logits.mean()).mean()
+    return d_loss, g_loss
+
+
+@relativistic_losses.mistake(
+    "you compare the two means, a single gap. Softplus bends, so that the mean has to come last: one gap for each pair."
+)
+def gap_of_means(real_logits, fake_logits):
+    return _softplus_of_gap(real_logits.mean() - fake_logits.mean())
+
+
+@relativistic_losses.mistake(
+    "softplus is missing: the plain difference is the Wasserstein critic's loss, which pays without end for a growing gap."
+)
+def no_softplus(real_logits, fake_logits):
+    gap = (real_logits - fake_logits).mean()
+    return -gap, gap
+
+
+@relativistic_losses.mistake(
+    "right for tame logits, infinite for large ones: `sigmoid` rounds to 0, of which a logarithm is then taken, and `exp` "
+    "overflows. −log σ(x) = softplus(−x), and `F.softplus` does neither."
+)
+def through_the_sigmoid(real_logits, fake_logits):
+    gap = real_logits - fake_logits
+    return -torch.log(torch.sigmoid(gap)).mean(), -torch.log(torch.sigmoid(-gap)).mean()
+
+
+@relativistic_losses.mistake(
+    "you sum over the pairs. Both losses are means, so that they do not depend on the batch size."
+)
+def summed_pairs(real_logits, fake_logits):
+    gap = real_logits - fake_logits
+    return F.softplus(-gap).sum(), F.softplus(gap).sum()
+
+
+@relativistic_losses.mistake(
+    "the real logits are cut from the generator's loss. Nothing has to be cut here: what each player may change, the loop says."
+)
+def real_ones_cut(real_logits, fake_logits):
+    return F.softplus(fake_logits - real_logits).mean(), F.softplus(real_logits.detach() - fake_logits).mean()
+
+
+relativistic_losses.hints(
+    "Make the gap of each pair first: how much more real does the real one look than its fake partner?",
+    "−log σ(gap) = softplus(−gap) is what the discriminator pays. The generator wants the same with the gap turned around.",
+    "gap = real − fake; return F.softplus(−gap).mean(), F.softplus(gap).mean()",
+)
+
+# -- 7.7 -----------------------------------------------------------------------------------------------------------
 
 
 @define(lesson="07", points=1, outputs="image", gradients=("low", "high"))
