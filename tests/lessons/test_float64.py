@@ -15,7 +15,6 @@ from course_utils.notebooks import find, ipynb
 ROOT = Path(__file__).parents[2]
 FETCHED = {"cpu", "item", "tolist", "numpy", "shape", "size", "dim", "numel", "dtype"}
 ON_THE_CPU = {"evaluate", "judge", "float", "int", "len", "range", "str", "session"}  # whose results lie there
-BEING_REWRITTEN = ("06",)
 
 
 def may_be_there(node: ast.AST, there: set[str]) -> bool:
@@ -98,14 +97,7 @@ def made_double_there(code: list[str]) -> list[str]:
     return reader.found
 
 
-def lessons() -> Iterator[object]:
-    for lesson in find.lessons(ROOT):
-        later = lesson.number[:2] in BEING_REWRITTEN
-        marks = [pytest.mark.xfail(reason="this lesson is being rewritten", strict=False)] if later else []
-        yield pytest.param(lesson.path, id=lesson.path.stem, marks=marks)
-
-
-@pytest.mark.parametrize("path", lessons())
+@pytest.mark.parametrize("path", [lesson.path for lesson in find.lessons(ROOT)], ids=lambda path: path.stem)
 def test_a_lesson_makes_nothing_double_on_the_device(path: Path) -> None:
     cells = [cell.source for cell in ipynb.code_cells(ipynb.read(path))]
     found = made_double_there([code for code in cells if not code.startswith(("%", "!"))])
