@@ -147,7 +147,7 @@ def repeated_ngrams(text: str, n: int) -> float:
     return 1 - len({text[i : i + n] for i in range(count)}) / count
 
 
-def known_words(texts: Sequence[str], source: str) -> float:
+def known_words(texts: Iterable[str], source: str) -> float:
     """Share of the words (runs of letters) of some texts that are words of `source`; without each text's first and last, which
     may be cut. Raises ValueError where no text has three words."""
     words = [word for text in texts for word in _words(text)[1:-1]]
