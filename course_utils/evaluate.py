@@ -147,12 +147,12 @@ def repeated_ngrams(text: str, n: int) -> float:
     return 1 - len({text[i : i + n] for i in range(count)}) / count
 
 
-def known_words(text: str, source: str) -> float:
-    """Share of the words of `text` (runs of letters) that are words of `source`; without the first and the last, which may be
-    cut. Raises ValueError for a text of fewer than three words."""
-    words = _words(text)[1:-1]
+def known_words(texts: Iterable[str], source: str) -> float:
+    """Share of the words (runs of letters) of some texts that are words of `source`; without each text's first and last, which
+    may be cut. Raises ValueError where no text has three words."""
+    words = [word for text in texts for word in _words(text)[1:-1]]
     if not words:
-        raise ValueError(f"a share needs at least three words, not {len(_words(text))}: write a longer text")
+        raise ValueError("none of the texts has three words: write longer ones")
     known = set(_words(source))
     return sum(word in known for word in words) / len(words)
 
