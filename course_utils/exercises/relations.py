@@ -43,7 +43,7 @@ def relations(e: Tensor, a: Tensor, arguments: dict[str, Any], alone: bool) -> I
     yield "signs", (), lambda e, a: (e.abs(), a.abs())
     yield "reordered", (), lambda e, a: (e.flatten().sort().values, a.flatten().sort().values)
     for dim in range(e.dim()):
-        if e.shape[dim] > 1 and a.std(dim).any() < e.std(dim).any():
+        if e.shape[dim] > 1 and a.double().std(dim).any() < e.double().std(dim).any():
             yield "same-along", (dim,), lambda e, a, d=dim: (a.narrow(d, 0, 1).expand_as(a), a)
 
 

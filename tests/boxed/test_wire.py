@@ -365,7 +365,7 @@ STRANGE: list[Callable[[Any], Any]] = [
     lambda value: torch.zeros(0, 1000),
     lambda value: torch.full_like(value, math.inf) if isinstance(value, Tensor) and value.is_floating_point() else -1,
     lambda value: value.bfloat16() if isinstance(value, Tensor) else True,
-    lambda value: value.bool() if isinstance(value, Tensor) else (),
+    lambda value: value.bool() if isinstance(value, Tensor) and value.dtype != torch.bool else (),
 ]
 
 
