@@ -409,7 +409,8 @@ def steps(
     code, settings or starting values is passed over, and says so: whatever is kept must be as it was when that run began
     or, in the same process, as the interrupt left it. Where nothing can be written, training goes on without checkpoints.
     When several processes train together, one leads; with `lead` False the others read its checkpoints, and show and write
-    nothing. So does a run whose `title` is empty: one of many, of which the lesson prints a table. Raises ValueError or TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
+    nothing. So does a run whose `title` is empty: one of many, of which the lesson prints a table. Raises ValueError or
+    TypeError for a bad `total` and ValueError for a checkpoint with nothing to keep.
     """
     try:
         total = operator.index(total)
@@ -420,10 +421,11 @@ def steps(
     if checkpoint is not None and not keep:
         raise ValueError("a checkpoint needs `keep`: name what must be saved, as in keep={'model': model}")
     path, why_not = (None, "") if checkpoint is None else _place(checkpoint)
+    lead = lead and bool(title)
     if why_not and lead:
         print(f"{title}: trains without checkpoints, since none can be kept ({why_not})")
     program = fingerprint.of_program(sys._getframe(1)) if path else []
-    return Steps(batches, total, title, keep or {}, path, every, program, lead and bool(title), reuse)
+    return Steps(batches, total, title, keep or {}, path, every, program, lead, reuse)
 
 
 def ramp(step: int, total: int, warm_up: int = 100) -> float:

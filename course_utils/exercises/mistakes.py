@@ -52,7 +52,8 @@ class Run:
     def holds(self, claim: Claim) -> bool:
         """Whether a claim about single trials holds; it does where no result was returned."""
         if claim.key not in self._held:
-            self._held[claim.key] = _holds(claim, [self])
+            returned = self.observation.event == "returned"
+            self._held[claim.key] = not returned or _says_yes(lambda: claim.holds(self.arguments, self.result))
         return self._held[claim.key]
 
     @functools.cached_property
@@ -230,21 +231,22 @@ def _breaks_alike(tried: Tried, mistake: Mistake, broken: Broken) -> bool:
         if not all(run.holds(claim) for claim in kept):
             return False
         runs.append(run)
-    for key, claim in exercise.claims.items():
-        asked = key in broken.witnesses or claim.across
-        holds = asked and (_holds(claim, runs) if claim.across else all(run.holds(claim) for run in runs))
-        if asked and holds == (key in broken.witnesses):
-            return False
-    return True
+    others = [claim for key, claim in exercise.claims.items() if key in broken.witnesses or claim.across]
+    return all(_holds(claim, runs) == (claim.key not in broken.witnesses) for claim in others)
 
 
 def _holds(claim: Claim, runs: list[Run]) -> bool:
     """Whether a claim holds on every trial that returned a result, or across all of these."""
+    if not claim.across:
+        return all(run.holds(claim) for run in runs)
     returned = [run for run in runs if run.observation.event == "returned"]
+    return _says_yes(lambda: claim.holds([run.arguments for run in returned], [run.result for run in returned]))
+
+
+def _says_yes(asked: Callable[[], bool]) -> bool:
+    """What a claim answers; no, where the results are such that it cannot even be asked."""
     try:
-        if claim.across:
-            return claim.holds([run.arguments for run in returned], [run.result for run in returned])
-        return all(claim.holds(run.arguments, run.result) for run in returned)
+        return asked()
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
         return False
 

@@ -29,7 +29,7 @@ def lesson() -> SimpleNamespace:
     """The definitions of the lesson, with the session and the generator that its cells make."""
     chance = torch.Generator().manual_seed(0)
     session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", chance)
-    loaded = lesson_code.load("07", *WANTED.split(), session=session, chance=chance, centres=CENTRES)
+    loaded = lesson_code.load("07", *WANTED.split(), session=session, chance=chance)
     torch.manual_seed(0)
     return loaded
 
