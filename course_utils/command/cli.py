@@ -311,17 +311,18 @@ def train_gpt(
 
 @app.command()
 def results() -> None:
-    """Write recorded results (results/*.json) as tables: all into results/README.md, headlines into README.md."""
+    """Write what lessons store into README.md and results/README.md: results as tables, and README's pictures."""
+    from course_utils.command.pictures import write_pictures
     from course_utils.command.tables import write_tables
     from course_utils.notebooks.find import find_root
 
     with user_errors():
         root = find_root()
-        changed = write_tables(root)
+        changed = [*write_tables(root), *write_pictures(root)]
         for path in changed:
-            say(f"{path.relative_to(root)} has a new table.")
+            say(f"{path.relative_to(root)} is new.")
         if not changed:
-            say("README.md and results/README.md are up to date.")
+            say("README.md, its pictures and results/README.md are up to date.")
 
 
 @app.command()

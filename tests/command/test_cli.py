@@ -475,7 +475,7 @@ def test_results_writes_the_tables_or_says_what_is_missing(
     course("run", "0", "--record")
     result = course("results")
     assert result.exit_code == 0
-    assert "README.md has a new table" in result.output and "results/README.md has a new table" in result.output
+    assert "README.md is new" in result.output and "results/README.md is new" in result.output
     assert "| loss | cpu-cpu | 2 | ✘ <= 1 missed |" in (root / "README.md").read_text()
     assert "| cpu-cpu | loss | 2 | ✘ <= 1 missed |" in (root / "results" / "README.md").read_text()
     assert "up to date" in course("results").output
