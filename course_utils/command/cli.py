@@ -431,12 +431,14 @@ def _show_finding(finding: Any) -> None:
 def list_data() -> None:
     """Show each data set with its size, and where it lies on this machine."""
     from course_utils.command.doctor import data_sets, locate
+    from course_utils.data import drawings
 
     with user_errors():
         for dataset in data_sets():
             place, _ = locate(dataset)
             size = sum(file.size for file in dataset.files) / 1e6
             say(f"{dataset.name}: {size:.1f} MB, {f'in {place}' if place else 'not here'}")
+        say(f"emoji: {drawings.whereabouts()}")
         say("In installed packages: digits (scikit-learn), temperature (statsmodels), glyphs (matplotlib's fonts)")
         say("Generated: verse, Mackey-Glass")
 

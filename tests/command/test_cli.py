@@ -588,7 +588,8 @@ def data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_data_list_and_verify_say_where_a_set_lies(root: Path, data_set: Path) -> None:
-    assert f"in {data_set.parent}" in course("data", "list").output
+    listed = course("data", "list").output
+    assert f"in {data_set.parent}" in listed and "\nemoji: " in listed
     result = course("data", "verify")
     assert result.exit_code == 0
     assert "✔ letters: all files in" in result.output
