@@ -155,7 +155,8 @@ def _other_infinities(leaf: Leaf, expected: Tensor, actual: Tensor) -> OtherInfi
     if not should.any() or not missing + surplus:
         return None
     first = tuple(int(i) for i in (should != does).nonzero()[0])
-    return OtherInfinities(leaf, expected[should][0].item(), expected.numel(), missing, surplus, first)
+    yours = float(actual[first])
+    return OtherInfinities(leaf, expected[should][0].item(), expected.numel(), missing, surplus, first, yours)
 
 
 def _plain_arguments(trial: Trial) -> tuple[tuple[str, str], ...]:

@@ -111,6 +111,12 @@ def by_two_products(log_probs: Tensor, rewards: Tensor, baseline: Tensor) -> Ten
     return (log_probs * baseline.detach()).mean() - (log_probs * rewards.detach()).mean()
 
 
+def standardised(log_probs: Tensor, better: Tensor) -> Tensor:
+    return -torch.mean(
+        log_probs * (better / (better.var(correction=min(1, better.numel() - 1)) ** 0.5 + 1e-8)).detach()
+    )
+
+
 @pytest.mark.parametrize("answer", [by_no_grad, by_two_products])
 def test_other_right_ways_are_accepted(answer: Callable) -> None:
     for seed in range(3):
@@ -121,6 +127,9 @@ def test_other_right_ways_are_accepted(answer: Callable) -> None:
     ("answer", "mistake"),
     [
         (lambda log_probs, rewards, baseline: F.mse_loss(log_probs, rewards), None),
+        (lambda log_probs, rewards, baseline: standardised(log_probs, rewards - baseline), "divided_by_the_spread"),
+        (lambda log_probs, rewards, _: standardised(log_probs, rewards - rewards.mean()), "rewards_standardised"),
+        (lambda p, r, baseline: -(p * r.detach()).mean() - baseline.mean().detach(), "baseline_outside"),
         (lambda log_probs, rewards, baseline: -(log_probs * (rewards - baseline)).mean(), "rewards_learn"),
         (lambda log_probs, rewards, baseline: (log_probs * (rewards - baseline).detach()).mean(), "sign_turned"),
         (lambda log_probs, rewards, baseline: -(log_probs * (rewards - baseline).detach()).sum(), "summed_draws"),
