@@ -159,6 +159,11 @@ def test_euler_does_not_change_the_beginning() -> None:
     assert "changed in place" in check("euler", in_place).message or "in place" in check("euler", in_place).message
 
 
+def test_a_walk_that_ends_too_soon_is_told_by_what_it_asked() -> None:
+    message = check("euler", lambda velocity, x, steps: x + velocity(x, x.new_zeros(len(x))) / steps).message
+    assert "the record of what `velocity` was asked should have shape (" in message
+
+
 def test_a_time_that_is_no_tensor_is_explained() -> None:
     def with_a_number(velocity: Callable, x: Tensor, steps: int) -> Tensor:
         for step in range(steps):

@@ -123,23 +123,13 @@ def cut_off_at_one_hundred(real_logits, fake_logits):
 
 
 def _constant_in_the_discriminator(constant: float) -> None:
-    """The mistakes of writing log(D + constant), or of cutting D off there, so that log 0 does not occur."""
+    """The mistake of writing log(D + constant), so that log 0 does not occur."""
 
     def wrong(real_logits, fake_logits):
         real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
         return -torch.log(real + constant).mean() - torch.log(1 - fake + constant).mean()
 
-    def kept_above(real_logits, fake_logits):
-        real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
-        return -torch.log(real.clamp(min=constant)).mean() - torch.log((1 - fake).clamp(min=constant)).mean()
-
     wrong.__name__ = f"logarithm_of_d_plus_{constant:.0e}"
-    kept_above.__name__ = f"d_kept_above_{constant:.0e}"
-    discriminator_loss.mistake(
-        f"right for tame logits, but you keep the probability above {constant:.0e}: no logit costs more than −log "
-        f"{constant:.0e} = {-math.log(constant):.1f}, where one of 300 on the wrong side should cost 300 and pull with full "
-        "gradient. Stay with the logits: −log σ(x) = softplus(−x)."
-    )(kept_above)
     discriminator_loss.mistake(
         f"you add {constant:.0e} to the probability before you take its logarithm. That keeps the loss finite, but changes "
         f"every value a little, and no logit costs more than −log {constant:.0e} = {-math.log(constant):.1f}, where one of "
@@ -149,6 +139,25 @@ def _constant_in_the_discriminator(constant: float) -> None:
 
 for _constant in CONSTANTS:
     _constant_in_the_discriminator(_constant)
+
+
+def _discriminator_kept_inside(constant: float) -> None:
+    """The mistake of cutting D off at a constant from 0 and 1, so that log 0 does not occur."""
+
+    def kept_above(real_logits, fake_logits):
+        real, fake = (torch.sigmoid(logits).clamp(constant, 1 - constant) for logits in (real_logits, fake_logits))
+        return -torch.log(real).mean() - torch.log(1 - fake).mean()
+
+    kept_above.__name__ = f"d_kept_above_{constant:.0e}"
+    discriminator_loss.mistake(
+        f"right for tame logits, but you keep the probability above {constant:.0e}: no logit costs more than −log "
+        f"{constant:.0e} = {-math.log(constant):.1f}, where one of 300 on the wrong side should cost 300 and pull with full "
+        "gradient. Stay with the logits: −log σ(x) = softplus(−x)."
+    )(kept_above)
+
+
+for _constant in (1e-6, 1e-7):  # nearer to 1 there is no number in single precision
+    _discriminator_kept_inside(_constant)
 
 
 @discriminator_loss.mistake(
@@ -389,14 +398,10 @@ def sigmoid_applied_twice(fake_logits):
 
 
 def _constant_in_the_generator(constant: float) -> None:
-    """The mistakes of writing log(D + constant), or log(1 − D + constant), or of cutting D off there, so that log 0 does not
-    occur."""
+    """The mistakes of writing log(D + constant), or log(1 − D + constant), so that log 0 does not occur."""
 
     def wrong(fake_logits):
         return -torch.log(torch.sigmoid(fake_logits) + constant).mean()
-
-    def kept_above(fake_logits):
-        return -torch.log(torch.sigmoid(fake_logits).clamp(min=constant)).mean()
 
     def saturating(fake_logits):
         return torch.log(1 - torch.sigmoid(fake_logits) + constant).mean()
@@ -407,12 +412,6 @@ def _constant_in_the_generator(constant: float) -> None:
         f"every value a little, and no fake costs more than −log {constant:.0e} = {-math.log(constant):.1f}: one at a logit "
         "of −300 should cost 300 and pull with full gradient. Stay with the logits: −log σ(x) = softplus(−x)."
     )(wrong)
-    kept_above.__name__ = f"d_kept_above_{constant:.0e}"
-    generator_loss.mistake(
-        f"right for tame logits, but you keep the probability above {constant:.0e}: no fake costs more than −log {constant:.0e} "
-        f"= {-math.log(constant):.1f}, where one at a logit of −300 should cost 300 and pull with full gradient. Stay with the "
-        "logits: −log σ(x) = softplus(−x)."
-    )(kept_above)
     saturating.__name__ = f"saturating_plus_{constant:.0e}"
     generator_loss.mistake(
         "this is the saturating loss of the minimax game, log(1 − D). Its gradient vanishes just where the generator needs "
@@ -423,6 +422,24 @@ def _constant_in_the_generator(constant: float) -> None:
 
 for _constant in CONSTANTS:
     _constant_in_the_generator(_constant)
+
+
+def _fakes_kept_above(constant: float) -> None:
+    """The mistake of cutting D off at a constant, so that log 0 does not occur."""
+
+    def kept_above(fake_logits):
+        return -torch.log(torch.sigmoid(fake_logits).clamp(min=constant)).mean()
+
+    kept_above.__name__ = f"d_kept_above_{constant:.0e}"
+    generator_loss.mistake(
+        f"right for tame logits, but you keep the probability above {constant:.0e}: no fake costs more than −log {constant:.0e} "
+        f"= {-math.log(constant):.1f}, where one at a logit of −300 should cost 300 and pull with full gradient. Stay with the "
+        "logits: −log σ(x) = softplus(−x)."
+    )(kept_above)
+
+
+for _constant in CONSTANTS[:3]:  # smaller ones do what log(D + constant) does
+    _fakes_kept_above(_constant)
 
 
 @generator_loss.mistake(

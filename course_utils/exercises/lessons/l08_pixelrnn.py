@@ -106,18 +106,7 @@ def logarithm_of_zero(logits, x):
 
 
 def _constant_in_the_logarithm(constant: float) -> None:
-    """The mistakes of writing log(p + constant), or of cutting p off there, so that log 0 does not occur."""
-
-    def kept_above(logits, x):
-        p = torch.sigmoid(logits).clamp(constant, 1 - constant)
-        return F.binary_cross_entropy(p, x, reduction="none").flatten(1).sum(1)
-
-    kept_above.__name__ = f"p_kept_above_{constant:.0e}"
-    bernoulli_nll.mistake(
-        f"right for tame logits, but you keep the probability above {constant:.0e}: no pixel costs more than −log {constant:.0e} "
-        f"= {-math.log(constant):.1f} nats, where one that the model rules out with a logit of 1000 costs 1000, and there the "
-        "gradient vanishes. `F.binary_cross_entropy_with_logits` never leaves the logits."
-    )(kept_above)
+    """The mistake of writing log(p + constant), so that log 0 does not occur."""
 
     def wrong(logits, x):
         p = torch.sigmoid(logits)
@@ -134,6 +123,25 @@ def _constant_in_the_logarithm(constant: float) -> None:
 
 for _constant in (1e-6, 1e-7, 1e-8, 1e-10, 1e-12):
     _constant_in_the_logarithm(_constant)
+
+
+def _probability_kept_inside(constant: float) -> None:
+    """The mistake of cutting p off at a constant from 0 and 1, so that log 0 does not occur."""
+
+    def kept_above(logits, x):
+        p = torch.sigmoid(logits).clamp(constant, 1 - constant)
+        return F.binary_cross_entropy(p, x, reduction="none").flatten(1).sum(1)
+
+    kept_above.__name__ = f"p_kept_above_{constant:.0e}"
+    bernoulli_nll.mistake(
+        f"right for tame logits, but you keep the probability above {constant:.0e}: no pixel costs more than −log {constant:.0e} "
+        f"= {-math.log(constant):.1f} nats, where one that the model rules out with a logit of 1000 costs 1000, and there the "
+        "gradient vanishes. `F.binary_cross_entropy_with_logits` never leaves the logits."
+    )(kept_above)
+
+
+for _constant in (1e-6, 1e-7):  # nearer to 1 there is no number in single precision
+    _probability_kept_inside(_constant)
 
 
 @bernoulli_nll.mistake(

@@ -174,18 +174,7 @@ def log_of_zero(logits, tokens):
 
 
 def _constant_in_the_logarithm(constant: float) -> None:
-    """The mistakes of writing log(p + constant), or of cutting p off there, so that log 0 does not occur."""
-
-    def kept_above(logits, tokens):
-        p = torch.softmax(logits[:, :-1], -1).gather(2, tokens[:, 1:, None])
-        return -p.clamp(min=constant).log().mean()
-
-    kept_above.__name__ = f"p_kept_above_{constant:.0e}"
-    next_token_loss.mistake(
-        f"right for small logits, but you keep the probability above {constant:.0e}: no surprise can be larger than −log "
-        f"{constant:.0e} = {-math.log(constant):.1f} nats, and the gradient of a token that the model rules out vanishes. Take "
-        "`log_softmax`, or `cross_entropy`, which never leave the logarithm."
-    )(kept_above)
+    """The mistake of writing log(p + constant), so that log 0 does not occur."""
 
     def wrong(logits, tokens):
         return -(torch.softmax(logits[:, :-1], -1).gather(2, tokens[:, 1:, None]) + constant).log().mean()
@@ -201,6 +190,25 @@ def _constant_in_the_logarithm(constant: float) -> None:
 
 for _constant in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12):
     _constant_in_the_logarithm(_constant)
+
+
+def _probability_kept_above(constant: float) -> None:
+    """The mistake of cutting p off at a constant, so that log 0 does not occur."""
+
+    def kept_above(logits, tokens):
+        p = torch.softmax(logits[:, :-1], -1).gather(2, tokens[:, 1:, None])
+        return -p.clamp(min=constant).log().mean()
+
+    kept_above.__name__ = f"p_kept_above_{constant:.0e}"
+    next_token_loss.mistake(
+        f"right for small logits, but you keep the probability above {constant:.0e}: no surprise can be larger than −log "
+        f"{constant:.0e} = {-math.log(constant):.1f} nats, and the gradient of a token that the model rules out vanishes. Take "
+        "`log_softmax`, or `cross_entropy`, which never leave the logarithm."
+    )(kept_above)
+
+
+for _constant in (1e-6, 1e-7, 1e-8):  # smaller ones do what log(p + constant) does
+    _probability_kept_above(_constant)
 
 
 @next_token_loss.mistake(
