@@ -4,7 +4,7 @@ import contextlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any
 
 import mutants
@@ -167,17 +167,6 @@ def share(statuses: Iterator[Status]) -> float:
 def test_a_large_share_of_wrong_answers_is_named() -> None:
     """Of every tenth mutant: half of them stop with an exception and are told so."""
     assert share(status for name in names() for _, status in mutants.tally(name, every=10)) >= NAMED
-
-
-def test_the_page_about_diagnoses_lists_every_exercise_says_how_it_is_made_and_keeps_the_shares() -> None:
-    """Exercises that it lacks: `tests/exercises/mutants.py --write NAME`."""
-    text = mutants.PAGE.read_text(encoding="utf-8")
-    rows = mutants.read(text)
-    assert list(rows) == names()
-    assert text == mutants.page(rows), "with the command, and the sum of the rows at the end"
-    together = [sum(column) for column in zip(*map(astuple, rows.values()), strict=True)]
-    wrong, named, *_, listed, found = together
-    assert named / wrong >= NAMED and found / listed >= NAMED
 
 
 def test_most_mistakes_would_be_named_if_nobody_had_listed_them() -> None:

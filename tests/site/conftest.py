@@ -52,14 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> build.Built:
 def repository(tmp_path: Path) -> Path:
     """A course of one lesson with one exercise and one figure."""
     root = tmp_path / "repository"
-    documents = (
-        "docs/grading.md",
-        "docs/nbgrader.md",
-        "results/README.md",
-        "data/README.md",
-        "CONTRIBUTING.md",
-        "docs/diagnoses.md",
-    )
+    documents = ("docs/grading.md", "docs/nbgrader.md", "results/README.md", "data/README.md", "CONTRIBUTING.md")
     for name in documents:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n\n## Points\n\nText.\n")
