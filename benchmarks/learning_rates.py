@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import lesson_code
 import torch
+
+from course_utils.notebooks import lesson_code
 
 GRID = 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064
 CPU = SimpleNamespace(device=torch.device("cpu"))
@@ -44,7 +45,9 @@ def hold() -> None:
         "RNN, 32 units": lambda: own.new_rnn(2, 32),
         "RNN, 67 units": lambda: own.new_rnn(2, 67),
     }
-    table("sample and hold, error in the last 100 of 1000 steps, mean of seeds 10 and 11", contestants, score, GRID[1:-1])
+    table(
+        "sample and hold, error in the last 100 of 1000 steps, mean of seeds 10 and 11", contestants, score, GRID[1:-1]
+    )
 
 
 def adding(length: int = 150) -> None:

@@ -104,9 +104,10 @@ PARTS = (
         "pixel_diagrams",
         "stamp_diagrams",
         "attention_diagrams",
+        "family_diagrams",
         "widgets",
     ),
-    *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
+    *("data", "gpt", "training", "kept", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
     "site",
     *("command", "__main__"),
 )

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import scipy.stats
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from course_utils import runtime, training
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 WANTED = (
     "Generator bounded Critic standard Rules follow train draw wasserstein_1d wasserstein ring Points slope_one "

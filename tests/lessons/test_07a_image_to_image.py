@@ -4,7 +4,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import scipy.ndimage
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from course_utils import data, runtime, training
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 

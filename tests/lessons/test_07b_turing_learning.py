@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.exercises import check
+from course_utils.notebooks import lesson_code
 
 CALM = torch.full((8,), 0.1)
 ANIMAL = CALM.index_fill(0, torch.tensor(3), 0.9)

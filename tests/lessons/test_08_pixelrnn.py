@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from course_utils import data, runtime
 from course_utils.causality import before_in_order, sees
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
-from course_utils.notebooks import find
+from course_utils.notebooks import find, lesson_code
 
 ROOT = find.find_root()
 WANTED = "contexts MaskedConv2d ResidualBlock PixelNet GatedLayer GatedPixelCNN price nll fit pixel_of"

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import cached_sampler
-import lesson_code
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 SIZES = [(7, 11), (11, 4), (5, 5), (9, 16), (1, 3)]
 COLOUR = ("MaskedConv2d", "blind_mask", "ColourPixelCNN", "colour_nll", "paint")

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from course_utils.data import voices
 from course_utils.data.voices import REST
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 WANTED = (
     "to_tokens to_pitches step_before count_notes table_losses mean_of NoteEmbedding FromAbove ChoraleNet hears windows "

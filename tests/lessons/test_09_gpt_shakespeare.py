@@ -4,12 +4,12 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import check
+from course_utils.notebooks import lesson_code
 
 
 @pytest.fixture

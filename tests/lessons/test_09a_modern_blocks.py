@@ -4,7 +4,6 @@ import dataclasses
 import math
 from types import SimpleNamespace
 
-import lesson_code
 import numpy as np
 import pytest
 import torch
@@ -12,6 +11,7 @@ import torch
 from course_utils import gpt
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 
 @pytest.fixture
