@@ -205,7 +205,7 @@ def load(session: runtime.Session) -> Ruler:
     and if its file is whole; an interrupted training goes on where it stopped. Where the cache cannot be written, the
     ruler is trained and not kept.
     """
-    recipe, images = RECIPES[session.profile], data.mnist()
+    recipe, images = session.choose(**RECIPES), data.mnist()
     key, folder = _key(session, recipe, images), kept.folder("rulers", "Ruler")
     with torch.random.fork_rng([session.device] if session.device.type == "cuda" else []):
         ruler = _read(session, images, folder, key) if folder else None
@@ -224,7 +224,7 @@ def load(session: runtime.Session) -> Ruler:
 
 def _untrained(session: runtime.Session, images: data.Images) -> Ruler:
     """A ruler with the weights that its training starts from; seeds the global generator."""
-    recipe = RECIPES[session.profile]
+    recipe = session.choose(**RECIPES)
     torch.default_generator.manual_seed(recipe.seed)
     network = Classifier(recipe.channels).to(session.device).to(memory_format=session.memory_format)
     return Ruler(network, recipe, session, images)

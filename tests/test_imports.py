@@ -88,6 +88,7 @@ PARTS = (
         "conventions",
         "files",
         "display",
+        "recorded",
         "templates",
         "boxed",
         "fingerprint",

@@ -303,8 +303,9 @@ def test_a_label_is_one_more_input(lesson: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_on_a_gpu_a_finished_training_is_not_done_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], profile: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, profile: str
 ) -> None:
+    monkeypatch.setattr(runtime, "_profile", profile)
     lesson = load(profile=profile)
     path = tmp_path / "tiny.pt"
     history, _, weights = train(lesson, checkpoint=path)
