@@ -18,7 +18,7 @@ from typing import Any
 
 from course_utils.errors import CourseError
 from course_utils.notebooks.ipynb import code_cells, tags
-from course_utils.resuming.carried import uses
+from course_utils.resuming.names import uses
 
 ALWAYS = {"colab", "parameters"}  # tags of cells that every run begins with
 
