@@ -21,6 +21,7 @@ SAME_KIND = "both have the same dtype and device"
 ADDED = "terms may be added in any order"
 IN_SINGLE_PRECISION = "right to the seven digits of float32, which is said beside it"
 CONSTANTS = "made without a graph"
+ROOT_TWICE = "the root stands on both sides of the other covariance, so that its sign cancels"
 
 # Changes that leave a right answer right, and why. An entry that no longer holds fails.
 EQUIVALENT = {
@@ -85,6 +86,14 @@ EQUIVALENT = {
     "add_noise": {"x → noise": SAME_SHAPE},
     "predict_clean": {"x_t → noise": SAME_SHAPE},
     "flow_pair": {"start → end": SAME_SHAPE},
+    "frechet_distance": {
+        "vectors * values.clamp(min=0).sqrt() @ vectors.T → -(vectors * values.clamp(min=0).sqrt() @ vectors.T)": ROOT_TWICE,
+        "vectors * values.clamp(min=0).sqrt() @ vectors.T → -(vectors * values.clamp(min=0).sqrt()) @ vectors.T": ROOT_TWICE,
+        "vectors * values.clamp(min=0).sqrt() → -vectors * values.clamp(min=0).sqrt()": ROOT_TWICE,
+        "mean_a - mean_b → mean_b - mean_a": SQUARED,
+        "mean_a - mean_b → -(mean_a - mean_b)": SQUARED,
+    },
+    "precision_recall": {"real → fake": SAME_KIND},
     "stamp": {
         "(_, c_out, k, _) → (_, c_out, _, k)": SQUARE,
         "x → weight (place 2)": SAME_KIND,
