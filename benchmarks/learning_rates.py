@@ -1,8 +1,9 @@
-"""Which learning rates the contestants of lesson 02 are given: the best of one grid for all.
+"""Which learning rates the contestants of lessons 01, 02 and 02a are given: the best of one grid for all.
 
-    .venv/bin/python benchmarks/learning_rates.py [hold] [adding]
+    .venv/bin/python benchmarks/learning_rates.py [hold] [adding] [text]
 
-Networks and training loops are the lesson's own. Rates are chosen with other seeds than it reports on.
+Networks and training loops are the lessons' own. Rates are chosen on data that the lessons neither train nor report on:
+other seeds, and for text the part of the training text that is held back.
 """
 
 import math
@@ -13,9 +14,10 @@ from types import SimpleNamespace
 
 import torch
 
+from course_utils import data
 from course_utils.notebooks import lesson_code
 
-GRID = 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064
+GRID = 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256
 CPU = SimpleNamespace(device=torch.device("cpu"))
 
 
@@ -46,7 +48,7 @@ def hold() -> None:
         "RNN, 67 units": lambda: own.new_rnn(2, 67),
     }
     table(
-        "sample and hold, error in the last 100 of 1000 steps, mean of seeds 10 and 11", contestants, score, GRID[1:-1]
+        "sample and hold, error in the last 100 of 1000 steps, mean of seeds 10 and 11", contestants, score, GRID[1:6]
     )
 
 
@@ -69,13 +71,34 @@ def adding(length: int = 150) -> None:
     def score(make: Callable, rate: float) -> float:
         return lesson.add(make, rate, seed=10)[0]
 
-    table(f"adding problem, T = {length}, error on new sequences, seed 10", contestants, score, GRID[::2])
+    table(f"adding problem, T = {length}, error on new sequences, seed 10", contestants, score, GRID[:7:2])
+
+
+def text() -> None:
+    """Lesson 01, section 9, and detour 02a, section 5: the loss after 600 chunks on text held back from training."""
+    plays = data.shakespeare()
+    train, held_back = plays.inner_split()
+    size = len(plays.vocabulary)
+    part = SimpleNamespace(train=train, vocabulary=plays.vocabulary)
+    names = "Recurrent", "CharacterRNN", "CharacterWindow", "fit_characters", "validation_loss"
+    lesson = lesson_code.load("01", *names, text=part, V=size, unseen=held_back)
+    detour = lesson_code.load("02a", "CharacterLSTM", "fit_lstm", "loss_on", text=part, V=size)
+
+    def as_in_lesson_01(make: Callable) -> Callable[[float], float]:
+        return lambda rate: lesson.validation_loss(lesson.fit_characters(make, rate, 10, 600))
+
+    contestants = {
+        "RNN, 256 units": as_in_lesson_01(lambda: lesson.CharacterRNN(size, 256, size)),
+        "LSTM, 118 units": lambda rate: detour.loss_on(held_back, detour.fit_lstm(rate, 10, 600)),
+        "window of 8": as_in_lesson_01(lambda: lesson.CharacterWindow(8, 16, 512)),
+    }
+    table("characters, nats, seed 10", contestants, lambda loss, rate: loss(rate), GRID[2:])
 
 
 def main() -> None:
     """Print the tables that are asked for, or all."""
     torch.set_num_threads(1)
-    parts = {"hold": hold, "adding": adding}
+    parts = {"hold": hold, "adding": adding, "text": text}
     for name in sys.argv[1:] or parts:
         parts[name]()
 

@@ -22,6 +22,13 @@ LSTM = "character LSTM, validation loss, windows of 64"
             "05",
             "importance-weighted NLL, K = 100, 1000 test images (static binarisation)",
         ),
+        (
+            "02a",
+            r'"RNN, 256 units": ([\d.]+)',
+            "01",
+            "characters: RNN, 256 units, validation loss, windows of 64, median",
+        ),
+        ("02a", r'"window of 8": ([\d.]+)', "01", "characters: window of 8, validation loss, windows of 64, median"),
         ("08a", r"\(lesson 03a[^)]*\): ([\d.]+)", "03a", "PNG, one file for many images, bits per pixel"),
         ("09", r'"lesson 02\'s LSTM": ([\d.]+)', "02", LSTM),
         ("09", r"LSTM of lesson 02 needs ([\d.]+) nats", "02", LSTM),
