@@ -35,7 +35,7 @@ def fields(
     field: Field, density: Callable[[Tensor, Tensor], Tensor], times: Sequence[float], *, title: str, alt: str
 ) -> None:
     """A field's arrows at several times, over the density (N,) of the places (N, 2) at the times (N,), in grey."""
-    with plots.figure(title=title, alt=alt, width=3.5 * len(times), height=3.9, columns=len(times)) as axes:
+    with plots.figure(title=title, alt=alt, width=3.0 * len(times), height=3.4, columns=len(times)) as axes:
         for panel, t in zip(_panels(axes), times, strict=True):
             places = square()
             _grey(panel, density(places, torch.full((len(places),), t, dtype=places.dtype)))
@@ -65,7 +65,7 @@ def flows(
     A row is given by the velocity (of float32) and a function that draws so many points (N, 2) of the data.
     """
     columns = len(times) + 1
-    shape = {"width": 2.9 * columns, "height": 3.0 * len(velocities), "rows": len(velocities), "columns": columns}
+    shape = {"width": 2.5 * columns, "height": 2.6 * len(velocities), "rows": len(velocities), "columns": columns}
     with plots.figure(title=title, alt=alt, **shape) as axes:
         rows = axes.reshape(len(velocities), columns)
         for line, (name, (velocity, draw)) in zip(rows, velocities.items(), strict=True):
@@ -81,7 +81,7 @@ def flows(
 
 def walks(paths: Mapping[str, Tensor], *, title: str, alt: str) -> None:
     """Paths (steps + 1, N, 2), each in a panel: where all begin and end, and the ways of the first 25."""
-    with plots.figure(title=title, alt=alt, width=4 * len(paths), height=4.2, columns=len(paths)) as axes:
+    with plots.figure(title=title, alt=alt, width=3.5 * len(paths), height=3.7, columns=len(paths)) as axes:
         for panel, (name, path) in zip(_panels(axes), paths.items(), strict=True):
             _ways(panel, path)
             _frame(panel, name)
