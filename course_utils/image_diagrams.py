@@ -1,5 +1,5 @@
 """Pictures of networks for images: what a convolution reads, an autoencoder's stages, a variational autoencoder, the game of
-two networks and its players, a U-Net.
+two networks and its players, what a critic's slope allows, a generator that grows, a U-Net.
 
 Drawn with the primitives of `diagrams`. Shapes are read off the layers by sending an image through them.
 """
@@ -14,7 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import plots
-from course_utils.diagrams import BACKWARD, FORWARD, INK, Place, arrow, box, canvas, operation, shape_text, tensor
+from course_utils.diagrams import (
+    BACKWARD,
+    FORWARD,
+    INK,
+    THIRD,
+    Place,
+    arrow,
+    box,
+    canvas,
+    operation,
+    shape_text,
+    tensor,
+)
 
 Stage = tuple[str, tuple[int, ...], int]
 SHEETS, SHIFT = 5, 0.07  # feature maps that a pile shows at most, and how far each stands behind the one before it
@@ -163,27 +175,39 @@ def _plate(axes: Any, x: float) -> None:
     arrow(axes, (x - 0.2, 0.98), (x - 0.2, 2.02), dashed=True, curve=-0.4, text="$q$", at=(x - 0.58, 1.5))
 
 
-def game() -> None:
-    """The game of a generator and a discriminator: what flows forwards, and which gradient moves whom in whose turn."""
+def game(labelled: bool = False) -> None:
+    """The game of a generator and a discriminator: what flows forwards, and which gradient moves whom in whose turn.
+
+    With `labelled` a label goes to both, as in the conditional game.
+    """
     alt = (
         "Noise z goes through the generator G and becomes a fake. A fake or a real x goes into the discriminator D, which "
         "answers with a logit. Two dashed arrows run back from the logit: the discriminator's turn ends at D, the "
         "generator's turn passes through D and reaches G."
     )
     title = "Two turns: D learns to tell real from fake; then G learns, through D, what gave its fakes away"
+    made, real = "fake $G(z)$", "real $x$"
+    if labelled:
+        title = "The label goes to both: G is told what to make, and D judges whether it is that"
+        alt += " A label y goes into G and into D; the real x is one of that label."
+        made, real = "fake $G(z, y)$", "real $x$ of $y$"
     with canvas(title=title, alt=alt, width=10.4, height=3.1) as axes:
         tensor(axes, (0.6, 2.2), "noise $z$", ("batch", "noise"))
         arrow(axes, (1.15, 2.2), (1.9, 2.2), ink=INK)
         box(axes, (2.6, 2.2), "generator\n$G$", width=1.3, height=0.8)
         arrow(axes, (3.3, 2.2), (4.0, 2.2), ink=INK)
-        tensor(axes, (4.6, 2.2), "fake $G(z)$", ("batch", "…"))
-        tensor(axes, (4.6, 0.75), "real $x$", ("batch", "…"))
+        tensor(axes, (4.6, 2.2), made, ("batch", "…"))
+        tensor(axes, (4.6, 0.75), real, ("batch", "…"))
         arrow(axes, (5.2, 2.2), (6.0, 1.72))
         arrow(axes, (5.2, 0.75), (6.0, 1.28))
         box(axes, (6.75, 1.5), "discriminator\n$D$", width=1.4, height=0.8)
         arrow(axes, (7.5, 1.5), (8.2, 1.5))
         tensor(axes, (8.75, 1.5), r"logit $\ell$", ("batch",))
         axes.text(9.3, 1.5, r"$D = \sigma(\ell)$", ha="left", va="center", color=INK, fontsize=12)
+        if labelled:
+            tensor(axes, (2.6, 0.75), "label $y$", ("batch",), ink=THIRD)
+            arrow(axes, (2.6, 0.95), (2.6, 1.76), ink=THIRD)
+            arrow(axes, (2.6, 0.4), (2.6, 0.15), (6.3, 0.15), (6.3, 1.06), ink=THIRD)
         arrow(axes, (8.75, 1.1), (8.75, 0.5), (6.75, 0.5), (6.75, 1.05), ink=FORWARD, dashed=True)
         axes.text(7.75, 0.42, "discriminator's turn: moves $D$", ha="center", va="top", color=FORWARD, fontsize=9)
         arrow(axes, (8.75, 1.75), (8.75, 2.85), (2.6, 2.85), (2.6, 2.65), ink=BACKWARD, dashed=True)
@@ -219,6 +243,55 @@ def dcgan(generator: Any, discriminator: Any, noise: Tensor) -> None:
             (0.8 + 1.75 * (image + 1.5), "discriminator", FORWARD),
         ):
             axes.text(x, 0.05, name, ha="center", va="center", color=ink, fontsize=11)
+
+
+def lipschitz() -> None:
+    """What a slope of at most 1 allows: from each of its points a critic stays between two walls."""
+    from matplotlib.patches import Polygon
+
+    title = "1-Lipschitz: from any of its points, a critic stays between two walls of slope 1"
+    alt = (
+        "A curve, the critic, passes through a point. Two lines of slope 1 and −1 cross there; above and below them the plane "
+        "is shaded. The curve stays in the white part. A dashed, steeper curve runs into the shaded part."
+    )
+    with canvas(title=title, alt=alt, width=8.4, height=2.6) as axes:
+        x, y, reach = 4.2, 1.3, 1.25
+        for end in (y + reach, y - reach):
+            corners = [(x - reach, end), (x, y), (x + reach, end)]
+            axes.add_patch(Polygon(corners, fc="0.88", ec="0.6", lw=1, zorder=1))
+            axes.text(x - 0.1, y + 0.75 * (end - y), "forbidden", ha="center", va="center", color="0.35", fontsize=8)
+        place = torch.linspace(-2.4, 2.4, 97)
+        allowed = y + 0.8 * torch.sin(place)
+        axes.plot(x + place, allowed, color=FORWARD, lw=2, zorder=3)
+        steep = torch.linspace(-0.62, 0.62, 9)
+        axes.plot(x + steep, y + 1.9 * steep, color=BACKWARD, lw=2, ls="--", zorder=3)
+        axes.plot(x, y, "o", ms=8, color=INK, zorder=4)
+        axes.text(x + 2.45, allowed[-1], "allowed", color=FORWARD, fontsize=9, va="center")
+        axes.text(x + 1.32, y + 1.12, "dashed: too steep", color=BACKWARD, fontsize=9, va="center")
+
+
+def growth(size: int) -> None:
+    """A generator whose images of `size` pixels a side grow to twice that: the old way out fades, the new one comes in."""
+    title = f"Growing from {size} to {2 * size} pixels: α goes from 0 to 1, and the old way out fades"
+    alt = (
+        f"Feature maps of {size} pixels a side go two ways. Above, the old way: to grey, enlarged to {2 * size} pixels, times "
+        f"one minus alpha. Below, the new block makes maps of {2 * size} pixels, and new weights grey of them, times alpha. "
+        "Both are added and become the image."
+    )
+    with canvas(title=title, alt=alt, width=10.6, height=2.5) as axes:
+        box(axes, (1.0, 1.3), "trained\nblocks", width=1.3, height=0.8)
+        axes.text(1.0, 0.72, f"maps of {size} × {size}", ha="center", color="0.35", fontsize=8)
+        for y, ink, boxes in ((2.0, INK, ("to grey", "enlarge")), (0.5, FORWARD, ("new block", "to grey, new"))):
+            arrow(axes, (1.7, 1.3), (2.2, 1.3), (2.2, y), (2.75, y), ink=ink)
+            for x, name in zip((3.5, 5.5), boxes, strict=True):
+                box(axes, (x, y), name, width=1.45, fill="box" if ink == INK else "gate", ink=ink)
+            arrow(axes, (4.25, y), (4.75, y), ink=ink)
+            arrow(axes, (6.25, y), (7.9, y), (7.9, 1.48 if y > 1 else 1.12), ink=ink)
+        axes.text(7.1, 2.12, r"$\times\,(1 - \alpha)$", ha="center", color=INK, fontsize=11)
+        axes.text(7.1, 0.62, r"$\times\,\alpha$", ha="center", color=FORWARD, fontsize=11)
+        operation(axes, (7.9, 1.3), "+")
+        arrow(axes, (8.08, 1.3), (8.8, 1.3))
+        tensor(axes, (9.5, 1.3), "image", (1, 2 * size, 2 * size))
 
 
 Level = tuple[str, tuple[int, ...], int]  # a stage of a U-Net: its name, its output without the batch, how far down

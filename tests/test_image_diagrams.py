@@ -56,6 +56,25 @@ def test_a_dcgan_is_drawn_with_its_shapes_and_weights(alts: list[str]) -> None:
 def test_the_game_is_drawn_with_both_ways_back(alts: list[str]) -> None:
     image_diagrams.game()
     assert "the discriminator's turn ends at D, the generator's turn passes through D and reaches G" in alts[0]
+    assert "label" not in alts[0]
+
+
+def test_the_conditional_game_is_the_same_with_a_label_for_both(alts: list[str]) -> None:
+    image_diagrams.game()
+    image_diagrams.game(labelled=True)
+    assert alts[1] == alts[0] + " A label y goes into G and into D; the real x is one of that label."
+
+
+def test_a_slope_of_one_is_drawn_with_its_walls(alts: list[str]) -> None:
+    image_diagrams.lipschitz()
+    assert "Two lines of slope 1 and −1 cross there" in alts[0]
+
+
+@pytest.mark.parametrize("size", [4, 14])
+def test_a_growing_generator_is_drawn_with_both_ways_out(alts: list[str], size: int) -> None:
+    image_diagrams.growth(size)
+    assert f"Feature maps of {size} pixels a side go two ways" in alts[0]
+    assert f"enlarged to {2 * size} pixels, times one minus alpha" in alts[0]
 
 
 @pytest.mark.parametrize(("k", "stride", "padding", "outputs"), [(4, 2, 1, 7), (3, 1, 1, 14), (3, 2, 0, 6)])

@@ -1,7 +1,9 @@
 """Lesson 07: its players take orders, its turns touch one player each, its critics are as smooth as said."""
 
+import itertools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
+from interrupted import Interrupts
 from torch import Tensor, nn
 
 from course_utils import runtime, training
@@ -142,6 +145,31 @@ def test_the_penalty_is_part_of_the_critic_s_loss(lesson: SimpleNamespace) -> No
     assert real.shape == fake.shape == (20, 2)
     assert not fake.requires_grad
     assert not same(plain.critic, held.critic)
+
+
+def cell(chance: torch.Generator, checkpoint: Path | None, interrupt: Callable[[int], None]) -> dict[str, Tensor]:
+    """The average of a short game with labels, whose networks are made anew as in the lesson's cell."""
+    session, turns = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", seeded()), itertools.count()
+    lesson = lesson_code.load("07", *WANTED.split(), session=session, chance=chance)
+
+    def losses(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        interrupt(next(turns))
+        return lesson.standard(real, fake)
+
+    torch.manual_seed(0)
+    pair = lesson.Generator(4, 2), lesson.Critic(2, n_classes=10)
+    digits, labels = torch.rand(40, 1, 28, 28, generator=seeded()), torch.arange(40) % 10
+    stream = training.batches(digits, labels, size=8)
+    return lesson.train(lesson.Rules(losses), *pair, stream, 6, "game", checkpoint).state_dict()
+
+
+@pytest.mark.parametrize("at", [4, 7])  # in the critic's turn, in the generator's
+def test_a_game_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path: Path, at: int) -> None:
+    chance, interrupt = seeded(), Interrupts(at)
+    with pytest.raises(KeyboardInterrupt):
+        cell(chance, tmp_path / "game.pt", interrupt)
+    found = cell(chance, tmp_path / "game.pt", interrupt)
+    assert same(found, cell(seeded(), None, interrupt))
 
 
 def test_the_average_follows_slowly(lesson: SimpleNamespace) -> None:
