@@ -7,6 +7,8 @@
 #   make site                   the course as static pages, from the stored outputs     (out/site/index.html; ARGS=--open)
 #   make grade-demo             twelve sample submissions, some hostile, graded and shown (out/grade-demo/index.html)
 #   make test                   lint, types, unit tests, and every notebook under nbval and papermill
+#   make test-browser           every notebook run whole in JupyterLab, in Chromium         (screenshots: out/browser)
+#   make test-colab             every notebook on Colab's versions, installed by its first cell        (out/colab)
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter. Without a GPU, UV_TORCH_BACKEND=cpu saves 4 GB of download.
 
@@ -29,7 +31,7 @@ export PYTHON CONSTRAINTS
 export TIMEFORMAT := -- %0R s
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab site grade-demo test test-lint test-unit test-nbval test-nbval-lax test-smoke lint constraints clean distclean
+.PHONY: help run lab site grade-demo test test-lint test-unit test-nbval test-nbval-lax test-smoke test-browser test-colab lint constraints clean distclean
 .NOTPARALLEL:
 
 help:
@@ -76,6 +78,14 @@ test-smoke: $(TEST)
 	@time COURSE_DATA= COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --jobs $(WORKERS) --out out/smoke-without-data
 	@printf '\n== papermill: lessons solved, with the data that there are\n'
 	@time COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --jobs $(WORKERS) --solved --out out/smoke-solved
+
+test-browser: $(TEST)
+	@printf '\n== every notebook in JupyterLab\n'
+	@time OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "nightly or not nightly" -n $(WORKERS) tests/running/test_browser.py \
+		tests/running/test_every_notebook.py $(ARGS)
+
+test-colab: $(TEST)
+	@time bash .ci/colab
 
 # The set of versions that CI passes with. No host names, so that it works behind any mirror.
 constraints: $(TEST)

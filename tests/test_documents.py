@@ -103,11 +103,11 @@ def test_every_target_of_make_and_every_command_that_is_named_exists(document: s
     assert set(A_COMMAND.findall(text(document))) - commands == set()
 
 
-def test_the_job_with_colabs_versions_installs_every_dependency_that_the_course_has() -> None:
+def test_the_script_with_colabs_versions_installs_every_dependency_that_the_course_has() -> None:
     project = tomllib.loads(text("pyproject.toml"))["project"]
     needed = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
-    job = text(".github/workflows/weekly.yml").split("newest:")[0]  # where the course comes with --no-deps
-    assert needed - set(re.findall(r"[\w-]+", job)) == set()
+    installed = re.search(r"packages=\((.*?)\)", text(".ci/colab"), re.DOTALL)  # the course itself comes with --no-deps
+    assert installed and needed - set(re.findall(r"[\w-]+", installed[1])) == set()
 
 
 # -- links -------------------------------------------------------------------------------------------------------

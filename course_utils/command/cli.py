@@ -311,17 +311,18 @@ def train_gpt(
 
 @app.command()
 def results() -> None:
-    """Write recorded results (results/*.json) as tables: all into results/README.md, headlines into README.md."""
+    """Write what lessons store into README.md and results/README.md: results as tables, and README's pictures."""
+    from course_utils.command.pictures import write_pictures
     from course_utils.command.tables import write_tables
     from course_utils.notebooks.find import find_root
 
     with user_errors():
         root = find_root()
-        changed = write_tables(root)
+        changed = [*write_tables(root), *write_pictures(root)]
         for path in changed:
-            say(f"{path.relative_to(root)} has a new table.")
+            say(f"{path.relative_to(root)} is new.")
         if not changed:
-            say("README.md and results/README.md are up to date.")
+            say("README.md, its pictures and results/README.md are up to date.")
 
 
 @app.command()
@@ -430,12 +431,14 @@ def _show_finding(finding: Any) -> None:
 def list_data() -> None:
     """Show each data set with its size, and where it lies on this machine."""
     from course_utils.command.doctor import data_sets, locate
+    from course_utils.data import drawings
 
     with user_errors():
         for dataset in data_sets():
             place, _ = locate(dataset)
             size = sum(file.size for file in dataset.files) / 1e6
             say(f"{dataset.name}: {size:.1f} MB, {f'in {place}' if place else 'not here'}")
+        say(f"emoji: {drawings.whereabouts()}")
         say("In installed packages: digits (scikit-learn), temperature (statsmodels), glyphs (matplotlib's fonts)")
         say("Generated: verse, Mackey-Glass")
 

