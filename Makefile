@@ -7,6 +7,7 @@
 #   make site                   the course as static pages, from the stored outputs     (out/site/index.html; ARGS=--open)
 #   make grade-demo             twelve sample submissions, some hostile, graded and shown (out/grade-demo/index.html)
 #   make test                   lint, types, unit tests, and every notebook under nbval and papermill
+#   make test-device            every notebook on a device that refuses what a GPU refuses; no GPU is needed
 #   make test-browser           every notebook run whole in JupyterLab, in Chromium         (screenshots: out/browser)
 #   make test-colab             every notebook on Colab's versions, installed by its first cell        (out/colab)
 #
@@ -31,7 +32,7 @@ export PYTHON CONSTRAINTS
 export TIMEFORMAT := -- %0R s
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab site grade-demo test test-lint test-unit test-nbval test-nbval-lax test-smoke test-browser test-colab lint constraints clean distclean
+.PHONY: help run lab site grade-demo test test-lint test-unit test-nbval test-nbval-lax test-smoke test-device test-browser test-colab lint constraints clean distclean
 .NOTPARALLEL:
 
 help:
@@ -78,6 +79,11 @@ test-smoke: $(TEST)
 	@time COURSE_DATA= COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --jobs $(WORKERS) --out out/smoke-without-data
 	@printf '\n== papermill: lessons solved, with the data that there are\n'
 	@time COURSE_OFFLINE=1 $(BIN)/course run --profile smoke --jobs $(WORKERS) --solved --out out/smoke-solved
+
+test-device: $(TEST)
+	@printf '\n== every lesson on a strict device that is not there, and the headlines at their sizes for a GPU\n'
+	@time OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "nightly or not nightly" -n $(WORKERS) tests/running/test_pretend_device.py \
+		tests/lessons/test_gpu_sizes.py $(ARGS)
 
 test-browser: $(TEST)
 	@printf '\n== every notebook in JupyterLab\n'

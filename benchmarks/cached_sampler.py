@@ -16,9 +16,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import torch
 from torch import Tensor, nn
+
+from course_utils.notebooks import lesson_code
 
 IMAGES, SIDE, CHANNELS, DILATIONS = 64, 28, 32, (1, 2, 4, 8) * 2
 CODE = ("gate", "GatedLayer", "GatedPixelCNN", "draw", "toss", "draw_slowly")

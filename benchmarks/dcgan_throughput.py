@@ -18,11 +18,11 @@ import sys
 import time
 from typing import Any
 
-import lesson_code
 import torch
 from torch import Tensor
 
 from course_utils import data, ruler, runtime
+from course_utils.notebooks import lesson_code
 
 SIZES = {"normals": 76, "FACES": 4, "width": 32, "size": 32, "rate": 2e-3}  # the lesson's, in profile cpu
 ROUNDS, TURN = 9, 40

@@ -7,8 +7,9 @@ turns. The loops are the lesson's own (`slow_lstm`, `fast_lstm`, `HandLSTM`), re
 matrix products of `HandLSTM` alone, as torch does them: what no loop around them can get below.
 """
 
-import lesson_code
 import torch
+
+from course_utils.notebooks import lesson_code
 
 SIZES = ((64, 32, 64, 256), (100, 64, 256, 256), (200, 64, 256, 256), (150, 32, 64, 32))  # steps, batch, inputs, hidden
 NAMES = "update", "slow_lstm", "fast_lstm", "HandLSTM", "core_seconds", "compare", "ready", "matrix_products"

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 
-import lesson_code
 import torch
 from torch import nn
 
 from course_utils import runtime
+from course_utils.notebooks import lesson_code
 
 ROUNDS = 9
 FORMATS = torch.contiguous_format, torch.channels_last

@@ -27,7 +27,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import lesson_code
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +34,7 @@ from torch import Tensor, nn
 from course_utils import data, runtime, training
 from course_utils.data import download
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 BATCH, HIDDEN, LATENT, RATE = 128, 400, 20, 1e-3
 EPOCHS, SEEDS = 3, 2

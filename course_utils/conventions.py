@@ -13,6 +13,7 @@ class Profile(enum.StrEnum):
     auto = "auto"
     smoke = "smoke"
     cpu = "cpu"
+    night = "night"
     gpu = "gpu"
 
 
@@ -25,6 +26,7 @@ class Precision(enum.StrEnum):
 
 
 PROFILES = tuple(profile.value for profile in Profile if profile is not Profile.auto)
+LONG = ("night", "gpu")  # where the result of a finished training is kept, to go on from after an interruption
 REPORT_TYPE = "application/vnd.course.report+json"  # in a cell's output: one result of `session.report`
 SESSION_TYPE = "application/vnd.course.session+json"  # … and what `runtime.start` chose
 OUTCOME_TYPE = "application/vnd.course.outcome+json"  # … and how an exercise's answer was judged

@@ -8,9 +8,6 @@ real images and its ratio to the distance between two real sets, precision and r
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_utils import data, evaluate, fingerprint, runtime, training
-from course_utils.conventions import cache_dir
-from course_utils.files import trouble, write_bytes
+from course_utils import data, evaluate, fingerprint, kept, runtime, training
 
 WIDTH = 64  # features of an image
 COVERED = 0.05  # the least share of the images that makes a class a covered one
@@ -210,8 +205,8 @@ def load(session: runtime.Session) -> Ruler:
     and if its file is whole; an interrupted training goes on where it stopped. Where the cache cannot be written, the
     ruler is trained and not kept.
     """
-    recipe, images = RECIPES[session.profile], data.mnist()
-    key, folder = _key(session, recipe, images), _folder()
+    recipe, images = session.choose(**RECIPES), data.mnist()
+    key, folder = _key(session, recipe, images), kept.folder("rulers", "Ruler")
     with torch.random.fork_rng([session.device] if session.device.type == "cuda" else []):
         ruler = _read(session, images, folder, key) if folder else None
         if ruler:
@@ -222,13 +217,14 @@ def load(session: runtime.Session) -> Ruler:
     ruler._examine()
     print(f"Ruler: trained; {ruler}.")
     if folder:
-        _keep(ruler, folder, key)
+        state = {"network": ruler.network.state_dict(), "accuracy": ruler.accuracy, "floor": ruler.floor}
+        kept.write(state, folder, f"ruler-{key}", "Ruler")
     return ruler
 
 
 def _untrained(session: runtime.Session, images: data.Images) -> Ruler:
     """A ruler with the weights that its training starts from; seeds the global generator."""
-    recipe = RECIPES[session.profile]
+    recipe = session.choose(**RECIPES)
     torch.default_generator.manual_seed(recipe.seed)
     network = Classifier(recipe.channels).to(session.device).to(memory_format=session.memory_format)
     return Ruler(network, recipe, session, images)
@@ -296,52 +292,18 @@ def _key(session: runtime.Session, recipe: Recipe, images: data.Images) -> str:
     parts = [fingerprint.of_values(list(part)) for part in (images.train, images.validation, images.test)]
     code = Path(__file__).read_text(encoding="utf-8")
     settings = [dataclasses.asdict(recipe), session.profile, session.device.type, session.precision]
-    return hashlib.sha256(json.dumps([code, settings, parts]).encode()).hexdigest()[:16]
-
-
-def _folder() -> Path | None:
-    """Where trained rulers are kept; None, and a line that says so, where nothing can be written."""
-    try:
-        folder = cache_dir() / "rulers"
-        folder.mkdir(exist_ok=True)
-        return folder
-    except OSError as error:
-        print(f"Ruler: it will not be kept ({error}).")
-        return None
+    return kept.key(code, settings, parts)
 
 
 def _read(session: runtime.Session, images: data.Images, folder: Path, key: str) -> Ruler | None:
-    """The kept ruler, if there is one that is whole. A file's name ends in a sum of its content."""
-    for path in folder.glob(f"ruler-{key}-*.pt"):
+    """The kept ruler, if there is one that is whole."""
+    found: list[Ruler] = []
+
+    def use(state: dict[str, Any]) -> None:
         ruler = _untrained(session, images)
-        try:
-            content = path.read_bytes()
-            if not path.stem.endswith(_sum(content)):
-                raise ValueError("its content does not match its name")
-            kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            ruler.network.load_state_dict(kept["network"])
-            ruler.accuracy, ruler.floor = kept["accuracy"], kept["floor"]
-        except Exception as error:
-            print(f"Ruler: {path.name} is damaged and passed over ({type(error).__name__}: {error}).")
-            continue
+        ruler.network.load_state_dict(state["network"])
+        ruler.accuracy, ruler.floor = state["accuracy"], state["floor"]
         ruler.network.eval().requires_grad_(False)
-        return ruler
-    return None
+        found.append(ruler)
 
-
-def _keep(ruler: Ruler, folder: Path, key: str) -> None:
-    """Write the ruler to the cache, whole or not at all, in the place of damaged ones."""
-    state: dict[str, Any] = {"network": ruler.network.state_dict(), "accuracy": ruler.accuracy, "floor": ruler.floor}
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path = folder / f"ruler-{key}-{_sum(buffer.getvalue())}.pt"
-    try:
-        write_bytes(buffer.getvalue(), path)
-        for other in set(folder.glob(f"ruler-{key}-*.pt")) - {path}:
-            other.unlink(missing_ok=True)
-    except OSError as error:
-        print(f"Ruler: it is not kept, since {trouble(error, path, len(buffer.getvalue()))}.")
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+    return found[0] if kept.read(folder, f"ruler-{key}", "Ruler", use) else None

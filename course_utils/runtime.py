@@ -34,6 +34,7 @@ class DeviceError(CourseError, RuntimeError):
 
 _sources: dict[str, dict[str, Any]] = {}  # by name: what `data` has handed out in this process
 _device = torch.device("cpu")  # of the session that was started last
+_profile = "cpu"  # … and its profile
 
 
 def note_source(name: str, source: str, real: bool) -> None:
@@ -51,6 +52,11 @@ def session_device() -> torch.device:
     return _device
 
 
+def session_profile() -> str:
+    """The profile of the session that was started last; "cpu" before the first."""
+    return _profile
+
+
 @dataclass
 class Session:
     """Where and how a lesson runs. Made by `start`.
@@ -66,9 +72,12 @@ class Session:
     generator: torch.Generator
     reports: list[dict[str, Any]] = field(default_factory=list)
 
-    def choose(self, *, smoke: Choice, cpu: Choice, gpu: Choice) -> Choice:
-        """The value for the current profile: the only place where the sizes of a lesson differ."""
-        return {"smoke": smoke, "cpu": cpu, "gpu": gpu}[self.profile]
+    def choose(self, *, smoke: Choice, cpu: Choice, gpu: Choice, night: Choice | None = None) -> Choice:
+        """The value for the current profile: the only place where the sizes of a lesson differ.
+
+        Only what a headline needs has a size for the night; where there is none, it is that of profile cpu.
+        """
+        return {"smoke": smoke, "cpu": cpu, "gpu": gpu, "night": cpu if night is None else night}[self.profile]
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision for the forward pass where it pays, else a context that does nothing."""
@@ -96,11 +105,19 @@ class Session:
         """
         return Placed(network.to(self.device, memory_format=self.memory_format), self)  # type: ignore[call-overload]
 
-    def report(self, name: str, value: float | torch.Tensor, unit: str = "", goal: str | None = None) -> None:
+    def report(
+        self,
+        name: str,
+        value: float | torch.Tensor,
+        unit: str = "",
+        goal: str | None = None,
+        core_seconds: float | None = None,
+    ) -> None:
         """Show a headline result and store it in the output as data for `course run`.
 
         `goal` is "<= number", ">= number" or None. It is judged on real data only, never in profile smoke, and a
-        missed goal is shown, not raised. Raises ValueError for a goal that cannot be read.
+        missed goal is shown, not raised. `core_seconds` is what the training behind the value took of the processor, as
+        its history has it. Raises ValueError for a goal that cannot be read.
         """
         value, test = float(value.detach() if isinstance(value, torch.Tensor) else value), _goal(goal)
         sources = sources_in_use()
@@ -110,6 +127,7 @@ class Session:
         result = {"name": name, "value": value if math.isfinite(value) else None, "unit": unit, "goal": goal}
         result |= {"met": met, "judged": met is not None, "why": why if goal else "", "seed": self.seed}
         result |= {"profile": self.profile, "device": self.device.type, "data": sources}
+        result |= {} if core_seconds is None else {"core_seconds": core_seconds}
         self.reports.append(result)
         text, page = _report_text(name, value, unit, goal, met, why)
         display.show({"text/plain": text, "text/html": page, REPORT_TYPE: result})
@@ -131,13 +149,13 @@ class Placed(torch.nn.Module):
 def start(profile: str = "auto", seed: int = 0) -> Session:
     """Choose profile and device, and say in one line what the lesson runs on.
 
-    `profile`: "smoke", "cpu", "gpu", or "auto": the value of COURSE_PROFILE if that is set, else "cpu" sizes on the
+    `profile`: "smoke", "cpu", "night", "gpu", or "auto": the value of COURSE_PROFILE if that is set, else "cpu" sizes on the
     best device there is. COURSE_DEVICE (cpu, cuda, mps) overrides the device. Raises ValueError for an unknown
     profile and DeviceError for a device that is not there. The line also says when the sizes fit neither the text's
     numbers nor the machine.
     """
-    global _device
-    chosen = resolve_profile(profile)
+    global _device, _profile
+    chosen = _profile = resolve_profile(profile)
     device = _device = pick_device()
     precision = "bf16" if multiplies_bf16_fast(device) else "fp32"
     session = Session(chosen, device, seed, precision, torch.Generator().manual_seed(seed))
@@ -153,6 +171,8 @@ def start(profile: str = "auto", seed: int = 0) -> Session:
 def _caution(profile: str, device: torch.device) -> str:
     if profile == "smoke":
         return "sizes for a trial (the numbers in the text are those of profile cpu), "
+    if profile == "night":
+        return "sizes for a night where a headline needs them, "
     return "sizes for a GPU (there is none here), " if profile == "gpu" and device.type == "cpu" else ""
 
 

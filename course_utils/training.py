@@ -25,11 +25,11 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from course_utils import files, fingerprint
-from course_utils.conventions import cache_dir
+from course_utils import files, fingerprint, runtime
+from course_utils.conventions import LONG, cache_dir
 from course_utils.resuming import carried, keeping, randomness, spoilt
 
-FORMAT = 2  # of checkpoints: one of another format is passed over
+FORMAT = 3  # of checkpoints: one of another format is passed over
 
 Batch = TypeVar("Batch")
 # Of each checkpoint that a loop in this process left behind: hashes of the values at its start, and when it was left.
@@ -85,12 +85,16 @@ def batches(*tensors: Tensor, size: int, seed: int = 0) -> Batches:
 
 
 class History:
-    """What was logged: `history["loss"]` is a list with one number a step; `seconds` the time in the loop."""
+    """What was logged: `history["loss"]` is a list with one number a step.
+
+    `seconds` is the time in the loop, and `core_seconds` what the process computed meanwhile, on all cores; both with what
+    came before an interruption.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
         self.steps: dict[str, list[int]] = {}
-        self.seconds = 0.0
+        self.seconds = self.core_seconds = 0.0
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.values:
@@ -140,7 +144,7 @@ class Steps(Generic[Batch]):
         self.history = History()
         self._recipe = ""
         self._start: dict[str, str] = {}
-        self._step = 0
+        self._step, self._pace = 0, 0.0  # the pace in seconds per step, since the loop began or went on
         self._finite: dict[str, float] = {}
         self._bar: Any = None
         self._draws: randomness.Draws[Batch] | None = None  # how the batches were drawn, when they are not `Batches`
@@ -156,14 +160,16 @@ class Steps(Generic[Batch]):
         first, batches = self._begin(sys._getframe(1))
         self._step = first - 1
         self._bar = _bar(self.total, first, self.title, shown=self.lead)
-        before, start = self.history.seconds, time.perf_counter()
-        saved = start
+        start = saved = time.perf_counter()
+        before, cores = self.history.seconds, self.history.core_seconds - time.process_time()
         try:
             for step, batch in zip(range(first, self.total), batches, strict=False):
                 self._step = step
                 yield step, batch
                 self._bar.update()
                 self.history.seconds = before + time.perf_counter() - start
+                self.history.core_seconds = cores + time.process_time()
+                self._pace = (time.perf_counter() - start) / (step + 1 - first)
                 if self.checkpoint and (self._stopping or time.perf_counter() - saved > self.every):
                     self._save(step + 1)
                     saved = time.perf_counter()
@@ -214,7 +220,7 @@ class Steps(Generic[Batch]):
             self._say_going_on(state["done"], found, self._lost.union(carried.rebound(loop)))
             self._useless = _hopeless("In the checkpoint", self._kept(), f"delete {self.checkpoint}")
             return state["done"], batches
-        self.history.values, self.history.steps, self.history.seconds = {}, {}, 0.0
+        vars(self.history).update(vars(History()))
         self._finite = {}
         self._useless = _hopeless("Before the first step", keeping.state(self.keep or spoilt.trained(loop)))
         self._start = fingerprint.of_parts(self._kept()) if self.checkpoint else {}
@@ -254,7 +260,7 @@ class Steps(Generic[Batch]):
             return
         self._lost |= self._changed_since(self._marks)
         state = {"done": done, "recipe": self._recipe, "start": self._start, "kept": self._kept()}
-        state |= {"history": [self.history.values, self.history.steps, self.history.seconds]}
+        state |= {"title": self.title, "total": self.total, "pace": self._pace, "history": vars(self.history)}
         state |= {
             "random": randomness.everywhere(self._generators),
             "draws": self._draws.notes() if self._draws else None,
@@ -310,7 +316,7 @@ class Steps(Generic[Batch]):
     def _restore(self, state: dict[str, Any]) -> None:
         keeping.restore(self.keep, state["kept"])
         randomness.put_back_everywhere(state["random"], self._generators)
-        self.history.values, self.history.steps, self.history.seconds = state["history"]
+        vars(self.history).update(state["history"])
         self._finite = {name: numbers[-1] for name, numbers in self.history.values.items()}
 
     def _changed_since(self, marks: dict[str, str]) -> set[str]:
@@ -328,7 +334,7 @@ class Steps(Generic[Batch]):
         if self.checkpoint is None:
             return
         _LEFT.pop(self.checkpoint, None)
-        if self.reuse:
+        if self.reuse or runtime.session_profile() in LONG:
             self._save(self.total)
         elif self.lead:
             with contextlib.suppress(OSError):
@@ -404,8 +410,9 @@ def steps(
     tensors that are updated in place. With `checkpoint` (a name or a path) that state is saved every `every` seconds, with
     all global generators; after an interrupt, run the same cell again and it goes on from there with the same final
     result. Where that cannot be, because the batches are others or the loop changes what is not kept, it says so. A run
-    that ends removes its checkpoint; with `reuse` it leaves it, and the same run takes its result from there when it is
-    asked for again: so a lesson with several long trainings can be finished in several sittings. A checkpoint of other
+    that ends removes its checkpoint; with `reuse`, and in profiles night and gpu, it leaves it, and the same run takes its
+    result from there when it is asked for again: so a lesson with several long trainings can be finished in several
+    sittings. Each profile but cpu has a folder of checkpoints of its own. A checkpoint of other
     code, settings or starting values is passed over, and says so: whatever is kept must be as it was when that run began
     or, in the same process, as the interrupt left it. Where nothing can be written, training goes on without checkpoints.
     When several processes train together, one leads; with `lead` False the others read its checkpoints, and show and write
@@ -453,12 +460,18 @@ def first_weights(model: Any) -> Any:
     return model
 
 
+def checkpoint_path(name: str, profile: str) -> Path:
+    """Where the checkpoint of that name lies in a profile. Raises OSError where no cache can be written."""
+    folder = cache_dir() / "checkpoints"
+    return (folder if profile == "cpu" else folder / profile) / f"{name}.pt"
+
+
 def _place(checkpoint: str | Path) -> tuple[Path | None, str]:
     """Where a checkpoint of that name or path lies, in a directory that is made; or None, and why that cannot be."""
     path = Path(checkpoint)
     try:
         if path.parent == Path("."):
-            path = cache_dir() / "checkpoints" / f"{checkpoint}.pt"
+            path = checkpoint_path(str(checkpoint), runtime.session_profile())
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return None, str(error)

@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-import lesson_code
 import pytest
 import torch
 
 from course_utils import coder
+from course_utils.notebooks import lesson_code
 
 
 def message(seed: int) -> tuple[list[int], list[list[int]]]:

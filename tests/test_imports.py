@@ -62,8 +62,9 @@ def test_heavy_libraries_are_imported_when_they_are_used(
     assert not loaded
 
 
-def test_the_command_line_starts_without_torch() -> None:
-    code = "import sys, course_utils.command.cli; print('torch' in sys.modules, 'papermill' in sys.modules)"
+@pytest.mark.parametrize("module", ["command.cli", "command.night", "running.runner", "running.worker"])
+def test_commands_and_those_who_run_lessons_start_without_torch(module: str) -> None:
+    code = f"import sys, course_utils.{module}; print('torch' in sys.modules, 'papermill' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
@@ -88,6 +89,7 @@ PARTS = (
         "conventions",
         "files",
         "display",
+        "recorded",
         "templates",
         "boxed",
         "fingerprint",
@@ -104,9 +106,10 @@ PARTS = (
         "pixel_diagrams",
         "stamp_diagrams",
         "attention_diagrams",
+        "family_diagrams",
         "widgets",
     ),
-    *("data", "gpt", "training", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
+    *("data", "gpt", "training", "kept", "ruler", "exercises", "notebooks", "running", "grading.sandbox", "grading"),
     "site",
     *("command", "__main__"),
 )

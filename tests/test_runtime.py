@@ -39,6 +39,7 @@ def report_of(shown: list[Any]) -> dict[str, Any]:
         ("auto", None, "cpu"),
         ("auto", "smoke", "smoke"),
         ("auto", "gpu", "gpu"),
+        ("auto", "night", "night"),
         ("cpu", "smoke", "cpu"),
         ("gpu", None, "gpu"),
     ],
@@ -50,11 +51,19 @@ def test_auto_follows_the_environment_and_a_named_profile_does_not(
         monkeypatch.setenv("COURSE_PROFILE", environment)
     session = runtime.start(asked)
     assert session.profile == profile
-    assert session.choose(smoke="smoke", cpu="cpu", gpu="gpu") == profile
+    assert session.choose(smoke="smoke", cpu="cpu", gpu="gpu", night="night") == profile
+    assert runtime.session_profile() == profile
+
+
+def test_what_has_no_size_for_the_night_has_that_of_profile_cpu(shown: list[Any]) -> None:
+    session = runtime.start("night")
+    assert session.choose(smoke=1, cpu=2, gpu=3) == 2
+    assert session.choose(smoke=1, cpu=2, gpu=3, night=0) == 0
+    assert "sizes for a night where a headline needs them" in shown[-1].text
 
 
 def test_an_unknown_profile_is_refused_and_its_origin_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="PROFILE is 'fast'; it must be 'auto' or one of smoke, cpu, gpu"):
+    with pytest.raises(ValueError, match="PROFILE is 'fast'; it must be 'auto' or one of smoke, cpu, night, gpu"):
         runtime.start("fast")
     monkeypatch.setenv("COURSE_PROFILE", "slow")
     with pytest.raises(ValueError, match="COURSE_PROFILE is 'slow'"):
@@ -204,6 +213,11 @@ def test_goals_are_judged_on_real_data(
     assert (result["met"], result["judged"], result["why"]) == (met, met is not None, "")
     assert result["value"] == (value if math.isfinite(value) else None)
     assert ("reached" in shown[-1].text, "missed" in shown[-1].text) == (met is True, met is False)
+
+
+def test_a_report_tells_what_its_training_cost_where_it_is_known(session: runtime.Session, shown: list[Any]) -> None:
+    session.report("loss", 0.25, core_seconds=7200.0)
+    assert report_of(shown)["core_seconds"] == 7200.0
 
 
 def test_a_report_carries_all_that_is_needed_to_record_it(session: runtime.Session, shown: list[Any]) -> None:

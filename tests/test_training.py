@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from interrupted import Interrupts, run_cell
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from course_utils import fingerprint, training
+from course_utils import fingerprint, runtime, training
 from course_utils.conventions import cache_dir
 from course_utils.resuming import keeping
 
@@ -867,6 +868,44 @@ def test_a_named_checkpoint_lies_in_the_cache(tmp_path: Path, monkeypatch: pytes
     run = training.steps([1], 1, title="run", keep={"w": torch.zeros(1)}, checkpoint="lesson")
     assert run.checkpoint == cache_dir() / "checkpoints" / "lesson.pt"
     assert run.checkpoint.is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "night", "gpu"])
+def test_each_profile_but_cpu_has_checkpoints_of_its_own(
+    profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(runtime, "_profile", profile)
+    run = training.steps([1], 1, title="run", keep={"w": torch.zeros(1)}, checkpoint="lesson")
+    assert run.checkpoint == tmp_path / "checkpoints" / profile / "lesson.pt"
+
+
+@pytest.mark.parametrize("profile", ["smoke", "cpu", "night", "gpu"])
+def test_where_trainings_are_long_the_result_of_a_finished_one_is_kept(
+    profile: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "_profile", profile)
+    Student(path).train(Interrupts())
+    assert path.exists() == (profile in ("night", "gpu"))
+
+
+def test_the_time_before_an_interruption_counts_and_the_pace_is_that_of_the_latest_sitting(path: Path) -> None:
+    def busy(step: int) -> None:
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+        if step == 9 and not path.with_suffix(".once").exists():
+            path.with_suffix(".once").touch()
+            raise KeyboardInterrupt
+
+    student = Student(path)
+    with pytest.raises(KeyboardInterrupt):
+        student.train(busy)
+    state = torch.load(path)
+    assert (state["title"], state["done"], state["total"]) == ("Student", 9, TOTAL)
+    assert state["history"]["core_seconds"] >= 9 * 0.02
+    assert state["pace"] >= 0.02
+    assert student.train(busy).history.core_seconds >= TOTAL * 0.02
 
 
 def test_bad_arguments_are_refused() -> None:

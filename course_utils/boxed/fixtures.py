@@ -193,13 +193,15 @@ class Field(nn.Module):
         self.register_buffer("asked", torch.zeros(0))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """The velocity at x (N, *shape) and t (N,). Raises ValueError for other shapes, and for times of another dtype."""
+        """The velocity at x (N, *shape) and t (N,), computed in x's dtype. Raises ValueError for other shapes, and for times
+        that are no fractions."""
         if x.shape[1:] != self.shape:
             wanted = ", ".join(map(str, ("N", *self.shape)))
             raise ValueError(f"the velocity wants places of shape ({wanted}), not {tuple(x.shape)}")
-        if not isinstance(t, Tensor) or t.shape != x.shape[:1] or t.dtype != x.dtype:
+        if not isinstance(t, Tensor) or t.shape != x.shape[:1] or not t.is_floating_point():
             given = f"{tuple(t.shape)} {t.dtype}" if isinstance(t, Tensor) else repr(t)
             raise ValueError(f"the velocity wants times of shape ({len(x)},) and of x's dtype {x.dtype}, not {given}")
+        t = t.to(x.dtype)
         self.asked = torch.cat([self.asked, t.detach()])
         return self.last(torch.tanh(self.first(torch.cat([x.flatten(1), t.unsqueeze(1)], 1)))).view_as(x)
 

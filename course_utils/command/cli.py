@@ -1,4 +1,4 @@
-"""The command line: `course run`, `refresh`, `solve`, `copy`, `grade`, `train-gpt`, `results`, `site`, `data`, `doctor`, `colab`.
+"""The command line: `course run`, `night`, `refresh`, `solve`, `copy`, `grade`, `train-gpt`, `results`, `site`, `data`, `doctor`, `colab`.
 
 This module only reads arguments and shows results; the work is in the modules beside it, and in
 `running`, `notebooks` and `grading`. They are imported inside the commands, so that `course --help` is quick.
@@ -6,15 +6,13 @@ This module only reads arguments and shows results; the work is in the modules b
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from course_utils.command.terminal import console, errors, profile_named, root_if_any, say, shown, user_errors
 from course_utils.conventions import Precision, Profile, lesson_number
 from course_utils.display import make_printable
 
@@ -29,10 +27,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data sets: `list` them, `verify` or `fetch` them.")
 app.add_typer(data_app, name="data")
-console = Console()
-if not console.is_terminal:
-    console.width = 140  # logs have no width; do not fold tables at 80
-errors = Console(stderr=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -66,59 +60,6 @@ OutDir = Annotated[
 Seconds = Annotated[int | None, typer.Option(min=1, help="Seconds that one cell may take. Default: by profile.")]
 
 
-@contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-    """Show what the user can put right as one line, with exit code 2, instead of a traceback."""
-    from course_utils.errors import CourseError
-
-    try:
-        yield
-    except CourseError as error:
-        errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        raise typer.Exit(2) from None
-    except BrokenPipeError:  # nobody reads on, as after `course results | head`: typer ends quietly
-        raise
-    except OSError as error:
-        text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        errors.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True, highlight=False)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        errors.print("Interrupted.")
-        raise typer.Exit(130) from None
-
-
-def profile_named(profile: Profile) -> str:
-    """The profile that the option means. Raises CourseError for a COURSE_PROFILE that does not exist."""
-    from course_utils.conventions import resolve_profile
-    from course_utils.errors import CourseError
-
-    try:
-        return resolve_profile(profile.value)
-    except ValueError as error:
-        raise CourseError(str(error)) from None
-
-
-def say(text: str, style: str = "") -> None:
-    """Print one line as it is: no markup, no wrapping."""
-    console.print(escape(text), style=style, soft_wrap=True, highlight=False)
-
-
-def shown(path: Path) -> Path:
-    """The path as messages give it: from the working directory when it lies in there, else absolute."""
-    path = path.resolve()
-    return path.relative_to(Path.cwd().resolve()) if path.is_relative_to(Path.cwd().resolve()) else path
-
-
-def root_if_any() -> Path | None:
-    """The course's repository; None outside it, where an installed package still runs notebooks by their paths."""
-    from course_utils.errors import CourseError
-    from course_utils.notebooks.find import find_root
-
-    with contextlib.suppress(CourseError):
-        return find_root()
-    return None
-
-
 @app.command()
 def run(
     lessons: Lessons = None,
@@ -135,11 +76,11 @@ def run(
 ) -> None:
     """Run lessons headless and show their results. Exit code 1 when a lesson fails.
 
-    The notebooks themselves are not changed; `course refresh` does that.
+    The notebooks themselves are not changed; `course refresh` does that. In profile night only what a lesson's headlines
+    need is run; after an interruption the same command goes on where it was. `course night` tells how far it is.
     """
     from course_utils.errors import CourseError
-    from course_utils.notebooks.find import find_lessons, find_root
-    from course_utils.running.runner import run_lessons
+    from course_utils.notebooks.find import find_root
     from course_utils.running.runs import Options
 
     with user_errors():
@@ -148,9 +89,9 @@ def run(
         root = root_if_any() if only_paths and not record else find_root()
         if record and (solved or size == "smoke"):
             why = "--solved runs another notebook" if solved else "profile smoke measures nothing"
-            raise CourseError(f"--record refuses this run: {why}. Use --record with --profile cpu or gpu alone.")
+            raise CourseError(f"--record refuses this run: {why}. Use --record with --profile cpu, night or gpu alone.")
         options = Options(size, jobs, out or (root or Path.cwd()) / "out", timeout, solved, html)
-        runs = run_lessons(find_lessons(named, root), options, console)
+        runs = _run(named, root, options, record)
         failed = _show(runs, options)
         if record and root:
             failed |= _record(runs, root)
@@ -158,6 +99,17 @@ def run(
             say("--strict: missed goals count as failures.", "bold red")
             failed = True
     raise typer.Exit(1 if failed else 0)
+
+
+def _run(named: list[str], root: Path | None, options: Options, record: bool) -> list[Run]:
+    """Run these lessons, or all; in profile night those with headlines, each result recorded as it comes."""
+    from course_utils.command.night import night_lessons, run_headlines
+    from course_utils.notebooks.find import find_lessons, find_root
+    from course_utils.running.runner import run_lessons
+
+    if options.profile == "night":
+        return run_headlines(night_lessons(named, find_root()), options, root if record else None)
+    return run_lessons(find_lessons(named, root), options, console)
 
 
 def _show(runs: list[Run], options: Options) -> bool:
@@ -179,16 +131,45 @@ def _show(runs: list[Run], options: Options) -> bool:
     return bool(failures)
 
 
-def _record(runs: list[Run], root: Path) -> bool:
+def _record(runs: list[Run], root: Path, whole: bool = True) -> bool:
     """Record what may be recorded; returns whether a lesson that passed was refused."""
     from course_utils.command.results import record
 
-    written, refused = record(runs, root)
+    written, refused = record(runs, root, whole)
     for path in written:
         say(f"Recorded in {shown(path)}; `course results` puts it into the tables.")
     for sentence in refused:
         say(sentence, "bold red")
     return bool(refused)
+
+
+@app.command()
+def night(
+    lessons: Lessons = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Run what is left on this machine's GPU, and record it.")] = False,
+    out: OutDir = None,
+) -> None:
+    """Tell which headlines of the night (`course run NN --profile night --record`) are done, running, or left.
+
+    With --gpu they are run at profile gpu instead, the quickest lesson first, and each result is recorded as it comes; the
+    same command goes on after an interruption. Exit code 1 when a lesson fails.
+    """
+    from course_utils.command import night as nights
+    from course_utils.notebooks.find import find_root
+    from course_utils.running.runs import Options
+
+    with user_errors():
+        root = find_root()
+        if not gpu:
+            for line in nights.told(nights.headlines(nights.night_lessons(lessons or [], root), root)):
+                say(line)
+            return
+        options = Options("gpu", out=out or root / "out", headlines=True)
+        failed = False
+        for lesson in nights.left_on_gpu(nights.night_lessons(lessons or [], root), root):
+            runs = nights.run_headlines([lesson], options, root)
+            failed |= _show(runs, options) | _record(runs, root, whole=False)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()

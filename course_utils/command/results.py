@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ def refusal(run: Run, root: Path) -> str:
     """Why the results of a run must not be recorded, or "" where they may be."""
     if run.lesson.path.resolve() not in [lesson.path.resolve() for lesson in lessons(root)]:
         return "it is not a lesson of the course"
-    if run.state != "passed":
+    if run.state == "failed":
         return "it failed"
     if not run.session:
         return "it shows no session (runtime.start), so profile and device are unknown"
     if run.session.get("profile") == "smoke":
-        return "profile smoke measures nothing: run with --profile cpu or gpu"
+        return "profile smoke measures nothing: run with --profile cpu, night or gpu"
     for report in run.reports:
         for source in report.get("data", []):
             if not source.get("real", True):
@@ -39,9 +40,10 @@ def refusal(run: Run, root: Path) -> str:
     return ""
 
 
-def record(runs: list[Run], root: Path) -> tuple[list[Path], list[str]]:
-    """Merge the runs' results by lesson into one file a profile and device.
+def record(runs: list[Run], root: Path, whole: bool = True) -> tuple[list[Path], list[str]]:
+    """Merge the runs' results into one file a profile and device.
 
+    Those of a `whole` lesson take the place of all that it had; else each takes the place of one with its name.
     Returns the files written, and a sentence for each lesson that was refused.
     """
     refused = [f"lesson {run.lesson.number} is not recorded: {why}" for run in runs if (why := refusal(run, root))]
@@ -55,7 +57,7 @@ def record(runs: list[Run], root: Path) -> tuple[list[Path], list[str]]:
         path = root / "results" / f"{name}.json"
         entries = [entry for run in group for entry in _entries(run, now)]
         here = {"machine": machine(name.split("-")[1]), "versions": versions()}
-        merged = merge(load(path), here, entries, [run.lesson.number for run in group])
+        merged = merge(load(path), here, entries, [run.lesson.number for run in group] if whole else [])
         write_text(json.dumps(merged, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
         written.append(path)
     return written, refused
@@ -71,24 +73,31 @@ def _entries(run: Run, now: str | None) -> Iterable[dict[str, Any]]:
             "unit": report.get("unit", ""),
             "goal": report.get("goal"),
             "met": report.get("met"),
-            "seconds": round(run.seconds, 1),
+            "seconds": round(run.seconds or time.perf_counter() - run.began, 1),
             "peak_gb": round(run.peak_gb, 2),
             "seed": report.get("seed"),
             "data": sorted({source["source"] for source in report.get("data", [])}),
             "commit": now,
-        }
+        } | _extras(run, report)
+
+
+def _extras(run: Run, report: dict[str, Any]) -> dict[str, Any]:
+    """What only some results have: the core-hours of a long training, and that the lesson has not come to its end."""
+    spent = report.get("core_seconds")
+    extras = {} if spent is None else {"core_hours": round(spent / 3600, 6)}
+    return extras | ({"unfinished": True} if run.state == "running" else {})
 
 
 def merge(
     old: dict[str, Any], here: dict[str, Any], entries: list[dict[str, Any]], replaced: list[str]
 ) -> dict[str, Any]:
-    """`old` with the results of the lessons `replaced` exchanged for `entries`, sorted by lesson.
+    """`old` with `entries` in the place of all results of the lessons `replaced`, and of those with their names, by lesson.
 
     "machine" and "versions" describe the latest run; a kept result that comes from others carries its own.
     """
-    kept = []
+    kept, new = [], {(entry["lesson"], entry.get("name")) for entry in entries}
     for entry in old.get("results", []):
-        if entry["lesson"] not in replaced:
+        if entry["lesson"] not in replaced and (entry["lesson"], entry.get("name")) not in new:
             own = {key: entry.get(key, old.get(key)) for key in here}
             rest = {key: value for key, value in entry.items() if key not in here}
             kept.append(rest | {key: value for key, value in own.items() if value != here[key]})

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.command.results import load
-from course_utils.display import number
 from course_utils.errors import CourseError
 from course_utils.files import write_text
 from course_utils.notebooks.find import lessons
+from course_utils.recorded import in_words
 
 # What README shows of each lesson: the one number that says most about it, by the name under which it is reported.
 HEADLINES = (
@@ -34,7 +34,7 @@ OPENING = """# Measured results
 `course run --record` and `course refresh --record` run a lesson from top to bottom and keep here, in one JSON file for
 each profile and device, what its `session.report` showed, with machine, versions, data, seed and commit; `course results`
 writes this page and the headlines in [README.md](../README.md). `profile-device` says at which sizes the lesson ran
-(`cpu`: a laptop's, `gpu`: a data-centre GPU's) and on what it computed, so `cpu-cpu` is the laptop's size on a processor.
+(`cpu`: a laptop's, `night`: the headlines alone, for hours, `gpu`: a data-centre GPU's) and on what it computed, so `cpu-cpu` is the laptop's size on a processor.
 
 A goal is judged as it was set: ✔ met, ✘ missed, — none.
 """
@@ -89,7 +89,8 @@ def all_recorded(root: Path) -> list[Measurements]:
 def headlines(recorded: list[Measurements]) -> str:
     """The results of HEADLINES as a Markdown table, and under it how many goals were met, which were missed, and where.
 
-    Raises CourseError for a headline whose lesson is recorded without it, or is not recorded at all.
+    Raises CourseError for a headline whose lesson is recorded without it at profile cpu, or is not recorded at all; what
+    was run for the night or on a GPU may have been parts of lessons.
     """
     rows = []
     for lesson, name in HEADLINES:
@@ -98,6 +99,8 @@ def headlines(recorded: list[Measurements]) -> str:
             raise CourseError(_lost(lesson, name, "results/"))
         for file in files:
             entry = next((entry for entry in file.of(lesson) if entry["name"] == name), None)
+            if entry is None and not file.name.startswith("cpu-"):
+                continue
             if entry is None:
                 raise CourseError(_lost(lesson, name, f"results/{file.name}.json"))
             rows.append((f"[{lesson}]({ALL}#lesson-{lesson})", name, file.name, _value(entry), _goal(entry)))
@@ -144,13 +147,13 @@ def _rows(file: Measurements, lesson: str) -> Iterator[tuple[str, ...]]:
     entries = file.of(lesson)
     if entries:
         cost = f"{entries[0]['seconds']:.0f} s, {entries[0]['peak_gb']:.1f} GB"
-        yield file.name, "*the whole notebook*", cost, "—"
+        yield file.name, f"*the {'headlines alone' if file.name.startswith('night-') else 'whole notebook'}*", cost, "—"
     for entry in entries:
         yield file.name, entry["name"], _value(entry), _goal(entry)
 
 
 def _value(entry: dict[str, Any]) -> str:
-    return f"{number(entry['value'])} {entry['unit']}".strip()
+    return in_words(entry)
 
 
 def _goal(entry: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ class Settings:
 
     def recipe(self, text: data.Text) -> gpt.Recipe:
         """The recipe for `text`; the table of character pairs, which grows with the square, only for small alphabets."""
-        size, recipe = len(text.vocabulary), gpt.RECIPES[self.profile]
+        size, recipe = len(text.vocabulary), gpt.RECIPES.get(self.profile, gpt.RECIPES["cpu"])
         recipe = dataclasses.replace(recipe, vocabulary_size=size, bigram=recipe.bigram and size <= MOST_FOR_PAIRS)
         return dataclasses.replace(recipe, steps=self.steps) if self.steps else recipe
 

@@ -98,14 +98,16 @@ def _type_of(value: Any) -> str:
 
 
 def less_exact(comparisons: list[Comparison]) -> LessExact | None:
-    """How the first leaf differs that is right to single precision, or as a number instead of a tensor, only."""
+    """How a leaf differs, a result if there is one, that is right to single precision, or as a number instead of a tensor,
+    only."""
+    found = []
     for c in comparisons:
         given = leaves(c.actual)
         for leaf, expected in leaves(c.expected).items():
             actual = given.get(leaf)
             if actual is not None and not same(expected, actual, c.expected):
-                return LessExact(leaf, _kind_of(expected), _kind_of(actual))
-    return None
+                found.append(LessExact(leaf, _kind_of(expected), _kind_of(actual)))
+    return min(found, key=lambda finding: finding.leaf.part != "outputs", default=None)
 
 
 def _kind_of(value: Any) -> str:
@@ -153,7 +155,8 @@ def _other_infinities(leaf: Leaf, expected: Tensor, actual: Tensor) -> OtherInfi
     if not should.any() or not missing + surplus:
         return None
     first = tuple(int(i) for i in (should != does).nonzero()[0])
-    return OtherInfinities(leaf, expected[should][0].item(), expected.numel(), missing, surplus, first)
+    yours = float(actual[first])
+    return OtherInfinities(leaf, expected[should][0].item(), expected.numel(), missing, surplus, first, yours)
 
 
 def _plain_arguments(trial: Trial) -> tuple[tuple[str, str], ...]:

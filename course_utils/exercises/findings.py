@@ -397,7 +397,8 @@ class OtherValue(Finding):
 
 @dataclass(frozen=True)
 class OtherInfinities(Finding):
-    """Infinities, of which the right result has some, stand in other places: so many are missing, so many too much."""
+    """Infinities, of which the right result has some, stand in other places: so many are missing, so many too much;
+    the first of all has the value `yours`."""
 
     leaf: Leaf
     value: float
@@ -405,6 +406,7 @@ class OtherInfinities(Finding):
     missing: int
     surplus: int
     first: tuple[int, ...]
+    yours: float
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,10 @@ class _Writer:
         return f"[{', '.join(map(self.number, numbers))}]"
 
     def leaf(self, leaf: f.Leaf) -> str:
-        """A result, a network's parameter after the call, a gradient: what it is called."""
+        """A result, a network's parameter after the call, a gradient, what a function was asked: what it is called."""
+        asked, _, record = leaf.name.rpartition(".")
+        if leaf.part == "states" and record == "asked":
+            return f"the record of what `{self.text(asked)}` was asked"
         prefix = {"states": "after the call, ", "gradients": GRADIENT}.get(leaf.part, "")
         return f"`{prefix}{self.text(leaf.name)}`"
 
@@ -376,7 +379,7 @@ def _(it: f.OtherInfinities, w: _Writer) -> str:
     parts += [f"{w.number(it.surplus)} that should be finite are infinite"] * bool(it.surplus)
     return (
         f"{w.leaf(it.leaf)} has other entries at {value}: of {w.number(it.entries)}, {' and '.join(parts)} (the first at "
-        f"{w.list(it.first)})."
+        f"{w.list(it.first)}: yours {w.number(it.yours)})."
     )
 
 

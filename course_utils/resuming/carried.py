@@ -12,6 +12,7 @@ from torch import Tensor
 
 from course_utils import fingerprint
 from course_utils.resuming import randomness
+from course_utils.resuming.names import uses
 
 
 def changeable(frame: FrameType, keep: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,48 +59,6 @@ def _only_augmented(loop: ast.For) -> set[str]:
     targets = {node.target for node in ast.walk(loop) if isinstance(node, ast.AugAssign)}
     names = [node for node in ast.walk(loop) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)]
     return {node.id for node in names if node in targets} - {node.id for node in names if node not in targets}
-
-
-def uses(node: ast.AST) -> Iterator[tuple[str, bool]]:
-    """The names in a piece of code in the order in which it runs, each with whether it is assigned there or read.
-
-    What stands under a condition counts; what a function does when it is called does not.
-    """
-    match node:
-        case ast.Name():
-            yield node.id, not isinstance(node.ctx, ast.Load)
-        case ast.FunctionDef():
-            yield node.name, True
-        case ast.Lambda():
-            pass
-        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-            own = {name for generator in node.generators for name, _ in uses(generator.target)}
-            yield from (use for part in _parts(node) for use in uses(part) if use[0] not in own)
-        case _:
-            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-                yield node.target.id, False
-            for part in _parts(node):
-                yield from uses(part)
-
-
-def _parts(node: ast.AST) -> list[ast.AST]:
-    """What a piece of code consists of, in the order in which it runs."""
-    match node:
-        case ast.Assign():
-            return [node.value, *node.targets]
-        case ast.AnnAssign():
-            return [node.value, node.target] if node.value else []
-        case ast.AugAssign() | ast.NamedExpr():
-            return [node.value, node.target]
-        case ast.For():
-            return [node.iter, node.target, *node.body, *node.orelse]
-        case ast.comprehension():
-            return [node.iter, node.target, *node.ifs]
-        case ast.DictComp():
-            return [*node.generators, node.key, node.value]
-        case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
-            return [*node.generators, node.elt]
-    return list(ast.iter_child_nodes(node))
 
 
 def _has_generator(thing: Any) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import fingerprint
-from course_utils.resuming import carried
+from course_utils.resuming import names
 
 USELESS = 1e15  # no weight is so large, and its square is near the end of float32's range
 
@@ -74,7 +74,7 @@ def _maker(name: str, cells: list[str]) -> int:
     """The number of the last cell that assigns `name` without having read it; 0 if there is none."""
     for number in range(len(cells) - 1, 0, -1):
         try:
-            uses = [assigned for used, assigned in carried.uses(ast.parse(cells[number])) if used == name]
+            uses = [assigned for used, assigned in names.uses(ast.parse(cells[number])) if used == name]
         except SyntaxError:
             continue
         if uses and uses[0]:

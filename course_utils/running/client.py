@@ -16,6 +16,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 from course_utils.notebooks.ipynb import tags
 from course_utils.running import failures
+from course_utils.running.outcomes import collect
 from course_utils.running.silence import SecondConnection, Silence
 from course_utils.running.watch import Watch
 
@@ -62,8 +63,10 @@ class Client(PapermillNotebookClient):
         self._silence.hear()
         return super().process_message(*arguments, **named)
 
-    def _after_cell(self, execute_reply: dict[str, Any], **_: Any) -> None:
-        """After quit() the kernel says politely that it will end; papermill runs into that some cells later."""
+    def _after_cell(self, cell: Any, execute_reply: dict[str, Any], **_: Any) -> None:
+        """Tell what the cell reported. After quit() the kernel says politely that it will end; papermill runs into that
+        some cells later."""
+        self.watch.note(*collect([cell]))
         if any(item.get("source") == "ask_exit" for item in execute_reply["content"].get("payload", [])):
             self._break_off(f"{self.watch.label} ended the kernel with quit() or exit()")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from course_utils.conventions import REPORT_TYPE, SESSION_TYPE
 from course_utils.display import number
 from course_utils.running.runs import Run
 
@@ -11,6 +13,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 STYLES = {"met": "green", "missed": "bold red", "not judged": "dim", "no goal": "dim"}
+
+
+def collect(cells: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The reports in the outputs of code cells, in order, and the description of their session ({} if there is none)."""
+    reports, session = [], {}
+    for data in (output.get("data", {}) for cell in cells for output in cell.outputs):
+        if REPORT_TYPE in data:
+            reports.append(dict(data[REPORT_TYPE]))
+        session = dict(data.get(SESSION_TYPE, session))
+    return reports, session
 
 
 def verdict(report: dict[str, Any]) -> str:

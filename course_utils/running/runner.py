@@ -78,12 +78,14 @@ def _run_one(run: Run, options: Options, changed: Callable[[Run], None], stop: t
         timeout=options.cell_seconds,
         solved=options.solved,
         html=options.html,
+        headlines=options.short,
+        parent=os.getpid(),
     )
     run.state, run.began = "running", time.perf_counter()
     changed(run)
     with _worker(job, options.jobs) as process:
         threading.Thread(target=_stop_on, args=(stop, process), daemon=True).start()
-        ended = _follow(process, run, changed)
+        ended = _follow(process, run, changed, options.reported)
     if stop.is_set():  # it did not end by itself, and nobody wants to hear how
         return
     run.seconds = run.seconds or time.perf_counter() - run.began
@@ -112,7 +114,9 @@ def _worker(job: Job, jobs: int) -> Iterator[subprocess.Popen[str]]:
             _end(process)
 
 
-def _follow(process: subprocess.Popen[str], run: Run, changed: Callable[[Run], None]) -> bool:
+def _follow(
+    process: subprocess.Popen[str], run: Run, changed: Callable[[Run], None], reported: Callable[[Run], None]
+) -> bool:
     """Take in the worker's events; returns whether it came to its end."""
     assert process.stdout is not None
     ended = False
@@ -129,6 +133,8 @@ def _follow(process: subprocess.Popen[str], run: Run, changed: Callable[[Run], N
                 setattr(run, name, event[name])
         if not ended:
             changed(run)
+        if event["event"] == "reported":
+            reported(run)
     process.wait()
     return ended
 

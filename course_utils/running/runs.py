@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from course_utils.notebooks.find import Lesson
 
-TIMEOUTS = {"smoke": 300, "cpu": 1200, "gpu": 3600}  # seconds a cell may take, for each profile
+TIMEOUTS = {"smoke": 300, "cpu": 1200, "night": 30_000, "gpu": 3600}  # seconds a cell may take, for each profile
 
 
 @dataclass
@@ -49,7 +50,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Options:
-    """How to run. `timeout` is in seconds a cell; None means the profile's own."""
+    """How to run. `timeout` is in seconds a cell; None means the profile's own.
+
+    With `headlines` only the cells that a lesson's headlines need are run; in profile night it is always so. `reported` is
+    called, in any thread, with each run that has reported results and goes on.
+    """
 
     profile: str = "cpu"
     jobs: int = 1
@@ -57,6 +62,13 @@ class Options:
     timeout: int | None = None
     solved: bool = False
     html: bool = True
+    headlines: bool = False
+    reported: Callable[[Run], None] = lambda run: None
+
+    @property
+    def short(self) -> bool:
+        """Whether a lesson is run no further than its headlines need."""
+        return self.headlines or self.profile == "night"
 
     @property
     def cell_seconds(self) -> int:

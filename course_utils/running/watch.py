@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -13,7 +15,7 @@ from course_utils.running.silence import Silence
 
 @dataclass
 class Job:
-    """One notebook to run; paths are absolute."""
+    """One notebook to run; paths are absolute. `parent` is the process that waits for it; 0 where nobody does."""
 
     source: str
     target: str
@@ -22,6 +24,8 @@ class Job:
     timeout: int
     solved: bool = False
     html: bool = True
+    headlines: bool = False
+    parent: int = 0
 
 
 @dataclass
@@ -39,6 +43,9 @@ class Watch:
     peak: float = 0.0
     silence: Silence | None = None
     lost: bool = False
+    parent: int = 0
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    session: dict[str, Any] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
 
     def send(self, **event: Any) -> None:
@@ -52,19 +59,28 @@ class Watch:
         self.cell, self.label = self.cell + 1, label
         self.send(event="cell", cell=self.cell, label=label, peak_gb=self.peak)
 
+    def note(self, reports: list[dict[str, Any]], session: dict[str, Any]) -> None:
+        """What a cell has reported, told at once: a run of hours may be cut off."""
+        self.reports, self.session = self.reports + reports, session or self.session
+        if reports:
+            self.send(event="reported", reports=self.reports, session=self.session, peak_gb=self.peak)
+
     def again(self) -> Watch:
         """What to begin with when the lesson is started once more."""
-        return Watch(self.events, peak=self.peak)
+        return Watch(self.events, peak=self.peak, parent=self.parent)
 
     def follow(self) -> None:
-        """Keep the largest memory (GB, resident) of the kernel and its children, and kill a kernel that sleeps for good;
-        runs in a thread."""
+        """Keep the largest memory (GB, resident) of the kernel and its children, and kill a kernel that sleeps for good; end
+        with it when the parent was killed, so that none goes on unseen. Runs in a thread."""
         import psutil
 
         me = psutil.Process()
         while not self.done.wait(0.2):
             used = computed = 0.0
             kernels = me.children(recursive=True)
+            if self.parent and os.getppid() != self.parent:
+                _kill(kernels)
+                os._exit(1)
             for process in kernels:
                 with contextlib.suppress(psutil.Error):
                     used += process.memory_info().rss
@@ -72,8 +88,14 @@ class Watch:
             self.peak = max(self.peak, used / 1e9)
             if self.silence and not self.lost and self.silence.lost(computed):
                 self.lost = True
-                for process in kernels:
-                    with contextlib.suppress(psutil.Error):
-                        process.kill()
+                _kill(kernels)
         if self.silence:
             self.silence.close()
+
+
+def _kill(processes: Iterable[Any]) -> None:
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import files
-from course_utils.conventions import REPORT_TYPE, SESSION_TYPE
 from course_utils.errors import CourseError
-from course_utils.notebooks import ipynb, normalise, solve
+from course_utils.notebooks import headlines, ipynb, normalise, solve
 from course_utils.running import failures
+from course_utils.running.outcomes import collect
 from course_utils.running.watch import Job, Watch
 
 
@@ -29,7 +29,7 @@ def main(job_file: str) -> None:
     log = os.open(Path(job.target).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    watch = Watch(events)
+    watch = Watch(events, parent=job.parent)
     try:
         result = run_job(job, watch)
     except CourseError as error:
@@ -42,6 +42,8 @@ def run_job(job: Job, watch: Watch) -> dict[str, Any]:
     notebook = ipynb.read(Path(job.source))
     if job.solved and any(map(ipynb.exercise_function, ipynb.code_cells(notebook))):
         notebook = solve.solve(notebook)  # a lesson without exercises is solved as it is
+    if job.headlines:
+        notebook = headlines.only_headlines(notebook)
     cells = len(ipynb.code_cells(notebook))
     watch.send(event="start", cells=cells)
     reasons = failures.preflight(notebook)
@@ -66,7 +68,7 @@ def run_job(job: Job, watch: Watch) -> dict[str, Any]:
         reasons = failures.unsolved_exercises(executed)
     ipynb.renumber(executed)
     ipynb.write(executed, target)
-    reports, session = collect(executed)
+    reports, session = collect(ipynb.code_cells(executed))
     result = {"reasons": reasons, "seconds": seconds, "peak_gb": watch.peak, "reports": reports, "session": session}
     result["remark"] = remark
     return result | {"html": to_html(executed, target) if job.html else None}
@@ -111,18 +113,6 @@ def execute(job: Job, watch: Watch) -> str:
         watch.done.set()
         thread.join()
     return ""
-
-
-def collect(notebook: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The reports in the notebook's outputs, in order, and the description of its session ({} if it has none)."""
-    reports, session = [], {}
-    for cell in ipynb.code_cells(notebook):
-        for output in cell.outputs:
-            data = output.get("data", {})
-            if REPORT_TYPE in data:
-                reports.append(dict(data[REPORT_TYPE]))
-            session = dict(data.get(SESSION_TYPE, session))
-    return reports, session
 
 
 def to_html(notebook: Any, target: Path) -> str | None:

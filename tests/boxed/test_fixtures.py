@@ -231,10 +231,14 @@ def test_a_field_answers_for_each_place_and_time_and_keeps_the_times() -> None:
     assert field.asked.tolist() == [0.25, 0.5, 0.75, 1.0]
 
 
-@pytest.mark.parametrize("times", [0.25, TIMES[0], TIMES[:1], TIMES.float(), TIMES.unsqueeze(1)])
+@pytest.mark.parametrize("times", [0.25, TIMES[0], TIMES[:1], TIMES.long(), TIMES.unsqueeze(1)])
 def test_a_field_refuses_times_that_are_not_one_for_each_place(times: Any) -> None:
     with pytest.raises(ValueError, match=r"times of shape \(2,\) and of x's dtype torch.float64, not"):
         a_field()(PLACES, times)
+
+
+def test_a_field_takes_times_in_single_precision_for_what_they_are() -> None:
+    assert torch.equal(a_field()(PLACES, TIMES.float()), a_field()(PLACES, TIMES.float().double()))
 
 
 def test_a_field_refuses_places_of_another_shape() -> None:

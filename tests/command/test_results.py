@@ -56,6 +56,21 @@ def test_results_are_merged_by_lesson_and_keep_seed_data_and_commit(root: Path) 
     assert platform.node() not in written[0].read_text()
 
 
+def test_results_of_parts_of_a_lesson_take_the_place_of_those_with_their_names(root: Path) -> None:
+    results.record([finished("00", 0.5)], root)
+    part = finished("00", 0.25)
+    part.reports.append(part.reports[0] | {"name": "more", "core_seconds": 7200.0})
+    part.state, part.reports[0] = "running", part.reports[0] | {"name": "less"}
+    ((path,), _) = results.record([part], root, whole=False)
+    kept = {entry["name"]: entry for entry in results.load(path)["results"]}
+    assert list(kept) == ["loss", "less", "more"]
+    assert kept["more"]["core_hours"] == 2.0 and "core_hours" not in kept["less"]
+    assert [name for name, entry in kept.items() if entry.get("unfinished")] == ["less", "more"]
+    part.state = "passed"
+    results.record([part], root, whole=False)
+    assert [entry.get("unfinished") for entry in results.load(path)["results"]] == [None, None, None]
+
+
 def test_a_result_from_another_machine_says_so() -> None:
     old = {"machine": {"cpu": "old"}, "versions": {"torch": "2"}, "results": [{"lesson": "00"}, {"lesson": "01"}]}
     here = {"machine": {"cpu": "new"}, "versions": {"torch": "2"}}

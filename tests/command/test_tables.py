@@ -43,6 +43,14 @@ def entry(lesson: str, name: str, value: float, goal: str | None = "<= 1", **mor
     } | more
 
 
+def test_a_night_has_the_headlines_that_it_has(root: Path) -> None:
+    record(root, "night-cpu", entry("00", "price", 80.654, core_hours=3.9))
+    tables.write_tables(root)
+    assert "| night-cpu | price | 80.65 nats after 3.9 core-hours | ✘ <= 1 missed |" in (root / tables.ALL).read_text()
+    assert "| night-cpu | *the headlines alone* |" in (root / tables.ALL).read_text()
+    assert "| night-cpu |" not in (root / "README.md").read_text()
+
+
 def record(root: Path, name: str, *entries: dict[str, object]) -> None:
     content = {"machine": MACHINE, "versions": {"torch": "3"}, "results": list(entries)}
     (root / "results").mkdir(exist_ok=True)

@@ -2,8 +2,8 @@
 
 Each mutant differs from its reference in one place: an operator, a constant, a dropped line, swapped arguments, a
 missing transpose … `test_mutation.py` demands that all are rejected, or listed as equivalent with the reason.
-Run as a program, `tests/exercises/mutants.py [EXERCISE …]` tells how many of them a student would get a diagnosis for,
-and with `--write` keeps that as a page, `docs/diagnoses.md`.
+Run as a program, `tests/exercises/mutants.py [EXERCISE …]` tells how many of them a student would get a diagnosis for, and
+with `--write` keeps that in a page, `docs/diagnoses.md`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import ast
 import copy
 import difflib
 import inspect
+import re
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from course_utils import files
 from course_utils.boxed.observe import observe
 from course_utils.exercises import check, names
 from course_utils.exercises.agree import agrees
@@ -349,8 +351,7 @@ def _is_module(node: ast.expr) -> bool:
 
 def tally(name: str, every: int = 1) -> Iterator[tuple[str, Status]]:
     """The kind of change and the status of each mutant of an exercise, or of every so many."""
-    for mutant in mutants(name)[::every]:
-        yield mutant.kind, check(name, mutant.function).status
+    yield from ((mutant.kind, check(name, mutant.function).status) for mutant in mutants(name)[::every])
 
 
 def unlisted(name: str, every: int = 1) -> Iterator[Status]:
@@ -364,62 +365,77 @@ def unlisted(name: str, every: int = 1) -> Iterator[Status]:
         exercise.mistakes = listed
 
 
-def report(chosen: list[str]) -> Iterator[str]:
-    """The lines of a page about exercises: for each exercise, and then for each kind of change, what is told."""
-    yield TITLE
-    yield from _header("exercise")
-    kinds: dict[str, Counter[Status]] = {}
-    mistakes: Counter[Status] = Counter()
-    for name in chosen:
-        statuses: Counter[Status] = Counter()
-        for kind, status in tally(name):
-            statuses[status] += 1
-            kinds.setdefault(kind, Counter())[status] += 1
-        yield _row(f"`{name}`", statuses)
-        mistakes.update(unlisted(name))
-    yield _row("**all**", sum(kinds.values(), Counter()))
-    yield f"\n{UNLISTED}"
-    yield from _header("")
-    yield _row("listed mistakes, not listed", mistakes)
-    yield "\nThe mutants by what was changed:\n"
-    yield from _header("change")
-    for kind in sorted(kinds, key=lambda kind: -kinds[kind].total()):
-        yield _row(kind, kinds[kind])
+@dataclass(frozen=True)
+class Told:
+    """Of an exercise's mutants, or of all: how many are wrong, and what is told of them; then the same of its `listed`
+    mistakes, were they not listed."""
+
+    wrong: int
+    named: int
+    nearly: int
+    stopped: int
+    difference: int
+    listed: int
+    found: int
+
+    @classmethod
+    def of(cls, mutants: Counter[Status], mistakes: Counter[Status]) -> Told:
+        """The counts by status of mutants, and of mistakes that are not listed."""
+        told = (Status.DIAGNOSED, Status.NEARLY_RIGHT, Status.ERROR, Status.WRONG)
+        counts = [mutants[status] for status in told]
+        return cls(sum(counts), *counts, mistakes.total(), mistakes[Status.DIAGNOSED])
+
+    def line(self, name: str) -> str:
+        """A row of the page's table."""
+        named, found = f"{self.named} ({self.named / self.wrong:.0%})", f"{self.found} ({self.found / self.listed:.0%})"
+        cells = (name, self.wrong, named, self.nearly, self.stopped, self.difference, self.listed, found)
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+def read(page: str) -> dict[str, Told]:
+    """The rows of a page, by exercise."""
+    cells = re.findall(r"^\| `(\w+)` \|(.*)\|$", page, re.MULTILINE)
+    return {name: Told(*(int(cell.split()[0]) for cell in row.split("|"))) for name, row in cells}
+
+
+def page(rows: dict[str, Told]) -> str:
+    """The page about these exercises, and about all of them together."""
+    together = Told(*(sum(column) for column in zip(*map(astuple, rows.values()), strict=True)))
+    lines = [row.line(f"`{name}`") for name, row in rows.items()]
+    return "\n".join([TITLE, *lines, together.line("**all**"), ""])
 
 
 TITLE = """# How many wrong answers are named
 
-By `.venv/bin/python tests/exercises/mutants.py --write`. A mutant is an exercise's reference with one change made by
-machine. *Named* are those whose mistake is told: by one of the exercise's own, by a transformation, or by a slip; *nearly
-right* those that fail edge cases only, which are named. The others stop with an exception, which is shown with the
-student's line, or are shown the difference. A slip (`course_utils/exercises/slips.py`) is a change in one place as well,
-so the share of named mutants flatters it: the second table does not.
-"""
-UNLISTED = """The mistakes that the definitions name were written by people, as students make them. What is told of them if no
-definition names them:
-"""
+By `.venv/bin/python tests/exercises/mutants.py --write`, which takes some minutes; with names of exercises it renews their
+rows. A mutant is an exercise's reference with one change made by machine. *Named* are those whose mistake is told: by one of
+the exercise's own sentences, by a transformation, or by a slip; *nearly right* those that fail edge cases only, which are
+named. The others stop with an exception, which is shown with the student's line, or are shown the difference.
 
+A slip (`course_utils/exercises/slips.py`) is a change in one place as well, so the share of named mutants flatters it. The
+last two columns do not: they count the mistakes that an exercise's definition lists, written by people as students make them,
+and those of them whose mistake would be told if nobody had listed them.
 
-def _header(first: str) -> list[str]:
-    return [f"| {first} | wrong | named | nearly right | stopped | difference |", "|---|---:|---:|---:|---:|---:|"]
-
-
-def _row(name: str, counts: Counter[Status]) -> str:
-    wrong = counts.total() - counts[Status.RIGHT]
-    named = f"{counts[Status.DIAGNOSED]} ({counts[Status.DIAGNOSED] / max(wrong, 1):.0%})"
-    rest = (counts[status] for status in (Status.NEARLY_RIGHT, Status.ERROR, Status.WRONG))
-    return f"| {name} | {wrong} | {named} | {' | '.join(map(str, rest))} |"
+| exercise | wrong | named | nearly right | stopped | difference | listed | named if not listed |
+|---|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def main(arguments: list[str]) -> None:
-    """Print the report on the exercises named, or on all; `--write` keeps it in docs/diagnoses.md."""
+    """Print the rows of the exercises named, or of all, and what is named of each kind of change; `--write` keeps the rows
+    in docs/diagnoses.md, one by one."""
     warnings.simplefilter("ignore")  # mutants do strange things
-    lines = []
-    for line in report([name for name in arguments if name != "--write"] or names()):
-        lines.append(line)
-        print(line, flush=True)
-    if "--write" in arguments:
-        PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = read(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    kinds: Counter[tuple[str, Status]] = Counter()
+    for name in [name for name in arguments if name != "--write"] or names():
+        made = list(tally(name))
+        kinds.update(made)
+        rows[name] = Told.of(Counter(status for _, status in made), Counter(unlisted(name)))
+        print(rows[name].line(f"`{name}`"), flush=True)
+        if "--write" in arguments:
+            files.write_text(page({known: rows[known] for known in names() if known in rows}), PAGE)
+    for kind in dict.fromkeys(kind for kind, _ in kinds):
+        wrong = sum(n for (of, status), n in kinds.items() if of == kind and status != Status.RIGHT)
+        print(f"{kind}: {kinds[kind, Status.DIAGNOSED]} of {wrong} named")
 
 
 if __name__ == "__main__":

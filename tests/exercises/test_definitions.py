@@ -23,7 +23,7 @@ from course_utils.notebooks import find, ipynb
 NOTEBOOKS = [lesson.path for lesson in find.lessons(Path(__file__).parents[2])]
 CASES = {name: definition(name).made_cases(torch.Generator().manual_seed(0)) for name in names()}
 EDGES = {name: {case.label: case.stated for case in cases if case.label} for name, cases in CASES.items()}
-SECONDS = 0.5  # a check answers at once
+SECONDS = 0.5  # of a processor: a check answers at once
 
 every_exercise = pytest.mark.parametrize("name", names())
 every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -179,9 +179,9 @@ def test_ordinary_cases_come_first_and_show_a_right_answer_alone(name: str) -> N
 def test_a_check_is_quick(name: str) -> None:
     fastest = float("inf")
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         check(name, definition(name).reference)
-        fastest = min(fastest, time.perf_counter() - start)
+        fastest = min(fastest, time.process_time() - start)
         if fastest <= SECONDS:
             return
     pytest.fail(f"a check takes {fastest:.2f} s")

@@ -93,7 +93,7 @@ FINDINGS = [
     f.OtherEntry(RESULT, VALUE, SHAPE, VALUE, 0.0, SHAPE, "torch.float64"),
     f.OtherValue(RESULT, f.Value(number=VALUE), f.Value(text=str(SIZE)), (("n", str(SIZE)),)),
     f.OtherValue(RESULT, f.Value(shape=SHAPE), f.Value(shape=(SIZE,)), ()),
-    f.OtherInfinities(RESULT, float("-inf"), SIZE, SIZE, SIZE, SHAPE),
+    f.OtherInfinities(RESULT, float("-inf"), SIZE, SIZE, SIZE, SHAPE, VALUE),
     f.OtherWay(),
     f.Share(SIZE, SIZE, ("low",)),
     f.ForbiddenCalls(("nn.LSTM",), f.Status.RIGHT),

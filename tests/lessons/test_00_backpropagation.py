@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.exercises import check
+from course_utils.notebooks import lesson_code
 
 
 def by_einsum(x: Tensor, weight: Tensor, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.exercises import check
+from course_utils.notebooks import lesson_code
 
 Grads = list[Tensor]
 

@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
+
+from course_utils.notebooks import lesson_code
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 
 def test_the_cell_of_the_lesson_is_nn_lstm() -> None:

@@ -4,13 +4,13 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import torch
 from torch import Tensor
 
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 
 @pytest.fixture

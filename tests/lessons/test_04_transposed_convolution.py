@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.exercises import check
+from course_utils.notebooks import lesson_code
 
 # -- the lesson ----------------------------------------------------------------------------------------------------
 

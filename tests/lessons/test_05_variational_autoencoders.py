@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 WANTED = "Residual VAE Peeking bound train score active_units log_weights all_log_weights codes_of normal_bound priced answer"
 

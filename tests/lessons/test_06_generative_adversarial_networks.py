@@ -4,10 +4,10 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch.distributions import Normal
 from course_utils import games, runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
-from course_utils.notebooks import find, ipynb
+from course_utils.notebooks import find, ipynb, lesson_code
 
 WANTED = "normal value jensen_shannon on_the_line play_xy generator_step measure Generator Discriminator players draw_noise draw"
 LINE = torch.linspace(-8, 8, 4001, dtype=torch.float64)
@@ -160,7 +160,7 @@ def test_a_discriminator_sees_its_batch(lesson: SimpleNamespace) -> None:
 
 
 def test_the_step_shown_in_the_notebook_is_right() -> None:
-    (path,) = (found.path for found in find.lessons(lesson_code.ROOT) if found.number == "06")
+    (path,) = (found.path for found in find.lessons(Path(__file__).parents[2]) if found.number == "06")
     shown = [cell.source for cell in ipynb.read(path).cells if "<details>" in cell.source]
     code = re.findall(r"```python\n(.*?)```", "\n".join(shown), re.DOTALL)
     loaded = {"torch": torch, "discriminator_loss": definition("discriminator_loss").reference}
@@ -272,9 +272,47 @@ def by_class_name(module: nn.Module, generator: torch.Generator) -> None:
         kind.bias.data.fill_(0)
 
 
+def fakes_first(
+    discriminator: nn.Module, generator_net: nn.Module, real: Tensor, noise: Tensor, optimizer: torch.optim.Optimizer
+) -> float:
+    optimizer.zero_grad(set_to_none=False)
+    with torch.inference_mode():
+        fake = generator_net(noise)
+    fake_logits = discriminator(fake.clone())
+    loss = by_cross_entropy(discriminator(real), fake_logits)
+    loss.backward()
+    optimizer.step()
+    return loss.detach().item()
+
+
+def sample_by_sample(samples: Tensor, centres: Tensor, radius: float, at_least: int) -> int:
+    counts = [0] * len(centres)
+    for sample in samples:
+        distances = [torch.dist(sample, centre).item() for centre in centres]
+        if min(distances) <= radius:
+            counts[distances.index(min(distances))] += 1
+    return len([count for count in counts if count >= at_least])
+
+
+@torch.no_grad()
+def by_new_parameters(module: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
+        weight = 0.02 * torch.randn(module.weight.shape, generator=generator).to(module.weight)
+        module.weight = nn.Parameter(weight + float(isinstance(module, nn.BatchNorm2d)))
+        if module.bias is not None:
+            module.bias.fill_(0)
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
+        ("discriminator_loss", lambda real, fake: -(F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean())),
+        ("generator_loss", lambda fake: -(fake - F.softplus(fake)).mean()),
+        ("best_discriminator", lambda p, q: torch.stack([p.log(), q.log()]).softmax(0)[0]),
+        ("best_discriminator", lambda p, q: 1 - q / (p + q)),
+        ("discriminator_step", fakes_first),
+        ("modes_covered", sample_by_sample),
+        ("dcgan_init", by_new_parameters),
         ("discriminator_loss", by_cross_entropy),
         ("discriminator_loss", stable_cost(lambda x: x.clamp(min=0))),
         ("discriminator_loss", stable_cost(torch.relu)),
@@ -436,9 +474,44 @@ def cut_at_two_spreads(weight: Tensor, generator: torch.Generator) -> None:
     nn.init.normal_(weight, 0.0, 0.02, generator=generator).data.clamp_(-0.04, 0.04)
 
 
+def d_kept_inside(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real, fake = (logits.sigmoid().clamp(1e-7, 1 - 1e-7) for logits in (real_logits, fake_logits))
+    return -real.log().mean() - torch.log(1 - fake).mean()
+
+
+def biases_at_one(module: nn.Module, generator: torch.Generator) -> None:
+    through_init(module, generator)
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)) and module.bias is not None:
+        nn.init.ones_(module.bias)
+
+
+@torch.no_grad()
+def spread_corrected(module: nn.Module, generator: torch.Generator) -> None:
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        module.weight.mul_(0.02 / module.weight.std())
+        if module.bias is not None:
+            module.bias.zero_()
+    else:
+        through_init(module, generator)
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "mistake"),
     [
+        ("discriminator_loss", d_kept_inside, "d_kept_above_1e-07"),
+        ("discriminator_loss", lambda real, fake: torch.mean(fake) - torch.mean(real), "raw_logits"),
+        (
+            "discriminator_loss",
+            lambda real, fake: -(real.sigmoid().mean().log() + (1 - fake.sigmoid().mean()).log()),
+            "logarithms_of_means",
+        ),
+        ("generator_loss", lambda x: -x.sigmoid().clamp(1e-8, 1).log().mean(), "d_kept_above_1e-08"),
+        ("generator_loss", lambda x: 1 - x.sigmoid().mean(), "one_minus_d"),
+        ("generator_loss", lambda x: -F.logsigmoid(x.mean()), "loss_of_the_mean"),
+        ("generator_loss", lambda x: F.mse_loss(x, torch.ones_like(x)), "least_squares_of_fakes"),
+        ("best_discriminator", lambda p, q: p / (1e-12 + q + p), "denominator_plus_1e-12"),
+        ("dcgan_init", biases_at_one, "biases_kept"),
+        ("dcgan_init", spread_corrected, "seeded_anew"),
         ("discriminator_loss", log_of_d_plus_a_constant, "logarithm_of_d_plus_1e-08"),
         ("generator_loss", lambda x: -torch.log(torch.sigmoid(x) + 1e-8).mean(), "logarithm_of_d_plus_1e-08"),
         ("generator_loss", minimax, "saturating_through_the_probability"),

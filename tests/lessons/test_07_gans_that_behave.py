@@ -5,7 +5,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import scipy.stats
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from course_utils import runtime, training
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 WANTED = (
     "Generator bounded Critic standard Rules follow train draw wasserstein_1d wasserstein ring Points slope_one "
@@ -296,9 +296,52 @@ def by_repeating(low: Tensor, high: Tensor, alpha: float) -> Tensor:
     return alpha * high + (1 - alpha) * low.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
+def by_drawing_in_place(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    share = torch.empty(len(real), dtype=real.dtype).uniform_(generator=generator).view(-1, *[1] * (real.dim() - 1))
+    slope = slope_at(critic, (real + share * (fake - real)).requires_grad_())
+    return ((slope.square().flatten(1).sum(1) + 1e-12).sqrt() - 1.0).pow(2).mean()
+
+
+def as_in_sagan(real_scores: Tensor, fake_scores: Tensor) -> tuple[Tensor, Tensor]:
+    real, fake = (torch.min(scores - 1, torch.zeros_like(scores)) for scores in (real_scores, -fake_scores))
+    return -real.mean() - fake.mean(), -torch.mean(fake_scores)
+
+
+@torch.no_grad()
+def by_dividing(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    v = u
+    for _ in range(steps):
+        v = weight.t() @ u
+        v /= v.norm() + 1e-12
+        u = weight @ v
+        u = u / (u.norm() + 1e-12)
+    return v, u
+
+
+def length_of_the_image(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    v, u = by_dividing(weight, u, steps)
+    return (weight @ v).norm(), u
+
+
+def one_from_the_other(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    gap = real_logits - fake_logits
+    d_loss = torch.logaddexp(-gap, torch.zeros_like(gap)).mean()
+    return d_loss, d_loss + gap.mean()
+
+
+def by_expanding(low: Tensor, high: Tensor, alpha: float) -> Tensor:
+    n, c, h, w = low.shape
+    return torch.lerp(low[..., :, None, :, None].expand(n, c, h, 2, w, 2).reshape_as(high), high, alpha)
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
+        ("gradient_penalty", by_drawing_in_place),
+        ("hinge_losses", as_in_sagan),
+        ("power_iteration", length_of_the_image),
+        ("relativistic_losses", one_from_the_other),
+        ("fade_in", by_expanding),
         ("attach_label", by_places),
         ("critic_loss", by_one_difference),
         ("gradient_penalty", by_lerp),
@@ -404,9 +447,49 @@ def u_before_v(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     return u @ weight @ F.normalize(fixed.T @ u, dim=0), u
 
 
+def shares_from_minus_one(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    share = 2 * torch.rand(len(real), *[1] * (real.dim() - 1), generator=generator, dtype=real.dtype) - 1
+    return price(slope_at(critic, (share * real + (1 - share) * fake).requires_grad_()))
+
+
+def u_drawn_anew(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    return by_norms(weight, torch.randn(u.shape, dtype=u.dtype), steps)
+
+
+def cut_for_each_player(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    return by_cross_entropy(real_logits, fake_logits.detach())[0], by_cross_entropy(real_logits.detach(), fake_logits)[
+        1
+    ]
+
+
+def sigmoid_plus_a_constant(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    gap = real_logits - fake_logits
+    return -(gap.sigmoid() + 1e-8).log().mean(), -((-gap).sigmoid() + 1e-8).log().mean()
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "mistake"),
     [
+        ("gradient_penalty", shares_from_minus_one, "normal_shares"),
+        (
+            "hinge_losses",
+            lambda r, f: (torch.relu(1 - r).mean() + torch.relu(1 + f).mean(), -F.logsigmoid(f).mean()),
+            "cross_entropies",
+        ),
+        ("power_iteration", u_drawn_anew, "start_of_its_own"),
+        ("relativistic_losses", cut_for_each_player, "both_cut"),
+        (
+            "relativistic_losses",
+            lambda r, f: (F.softplus(f.detach() - r).mean(), F.softplus(r - f).mean()),
+            "fakes_cut",
+        ),
+        ("relativistic_losses", sigmoid_plus_a_constant, "logarithm_of_sigmoid_plus_1e-08"),
+        (
+            "relativistic_losses",
+            lambda r, f: (F.softplus(f.mean() - r).mean(), F.softplus(r.mean() - f).mean()),
+            "with_one_average",
+        ),
+        ("relativistic_losses", lambda r, f: (F.relu(1 + f - r).mean(), F.relu(1 + r - f).mean()), "hinges_of_gaps"),
         ("critic_loss", lambda real_scores, fake_scores: -real_scores.mean(), "only_reals"),
         ("gradient_penalty", slope_by_backward, "backward_without_graph"),
         ("gradient_penalty", shares_by_rand_like, "shares_like_the_images"),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import scipy.ndimage
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from course_utils import data, runtime, training
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
@@ -135,6 +135,10 @@ def by_one_norms(x: Tensor, x_back: Tensor, y: Tensor, y_back: Tensor) -> Tensor
     return torch.linalg.vector_norm(x - x_back, 1) / x.numel() + torch.linalg.vector_norm(y - y_back, 1) / y.numel()
 
 
+def joined(images: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([some.flatten() for some in images])
+
+
 @pytest.mark.parametrize("answer", [by_the_library, by_one_norms])
 def test_other_right_ways_are_accepted(answer: Callable) -> None:
     for seed in range(3):
@@ -144,7 +148,17 @@ def test_other_right_ways_are_accepted(answer: Callable) -> None:
 @pytest.mark.parametrize(
     ("answer", "mistake"),
     [
-        (lambda x, x_back, y, y_back: F.huber_loss(x_back, x) + F.huber_loss(y_back, y), None),
+        (lambda x, x_back, y, y_back: (x_back - x).abs().amax() + (y_back - y).abs().amax(), None),
+        (lambda x, x_back, y, y_back: F.huber_loss(x_back, x) + F.huber_loss(y_back, y), "smooth_errors"),
+        (lambda x, x_back, y, y_back: torch.dist(x_back, x) + torch.dist(y_back, y), "lengths"),
+        (lambda x, x_back, y, y_back: F.mse_loss(x_back, x) ** 0.5 + F.mse_loss(y_back, y) ** 0.5, "roots_of_squares"),
+        (
+            lambda x, *rest: sum(
+                (a - b).abs().flatten(1).sum(1).mean() for a, b in zip((x, rest[1]), rest[::2], strict=True)
+            ),
+            "summed_over_an_image",
+        ),
+        (lambda x, x_back, y, y_back: F.l1_loss(*map(joined, ((x_back, y_back), (x, y)))), "one_heap"),
         (lambda x, x_back, y, y_back: F.mse_loss(x_back, x) + F.mse_loss(y_back, y), "squared_errors"),
         (lambda x, x_back, y, y_back: F.l1_loss(x_back, y) + F.l1_loss(y_back, x), "crossed"),
         (lambda x, x_back, y, y_back: (F.l1_loss(x_back, x) + F.l1_loss(y_back, y)) / 2, "ways_averaged"),

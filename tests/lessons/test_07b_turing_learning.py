@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from course_utils.exercises import check
+from course_utils.notebooks import lesson_code
 
 CALM = torch.full((8,), 0.1)
 ANIMAL = CALM.index_fill(0, torch.tensor(3), 0.9)
@@ -111,6 +111,10 @@ def by_two_products(log_probs: Tensor, rewards: Tensor, baseline: Tensor) -> Ten
     return (log_probs * baseline.detach()).mean() - (log_probs * rewards.detach()).mean()
 
 
+def standardised(log_probs: Tensor, better: Tensor) -> Tensor:
+    return -torch.mean(log_probs * (better / (better.std() + 1e-8)).detach())
+
+
 @pytest.mark.parametrize("answer", [by_no_grad, by_two_products])
 def test_other_right_ways_are_accepted(answer: Callable) -> None:
     for seed in range(3):
@@ -121,11 +125,15 @@ def test_other_right_ways_are_accepted(answer: Callable) -> None:
     ("answer", "mistake"),
     [
         (lambda log_probs, rewards, baseline: F.mse_loss(log_probs, rewards), None),
+        (lambda log_probs, rewards, baseline: standardised(log_probs, rewards - baseline), "divided_by_the_spread"),
+        (lambda log_probs, rewards, _: standardised(log_probs, rewards - rewards.mean()), "rewards_standardised"),
+        (lambda p, r, baseline: -(p * r.detach()).mean() - baseline.mean().detach(), "baseline_outside"),
         (lambda log_probs, rewards, baseline: -(log_probs * (rewards - baseline)).mean(), "rewards_learn"),
         (lambda log_probs, rewards, baseline: (log_probs * (rewards - baseline).detach()).mean(), "sign_turned"),
         (lambda log_probs, rewards, baseline: -(log_probs * (rewards - baseline).detach()).sum(), "summed_draws"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:std")  # torch's, of a single draw
 def test_wrong_ways_are_refused_and_the_usual_ones_named(answer: Callable, mistake: str | None) -> None:
     for seed in range(3):
         outcome = check("reinforce_loss", answer, seed)

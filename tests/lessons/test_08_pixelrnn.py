@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from course_utils import data, runtime
 from course_utils.causality import before_in_order, sees
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
-from course_utils.notebooks import find
+from course_utils.notebooks import find, lesson_code
 
 ROOT = find.find_root()
 WANTED = "contexts MaskedConv2d ResidualBlock PixelNet GatedLayer GatedPixelCNN price nll fit pixel_of"
@@ -304,8 +303,9 @@ def test_a_label_is_one_more_input(lesson: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_on_a_gpu_a_finished_training_is_not_done_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], profile: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, profile: str
 ) -> None:
+    monkeypatch.setattr(runtime, "_profile", profile)
     lesson = load(profile=profile)
     path = tmp_path / "tiny.pt"
     history, _, weights = train(lesson, checkpoint=path)
@@ -392,9 +392,47 @@ def complete_place_by_place(image: Tensor, known: Tensor, sample_pixel: Callable
     return filled
 
 
+def mask_by_places(kernel_size: int, kind: str, channels_in: int, channels_out: int) -> Tensor:
+    if not kernel_size % 2 or kind not in {"A", "B"}:
+        raise ValueError(f"no mask of kind {kind} for {kernel_size}")
+    rows, columns = torch.meshgrid(torch.arange(kernel_size), torch.arange(kernel_size), indexing="ij")
+    centre = kernel_size // 2
+    open_ones = (rows < centre) | ((rows == centre) & (columns < centre + (kind == "B")))
+    return open_ones.float().repeat(channels_out, channels_in, 1, 1)
+
+
+def skew_by_rolling(x: Tensor) -> Tensor:
+    wide = F.pad(x, (0, x.shape[2] - 1))
+    return torch.stack([torch.roll(wide[:, :, row], row, dims=-1) for row in range(x.shape[2])], dim=2)
+
+
+def unskew_by_gathering(y: Tensor, width: int) -> Tensor:
+    places = torch.arange(width) + torch.arange(y.shape[2])[:, None]
+    return y.gather(3, places.expand(*y.shape[:3], width))
+
+
+def complete_from_a_product(image: Tensor, known: Tensor, sample_pixel: Callable, generator: torch.Generator) -> Tensor:
+    completed = image * known
+    for row, col in (~known).nonzero():
+        completed[:, :, row, col] = sample_pixel(completed, row, col, generator)[:, None]
+    return completed
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
+        (
+            "bernoulli_nll",
+            lambda logits, x: -torch.where(x > 0, F.logsigmoid(logits), F.logsigmoid(-logits)).flatten(1).sum(1),
+        ),
+        ("causal_mask", mask_by_places),
+        (
+            "gate",
+            lambda features: (lambda c, d: (2 * torch.sigmoid(2 * c) - 1) / (1 + (-d).exp()))(*features.chunk(2, 1)),
+        ),
+        ("skew", skew_by_rolling),
+        ("unskew", unskew_by_gathering),
+        ("complete", complete_from_a_product),
         ("bernoulli_nll", by_clamp),
         ("bernoulli_nll", by_one_softplus),
         ("bernoulli_nll", by_the_distribution),
@@ -467,6 +505,22 @@ def drawn_and_then_covered(image: Tensor, known: Tensor, sample_pixel: Callable,
 @pytest.mark.parametrize(
     ("name", "answer", "mistake"),
     [
+        (
+            "bernoulli_nll",
+            lambda logits, x: F.binary_cross_entropy(logits.sigmoid().clamp(1e-7, 1 - 1e-7), x, reduction="none").sum(
+                tuple(range(1, x.dim()))
+            ),
+            "p_kept_above_1e-07",
+        ),
+        ("bernoulli_nll", lambda logits, x: (F.softplus(logits) * (1 - x)).flatten(1).sum(1), "only_black"),
+        ("gate", lambda features: features.chunk(2, 1)[0] * features.chunk(2, 1)[1], "nothing_squashed"),
+        (
+            "gate",
+            lambda features: (
+                features.tanh()[:, : features.shape[1] // 2] * features[:, features.shape[1] // 2 :].softmax(1)
+            ),
+            "doors_share",
+        ),
         ("bernoulli_nll", log_of_p_plus_a_constant, "logarithm_of_p_plus_1e-08"),
         (
             "bernoulli_nll",

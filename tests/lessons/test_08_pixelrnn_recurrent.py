@@ -5,7 +5,6 @@ from functools import partial
 from itertools import product
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from course_utils import runtime
 from course_utils.causality import before_in_order, sees
+from course_utils.notebooks import lesson_code
 
 WANTED = "MaskedConv2d PixelNet sweep RowLSTMLayer DiagonalBiLSTMLayer"
 SIZES = ((2, 3), (4, 4), (5, 7), (4, 9), (9, 4))  # odd, even, higher than wide and wider than high

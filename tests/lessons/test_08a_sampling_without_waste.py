@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import cached_sampler
-import lesson_code
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from course_utils import runtime
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 SIZES = [(7, 11), (11, 4), (5, 5), (9, 16), (1, 3)]
 COLOUR = ("MaskedConv2d", "blind_mask", "ColourPixelCNN", "colour_nll", "paint")
@@ -255,8 +255,57 @@ def mask_by_comparing(kernel_size: int, kind: str, channels_in: int, channels_ou
     return mask
 
 
-@pytest.mark.parametrize("answer", [mask_by_comparing])
+def mask_with_this_centre(centre: Callable[[str, int, int], Tensor]) -> Callable:
+    """An answer that is right beside the centre, which is made of the kind and of how many channels see and are seen."""
+
+    def answer(kernel_size: int, kind: str, channels_in: int, channels_out: int) -> Tensor:
+        if kernel_size % 2 == 0 or kind not in ("A", "B") or channels_in % 3 or channels_out % 3:
+            raise ValueError("no such mask")
+        middle = kernel_size**2 // 2
+        mask = (torch.arange(kernel_size**2) < middle).float().repeat(channels_out, channels_in, 1)
+        mask[..., middle] = centre(kind, channels_out, channels_in)
+        return mask.unflatten(-1, (kernel_size, kernel_size))
+
+    return answer
+
+
+def table(kind: str) -> Tensor:
+    return torch.tril(torch.ones(3, 3), diagonal=-1 if kind == "A" else 0)
+
+
+def by_numbered_groups(kind: str, to: int, of: int) -> Tensor:
+    seeing, seen = torch.arange(to).unsqueeze(1) // (to // 3), torch.arange(of) // (of // 3)
+    return seen < seeing if kind == "A" else seen <= seeing
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        mask_by_comparing,
+        mask_with_this_centre(by_numbered_groups),
+        mask_with_this_centre(lambda kind, to, of: torch.kron(table(kind), torch.ones(to // 3, of // 3))),
+    ],
+)
 def test_another_right_way_is_right(answer: Callable) -> None:
     for seed in range(2):
         outcome = check("rgb_mask", answer, seed)
         assert outcome.status == "right", outcome.message
+
+
+@pytest.mark.parametrize(
+    ("centre", "mistake"),
+    [
+        (lambda kind, to, of: torch.ones(to, of).tril(-1 if kind == "A" else 0), "triangle_of_channels"),
+        (lambda kind, to, of: table(kind).repeat(to // 3, of // 3), "interleaved"),
+        (lambda kind, to, of: torch.kron(table(kind).mT.contiguous(), torch.ones(to // 3, of // 3)), "order_reversed"),
+        (lambda kind, to, of: torch.kron(table(kind).triu(-1), torch.ones(to // 3, of // 3)), "only_the_group_before"),
+        (
+            lambda kind, to, of: torch.kron(torch.eye(3), torch.ones(to // 3, of // 3)) * (kind == "B"),
+            "only_the_own_group",
+        ),
+    ],
+)
+def test_the_usual_slips_are_told_by_name(centre: Callable, mistake: str) -> None:
+    for seed in range(2):
+        outcome = check("rgb_mask", mask_with_this_centre(centre), seed)
+        assert outcome.mistake == mistake, outcome.message

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from course_utils.data import voices
 from course_utils.data.voices import REST
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 WANTED = (
     "to_tokens to_pitches step_before count_notes table_losses mean_of NoteEmbedding FromAbove ChoraleNet hears windows "
@@ -186,8 +186,57 @@ def keep_below_by_a_loop(logits: Tensor, above: Tensor) -> Tensor:
     return limited
 
 
-@pytest.mark.parametrize(("name", "answer"), [("voice_mask", mask_by_comparing), ("keep_below", keep_below_by_a_loop)])
+def keep_below_a_limit(logits: Tensor, above: Tensor) -> Tensor:
+    limit = torch.where(above == 0, logits.shape[1], above)
+    return torch.where(torch.arange(logits.shape[1]) > limit[:, None], -torch.inf, logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("voice_mask", mask_by_comparing),
+        ("voice_mask", lambda voices: torch.tensor([[j < i for j in range(voices)] for i in range(voices)])),
+        ("keep_below", keep_below_by_a_loop),
+        ("keep_below", keep_below_a_limit),
+    ],
+)
 def test_another_right_way_is_right(name: str, answer: Callable) -> None:
     for seed in range(2):
         outcome = check(name, answer, seed)
         assert outcome.status == "right", outcome.message
+
+
+def closed(forbidden: Callable[[Tensor, Tensor], Tensor], value: float = -torch.inf) -> Callable:
+    """An answer to `keep_below` that closes these tokens, with this value."""
+    return lambda logits, above: torch.where(forbidden(torch.arange(logits.shape[1]), above[:, None]), value, logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("keep_below", closed(lambda token, above: (token > above) & (above > 0), -1e9), "very_small"),
+        ("keep_below", closed(lambda token, above: token >= above), "all_from_above_on"),
+        ("keep_below", closed(lambda token, above: (token > above[0]) & (above[0] > 0)), "first_piece_for_all"),
+        (
+            "keep_below",
+            lambda z, above: z.softmax(-1) * (keep_below_a_limit(z, above) > -torch.inf),
+            "probabilities_cut",
+        ),
+        (
+            "voice_mask",
+            lambda voices: torch.arange(voices) >= torch.arange(voices)[:, None],
+            "turned_around_with_itself",
+        ),
+        ("voice_mask", lambda voices: torch.diag(torch.ones(voices)) == 1, "itself_alone"),
+    ],
+)
+def test_the_usual_slips_are_told_by_name(name: str, answer: Callable, mistake: str) -> None:
+    for seed in range(2):
+        outcome = check(name, answer, seed)
+        assert outcome.mistake == mistake, outcome.message
+
+
+def test_what_stands_where_infinity_belongs_is_shown() -> None:
+    outcome = check("keep_below", closed(lambda token, above: (token > above) & (above > 0), -1e4))
+    assert "that should be −inf are not (the first at" in outcome.message
+    assert outcome.message.split("(the first at")[1].split(")")[0].endswith(": yours -1e+04")

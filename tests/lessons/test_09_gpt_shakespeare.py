@@ -4,12 +4,12 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import lesson_code
 import pytest
 import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import check
+from course_utils.notebooks import lesson_code
 
 
 @pytest.fixture
@@ -205,9 +205,47 @@ def remembered_row_by_row(q, k, v, past_k, past_v):
     return torch.cat(rows, 2), keys, values
 
 
+def remembered_with_empty_queries(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+    scores = torch.cat([torch.zeros_like(past_k), q], 2) @ keys.mT / q.shape[-1] ** 0.5
+    weights = scores.masked_fill(torch.ones_like(scores).tril() == 0, -math.inf).softmax(-1)
+    return (weights @ values)[:, :, past_k.shape[2] :], keys, values
+
+
+def only_new_scores_masked(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], -2), torch.cat([past_v, v], -2)
+    old, new = (q @ keys.transpose(-2, -1) / q.shape[-1] ** 0.5).split([past_k.shape[2], k.shape[2]], -1)
+    new = new.masked_fill(torch.ones(k.shape[2], k.shape[2]).triu(1).bool(), -math.inf)
+    return torch.cat([old, new], -1).softmax(-1) @ values, keys, values
+
+
+def logarithm_of_the_mask_added(q, k, v):
+    mask = torch.ones(q.size(2), q.size(2)).tril().log().to(q)
+    return (torch.einsum("bhid,bhjd->bhij", q, k) * q.shape[-1] ** -0.5 + mask).softmax(-1) @ v
+
+
+def top_p_one_by_one(logits, p):
+    kept = torch.full_like(logits, -math.inf)
+    for row, into in zip(logits.reshape(-1, logits.shape[-1]), kept.view(-1, logits.shape[-1]), strict=True):
+        total, probabilities = 0.0, row.softmax(-1)
+        for token in row.argsort(descending=True):
+            into[token], total = row[token], total + probabilities[token]
+            if p <= total and p < 1:
+                break
+    return kept
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
+        ("cached_attention", remembered_with_empty_queries),
+        ("cached_attention", only_new_scores_masked),
+        ("causal_attention", logarithm_of_the_mask_added),
+        ("top_p_filter", top_p_one_by_one),
+        (
+            "next_token_loss",
+            lambda z, ids: -torch.distributions.Categorical(logits=z[:, :-1]).log_prob(ids[:, 1:]).mean(),
+        ),
         ("cached_attention", remembered_by_the_whole),
         ("cached_attention", remembered_row_by_row),
         ("next_token_loss", loss_in_two_loops),
@@ -374,9 +412,47 @@ def joined_the_other_way_round(q, k, v, past_k, past_v):
     return (q @ keys.mT / q.size(-1) ** 0.5).masked_fill(future, -math.inf).softmax(-1) @ values, keys, values
 
 
+def p_kept_above_a_constant(logits, tokens):
+    p = torch.softmax(logits, -1)[:, :-1].clamp(min=1e-8)
+    return -torch.log(p).gather(-1, tokens[:, 1:].unsqueeze(-1)).mean()
+
+
+def minus_a_thousand(q, k, v):
+    future = torch.ones(q.size(-2), q.size(-2)).triu(1).bool()
+    return (q @ k.mT / math.sqrt(q.size(-1))).masked_fill(future, -1000.0).softmax(-1) @ v
+
+
+def remembered_and_masked_too_late(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+    allowed = torch.ones(q.size(2), keys.size(2)).tril(past_k.size(2))
+    return (q @ keys.mT / q.size(-1) ** 0.5).softmax(-1) * allowed @ values, keys, values
+
+
+def remembered_and_divided_too_late(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+    future = torch.ones(q.size(2), keys.size(2)).triu(past_k.size(2) + 1).bool()
+    return (q @ keys.mT).masked_fill(future, -math.inf).softmax(-1) / q.size(-1) ** 0.5 @ values, keys, values
+
+
+def remembered_zeros(q, k, v, past_k, past_v):
+    keys, values = torch.cat([past_k, k], 2), torch.cat([past_v, v], 2)
+    future = torch.ones(q.size(2), keys.size(2)).triu(past_k.size(2) + 1).bool()
+    return (q @ keys.mT / q.size(-1) ** 0.5).masked_fill(future, 0.0).softmax(-1) @ values, keys, values
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "mistake"),
     [
+        ("next_token_loss", p_kept_above_a_constant, "p_kept_above_1e-08"),
+        ("causal_attention", minus_a_thousand, "generic:edge:each score is larger by 800 than the one before"),
+        ("cached_attention", remembered_and_masked_too_late, "cached_masked_after_softmax"),
+        ("cached_attention", remembered_and_divided_too_late, "cached_scaled_after_softmax"),
+        ("cached_attention", remembered_zeros, "cached_filled_with_zero"),
+        (
+            "top_k_filter",
+            lambda z, k: z.where(z >= z.topk(min(k, z.shape[-1])).values[..., -1:], -math.inf).log_softmax(-1),
+            "normalised_anew",
+        ),
         ("cached_attention", mask_as_ever, "counted_from_zero"),
         ("cached_attention", nothing_masked, "new_ones_unmasked"),
         ("cached_attention", joined_the_other_way_round, "new_before_old"),

@@ -1,9 +1,9 @@
 """Detour 09a: its encoder for whole books, its blocks, and its exercises in other right ways and with the usual slips."""
 
 import dataclasses
+import math
 from types import SimpleNamespace
 
-import lesson_code
 import numpy as np
 import pytest
 import torch
@@ -11,6 +11,7 @@ import torch
 from course_utils import gpt
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
+from course_utils.notebooks import lesson_code
 
 
 @pytest.fixture
@@ -91,6 +92,12 @@ def by_complex_numbers(x, positions):
     return torch.cat([turned.real, turned.imag], -1).to(x.dtype)
 
 
+def by_an_exponential_in_single_precision(x, positions):
+    (a, b), d = x.chunk(2, -1), x.shape[-1]
+    angle = positions.unsqueeze(1) * torch.exp(torch.arange(0, d, 2) * (-math.log(10000.0) / d))
+    return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+
+
 def as_llama_s_code(x, positions):
     d = x.shape[-1]
     inverse = 1.0 / (10000 ** (torch.arange(0, d, 2, dtype=x.dtype) / d))
@@ -102,7 +109,12 @@ def as_llama_s_code(x, positions):
 
 @pytest.mark.parametrize(
     ("name", "answer"),
-    [("merge_pair", merged_on_a_stack), ("rotate", by_complex_numbers), ("rotate", as_llama_s_code)],
+    [
+        ("merge_pair", merged_on_a_stack),
+        ("rotate", by_complex_numbers),
+        ("rotate", as_llama_s_code),
+        ("rotate", by_an_exponential_in_single_precision),
+    ],
 )
 def test_right_answers_in_other_words_are_right(name, answer) -> None:
     for seed in range(5):
@@ -161,6 +173,18 @@ def other_half_with_the_wrong_sign(x, positions):
     return x * angles.cos() + other * angles.sin()
 
 
+def as_if_every_channel_were_a_pair(x, positions):
+    d = x.shape[-1]
+    angles = torch.outer(positions.to(x.dtype), 10000.0 ** -(torch.arange(d, dtype=x.dtype) / d))
+    return x * angles.cos() + torch.cat([-x[..., d // 2 :], x[..., : d // 2]], -1) * angles.sin()
+
+
+def pairs_from_one_on(x, positions):
+    (a, b), d = x.chunk(2, -1), x.shape[-1]
+    angle = torch.outer(positions.to(x.dtype), 10000.0 ** (-2 * torch.arange(1, d // 2 + 1, dtype=x.dtype) / d))
+    return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+
+
 def pairs_of_neighbours(x, positions):
     d = x.shape[-1]
     angles = torch.outer(positions.to(x.dtype), 10000.0 ** -(torch.arange(0, d, 2, dtype=x.dtype) / d))
@@ -185,6 +209,8 @@ def places_counted_here(x, positions):
         ("merge_pair", deleted_from_the_argument, "merged_in_place"),
         ("merge_pair", merged_with_the_token_before, "used_twice"),
         ("merge_pair", last_token_appended_at_the_end, "last_token_always_appended"),
+        ("rotate", as_if_every_channel_were_a_pair, "an_angle_for_every_channel"),
+        ("rotate", pairs_from_one_on, "pairs_counted_from_one"),
         ("rotate", other_half_with_the_wrong_sign, "turned_back"),
         ("rotate", pairs_of_neighbours, "neighbours_paired"),
         ("rotate", places_counted_here, "rows_counted"),

@@ -1,9 +1,9 @@
 """Lesson 10: its exact answers on the ring are exact, its walks and its likelihood do what the text says of them."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
-import lesson_code
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from course_utils import runtime
 from course_utils.exercises.catalogue import definition
-from course_utils.notebooks import find, ipynb
+from course_utils.notebooks import find, ipynb, lesson_code
 
 SPREAD = 0.1
 WANTED = (
@@ -276,6 +276,6 @@ def test_the_dcgan_s_weights_are_those_of_lesson_06() -> None:
         sum(p.numel() for p in network.parameters())
         for network in (networks.Generator(64, 16, 32), networks.Discriminator(32))
     ]
-    (path,) = (found.path for found in find.lessons(lesson_code.ROOT) if found.number == "10")
+    (path,) = (found.path for found in find.lessons(Path(__file__).parents[2]) if found.number == "10")
     sources = " ".join(cell.source for cell in ipynb.code_cells(ipynb.read(path)))
     assert "{:_} + {:_}".format(*counts) in sources

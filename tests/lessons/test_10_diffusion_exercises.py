@@ -1,5 +1,6 @@
 """Lesson 10: more right answers, answers that are nearly right, and the common slips by their names."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -51,7 +52,21 @@ def euler_by_adding_up_time(velocity: Callable, x: Tensor, steps: int) -> Tensor
     return place
 
 
+def euler_in_single_precision(velocity: Callable, x: Tensor, steps: int) -> Tensor:
+    for step in range(steps):
+        x = x + velocity(x, torch.full((len(x),), step / steps)) / steps
+    return x
+
+
+def stepped_in_one(x_t: Tensor, noise: Tensor, alpha_bar: Tensor, alpha_bar_before: Tensor) -> Tensor:
+    now, before = (level.reshape((-1,) + (1,) * (x_t.ndim - 1)) for level in (alpha_bar, alpha_bar_before))
+    return (before / now).sqrt() * x_t + ((1 - before).sqrt() - (before * (1 - now) / now).sqrt()) * noise
+
+
 RIGHT = [
+    ("add_noise", lambda x, noise, level: torch.einsum("n,n...->n...", level.sqrt(), x) + torch.einsum("n,n...->n...", (1 - level).sqrt(), noise)),
+    ("ddim_step", stepped_in_one),
+    ("euler", euler_in_single_precision),
     ("add_noise", noised_from_behind),
     ("add_noise", noised_one_by_one),
     ("predict_clean", lambda x, noise, level: ((x.movedim(0, -1) - (1 - level) ** 0.5 * noise.movedim(0, -1)) * level**-0.5).movedim(-1, 0)),
@@ -87,6 +102,47 @@ def test_an_answer_that_fails_on_an_edge_alone_is_nearly_right(name: str, answer
         assert check(name, answer, seed).status == status
 
 
+def euler_between_few_points(velocity: Callable, x: Tensor, steps: int) -> Tensor:
+    for begin, end in itertools.pairwise(torch.linspace(0, 1, steps, dtype=x.dtype)):
+        x = x + (end - begin) * velocity(x, begin.expand(len(x)))
+    return x
+
+
+def euler_by_midpoints(velocity: Callable, x: Tensor, steps: int) -> Tensor:
+    for step in range(steps):
+        t = x.new_full((len(x),), step / steps)
+        x = x + velocity(x + velocity(x, t) / steps / 2, t + 0.5 / steps) / steps
+    return x
+
+
+def spread(level: Tensor, x: Tensor) -> Tensor:
+    return level.reshape(-1, *[1] * (x.dim() - 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("euler", euler_between_few_points, "one_step_too_few"),
+        ("euler", euler_by_midpoints, "midpoint"),
+        (
+            "predict_clean",
+            lambda x, noise, level: x - (1 - spread(level, x)) ** 0.5 * noise / spread(level, x) ** 0.5,
+            "x_not_divided",
+        ),
+        ("predict_clean", lambda x, noise, level: predict_clean(x, noise, level).clip(-1, 1), "cut_off_at_one"),
+        (
+            "ddim_step",
+            lambda x, noise, level, before: add_noise(predict_clean(x, noise, level).clip(-1, 1), noise, before),
+            "guess_cut_off",
+        ),
+    ],
+)
+def test_the_usual_slips_are_told_by_name(name: str, answer: Callable, mistake: str) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert outcome.mistake == mistake, outcome.message
+
+
 def test_a_level_that_meets_the_wrong_dimension_is_no_answer() -> None:
     """`alpha_bar * x` broadcasts from behind: an error where sizes differ, silently wrong where they do not."""
     outcome = check("add_noise", lambda x, noise, level: level.sqrt() * x + (1 - level).sqrt() * noise)
@@ -101,6 +157,11 @@ def test_euler_does_not_change_the_beginning() -> None:
         return x
 
     assert "changed in place" in check("euler", in_place).message or "in place" in check("euler", in_place).message
+
+
+def test_a_walk_that_ends_too_soon_is_told_by_what_it_asked() -> None:
+    message = check("euler", lambda velocity, x, steps: x + velocity(x, x.new_zeros(len(x))) / steps).message
+    assert "the record of what `velocity` was asked should have shape (" in message
 
 
 def test_a_time_that_is_no_tensor_is_explained() -> None:

@@ -25,7 +25,7 @@ LIBRARY = ("nn.LSTM", "nn.LSTMCell", "torch.lstm", "torch.lstm_cell")  # what th
     forbidden=LIBRARY,
 )
 def lstm_gates(x, h, weight_ih, weight_hh, bias):
-    """Three doors and a candidate: what an LSTM decides at one step.
+    """Three gates and a candidate: what an LSTM decides at one step.
 
     x: (batch, in). h: (batch, hidden). weight_ih: (4 * hidden, in). weight_hh: (4 * hidden, hidden).
     bias: (4 * hidden,). Rows belong to, in torch's order: input gate, forget gate, candidate, output gate.
@@ -78,19 +78,19 @@ def _squashed(i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> tuple[Tensor, ...]:
 
 
 @lstm_gates.mistake(
-    "the candidate `g` goes through a sigmoid, like the doors. It is not a door but the content that may be written, and "
+    "the candidate `g` goes through a sigmoid, like the gates. It is not a gate but the content that may be written, and "
     "a content can be negative: with a sigmoid the cell could only ever count up. Squash `g` with tanh."
 )
-def candidate_as_a_door(x, h, weight_ih, weight_hh, bias):
+def candidate_as_a_gate(x, h, weight_ih, weight_hh, bias):
     i, f, g, o = _sums(x, h, weight_ih, weight_hh, bias)
     return torch.sigmoid(i), torch.sigmoid(f), torch.sigmoid(g), torch.sigmoid(o)
 
 
 @lstm_gates.mistake(
-    "a gate goes through tanh. A door stands between shut and open, 0 and 1; a gate of −1 would turn the memory's sign at "
+    "a gate goes through tanh. It stands between shut and open, 0 and 1; a gate of −1 would turn the memory's sign at "
     "every step. Only the candidate `g` is squashed with tanh, the three gates with a sigmoid."
 )
-def doors_below_zero(x, h, weight_ih, weight_hh, bias):
+def gates_below_zero(x, h, weight_ih, weight_hh, bias):
     i, f, g, o = _sums(x, h, weight_ih, weight_hh, bias)
     return torch.tanh(i), torch.tanh(f), torch.tanh(g), torch.tanh(o)
 
@@ -105,7 +105,7 @@ def squashings_exchanged(x, h, weight_ih, weight_hh, bias):
 
 
 @lstm_gates.mistake(
-    "the sum is returned as it is, not squashed. A door that can be 3 or −7 is no door; what it lets pass would grow from "
+    "the sum is returned as it is, not squashed. A gate that can be 3 or −7 is no gate; what it lets pass would grow from "
     "step to step. Sigmoid for `i`, `f`, `o`, tanh for `g`."
 )
 def unsquashed(x, h, weight_ih, weight_hh, bias):
@@ -183,7 +183,7 @@ def backward_wires(x, h, weight_ih, weight_hh, bias):
 
 
 @lstm_gates.mistake(
-    "the old state has no say: your gates listen to the present input alone. A door that does not know what was there "
+    "the old state has no say: your gates listen to the present input alone. A gate that does not know what was there "
     "before cannot decide to keep it. `h @ weight_hh.T` is missing."
 )
 def deaf_to_the_state(x, h, weight_ih, weight_hh, bias):
@@ -199,7 +199,7 @@ def deaf_to_the_input(x, h, weight_ih, weight_hh, bias):
 
 
 @lstm_gates.mistake(
-    "the bias is missing. It decides where a door rests when nothing is said: later in this lesson the forget gate's bias "
+    "the bias is missing. It decides where a gate rests when nothing is said: later in this lesson the forget gate's bias "
     "will decide whether the network can learn to remember at all."
 )
 def without_bias(x, h, weight_ih, weight_hh, bias):
@@ -242,7 +242,7 @@ def lstm_update(c, i, f, g, o):
     return o * torch.tanh(c_next), c_next
 
 
-def _doors(generator: torch.Generator, batch: int, hidden: int) -> dict:
+def _gates(generator: torch.Generator, batch: int, hidden: int) -> dict:
     return dict(
         c=2 * randn(generator, batch, hidden),
         i=torch.sigmoid(randn(generator, batch, hidden)),
@@ -255,19 +255,19 @@ def _doors(generator: torch.Generator, batch: int, hidden: int) -> dict:
 @lstm_update.cases
 def _(generator: torch.Generator) -> Iterator[dict | Case]:
     for batch, hidden in ((4, 7), (6, 3), (2, 5)):
-        yield _doors(generator, batch, hidden)
-    kept = _doors(generator, 3, 6)
+        yield _gates(generator, batch, hidden)
+    kept = _gates(generator, 3, 6)
     yield edge(
         "the cell is full, and the forget gate wide open",
         stated="a cell may hold 7 and, with the forget gate wide open, keep it",
         **(kept | dict(c=4 * kept["c"], f=torch.ones_like(kept["f"]))),
     )
-    yield edge("the batch holds one sequence", stated="also in a batch of one sequence", **_doors(generator, 1, 6))
+    yield edge("the batch holds one sequence", stated="also in a batch of one sequence", **_gates(generator, 1, 6))
 
 
 @lstm_update.typical
 def _(generator: torch.Generator) -> dict:
-    return _doors(generator, 64, 64)
+    return _gates(generator, 64, 64)
 
 
 @lstm_update.mistake(
@@ -368,10 +368,10 @@ def always_open(c, i, f, g, o):
 
 
 @lstm_update.mistake(
-    "you squash the product of output gate and cell. A half-open door then hardly dims a full cell, since tanh lifts it up "
-    "again. First squash the cell, then let the door decide: `o * torch.tanh(c_next)`."
+    "you squash the product of output gate and cell. A half-open gate then hardly dims a full cell, since tanh lifts it up "
+    "again. First squash the cell, then let the gate decide: `o * torch.tanh(c_next)`."
 )
-def door_inside(c, i, f, g, o):
+def gate_inside(c, i, f, g, o):
     c_next = f * c + i * g
     return torch.tanh(o * c_next), c_next
 
@@ -385,7 +385,7 @@ def reveals_the_candidate(c, i, f, g, o):
 
 
 @lstm_update.mistake(
-    "you squash the gates and the candidate again. They arrive squashed already: an open door of 1 becomes 0.73, and what "
+    "you squash the gates and the candidate again. They arrive squashed already: an open gate of 1 becomes 0.73, and what "
     "should stay for ever is gone after ten steps. Use them as they are."
 )
 def squashed_again(c, i, f, g, o):
@@ -494,7 +494,7 @@ def output_quarter(bias, value):
     "all four parts get the value. Input and output gates would start open as well, and every candidate near 1: the cell "
     "would fill up at once. Only the second quarter is the forget gate's."
 )
-def every_door(bias, value):
+def every_gate(bias, value):
     return torch.full_like(bias, value)
 
 
@@ -531,7 +531,7 @@ def every_fourth(bias, value):
     "you set one entry only. Each hidden unit has a forget gate of its own, so there are `hidden` entries to set, a quarter "
     "of the tensor: from `hidden` to `2 * hidden`."
 )
-def one_door_only(bias, value):
+def one_gate_only(bias, value):
     bias = bias.clone()
     bias[len(bias) // 4] = value
     return bias

@@ -141,6 +141,25 @@ for _constant in CONSTANTS:
     _constant_in_the_discriminator(_constant)
 
 
+def _discriminator_kept_inside(constant: float) -> None:
+    """The mistake of cutting D off at a constant from 0 and 1, so that log 0 does not occur."""
+
+    def kept_above(real_logits, fake_logits):
+        real, fake = (torch.sigmoid(logits).clamp(constant, 1 - constant) for logits in (real_logits, fake_logits))
+        return -torch.log(real).mean() - torch.log(1 - fake).mean()
+
+    kept_above.__name__ = f"d_kept_above_{constant:.0e}"
+    discriminator_loss.mistake(
+        f"right for tame logits, but you keep the probability above {constant:.0e}: no logit costs more than −log "
+        f"{constant:.0e} = {-math.log(constant):.1f}, where one of 300 on the wrong side should cost 300 and pull with full "
+        "gradient. Stay with the logits: −log σ(x) = softplus(−x)."
+    )(kept_above)
+
+
+for _constant in (1e-6, 1e-7):  # nearer to 1 there is no number in single precision
+    _discriminator_kept_inside(_constant)
+
+
 @discriminator_loss.mistake(
     "you sum over the batch. A mean over each half makes the loss, and with it the learning rate that suits, independent of "
     "the batch size."
@@ -172,6 +191,32 @@ def sigmoid_twice(real_logits, fake_logits):
 )
 def smoothed(real_logits, fake_logits):
     return discriminator_loss(real_logits, fake_logits) + 0.1 * real_logits.mean()
+
+
+@discriminator_loss.mistake(
+    "logits and labels have changed places: `F.binary_cross_entropy_with_logits` takes the logits first, and the ones or zeros "
+    "as its target."
+)
+def labels_first(real_logits, fake_logits):
+    cross_entropy = F.binary_cross_entropy_with_logits
+    real = cross_entropy(torch.ones_like(real_logits), real_logits)
+    return real + cross_entropy(torch.zeros_like(fake_logits), fake_logits)
+
+
+@discriminator_loss.mistake(
+    "you use the logits themselves, as a Wasserstein critic's scores (lesson 07). Here the loss is −log D and −log(1 − D), with "
+    "D = σ(logit)."
+)
+def raw_logits(real_logits, fake_logits):
+    return fake_logits.mean() - real_logits.mean()
+
+
+@discriminator_loss.mistake(
+    "you take the logarithm of the mean probability. Each image has a loss of its own, −log D or −log(1 − D); the mean comes "
+    "last."
+)
+def logarithms_of_means(real_logits, fake_logits):
+    return -torch.log(torch.sigmoid(real_logits).mean()) - torch.log(1 - torch.sigmoid(fake_logits).mean())
 
 
 discriminator_loss.hints(
@@ -266,12 +311,21 @@ def normalised_over_points(p_data, p_generator):
     return p / (p + q)
 
 
-@best_discriminator.mistake(
-    "the small constant that you add to the denominator is not small where both densities are: there your D falls to 0. The "
-    "densities are positive; nothing needs to be added."
-)
-def constant_added(p_data, p_generator):
-    return p_data / (p_data + p_generator + 1e-8)
+def _constant_in_the_denominator(constant: float) -> None:
+    """The mistake of adding a constant, so that nothing is divided by 0."""
+
+    def wrong(p_data, p_generator):
+        return p_data / (p_data + p_generator + constant)
+
+    wrong.__name__ = f"denominator_plus_{constant:.0e}"
+    best_discriminator.mistake(
+        f"the {constant:.0e} that you add to the denominator is not small where both densities are: there your D falls to 0. "
+        "The densities are positive; nothing needs to be added."
+    )(wrong)
+
+
+for _constant in CONSTANTS:
+    _constant_in_the_denominator(_constant)
 
 
 best_discriminator.hints(
@@ -370,6 +424,24 @@ for _constant in CONSTANTS:
     _constant_in_the_generator(_constant)
 
 
+def _fakes_kept_above(constant: float) -> None:
+    """The mistake of cutting D off at a constant, so that log 0 does not occur."""
+
+    def kept_above(fake_logits):
+        return -torch.log(torch.sigmoid(fake_logits).clamp(min=constant)).mean()
+
+    kept_above.__name__ = f"d_kept_above_{constant:.0e}"
+    generator_loss.mistake(
+        f"right for tame logits, but you keep the probability above {constant:.0e}: no fake costs more than −log {constant:.0e} "
+        f"= {-math.log(constant):.1f}, where one at a logit of −300 should cost 300 and pull with full gradient. Stay with the "
+        "logits: −log σ(x) = softplus(−x)."
+    )(kept_above)
+
+
+for _constant in CONSTANTS[:3]:  # smaller ones do what log(D + constant) does
+    _fakes_kept_above(_constant)
+
+
 @generator_loss.mistake(
     "this is the discriminator's half, −log(1 − D): it would train the generator to be found out. The generator wants its "
     "fakes to be called real, so the label is 1."
@@ -417,6 +489,26 @@ def through_the_probability_of_fakes(fake_logits):
 def fakes_cut_off_at_one_hundred(fake_logits):
     fake = torch.sigmoid(fake_logits)
     return F.binary_cross_entropy(fake, torch.ones_like(fake))
+
+
+@generator_loss.mistake(
+    "the logarithm is missing: you average 1 − D. Its gradient, −D(1 − D), vanishes when D sees through every fake; that of "
+    "−log D does not."
+)
+def one_minus_d(fake_logits):
+    return (1 - torch.sigmoid(fake_logits)).mean()
+
+
+@generator_loss.mistake("you take the loss of the mean logit. Each fake has a loss of its own; the mean comes last.")
+def loss_of_the_mean(fake_logits):
+    return F.softplus(-fake_logits.mean())
+
+
+@generator_loss.mistake(
+    "this is the squared error of the logits, as in the least-squares GAN. Cross-entropy is asked for: −log D."
+)
+def least_squares_of_fakes(fake_logits):
+    return (fake_logits - 1).square().mean()
 
 
 generator_loss.hints(
@@ -1052,7 +1144,7 @@ def squared_spread(module, generator):
 
 
 @dcgan_init.mistake(
-    "the biases are left as they came. DCGAN starts them all at 0, those of batch normalisation too.",
+    "the biases do not become 0. DCGAN starts them all there, those of batch normalisation too: `module.bias.zero_()`.",
     breaks="biases_of_convolutions",
 )
 def biases_kept(module, generator):
@@ -1072,8 +1164,8 @@ def global_generator(module, generator):
 
 
 @dcgan_init.mistake(
-    "you start the generator anew for each layer (`manual_seed`), so that layers of one shape would get the same weights. "
-    "Use it as it comes.",
+    "the weights are the same whatever generator comes. Either you start it anew for each layer (`manual_seed`), so that layers "
+    "of one shape get the same weights, or you do not draw from it at all. Use it as it comes.",
     breaks="heeds_the_generator",
 )
 def seeded_anew(module, generator):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -568,7 +569,8 @@ def shares_like_the_images(critic, real, fake, generator):
 
 
 @gradient_penalty.mistake(
-    "the shares are normal numbers, many of them outside of [0, 1]. Use `torch.rand`, not `randn`.",
+    "many of your shares lie outside of [0, 1], so that the mixes do not lie between the two images. They are drawn evenly from "
+    "there: by `torch.rand`, not by `randn`.",
     breaks="between",
 )
 def normal_shares(critic, real, fake, generator):
@@ -778,6 +780,14 @@ def squared_hinges(real_scores, fake_scores):
     return d_loss, -fake_scores.mean()
 
 
+@hinge_losses.mistake(
+    "this is a cross-entropy, as in lesson 06. A hinge is a straight line that is cut off: relu(1 − real) and relu(1 + fake) for "
+    "the discriminator, and for the generator plainly −fake.mean()."
+)
+def cross_entropies(real_scores, fake_scores):
+    return F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean(), F.softplus(-fake_scores).mean()
+
+
 hinge_losses.hints(
     "A real score of 0.3 is 0.7 short of its margin; one of 1.5 costs nothing. Which function is 0 below 0, and the number "
     "itself above?",
@@ -933,6 +943,15 @@ def sigma_without_graph(weight, u, steps):
     return (u @ (weight @ v)).detach(), u
 
 
+@power_iteration.mistake(
+    "you start from a vector of your own. The `u` that you are given comes from the call before, so that one step in each "
+    "training step is enough: begin with it."
+)
+def start_of_its_own(weight, u, steps):
+    v, u = _iterated(weight, torch.randn_like(u), steps)
+    return u @ (weight @ v), u
+
+
 power_iteration.hints(
     "u and v push one another towards the direction that the matrix stretches most. Which of the two does Wᵀ make, and how "
     "long is it before you scale it?",
@@ -1070,6 +1089,65 @@ def summed_pairs(real_logits, fake_logits):
 )
 def real_ones_cut(real_logits, fake_logits):
     return F.softplus(fake_logits - real_logits).mean(), F.softplus(real_logits.detach() - fake_logits).mean()
+
+
+@relativistic_losses.mistake(
+    "the fake logits are cut from the discriminator's loss. Nothing has to be cut here: what each player may change, the loop says."
+)
+def fakes_cut(real_logits, fake_logits):
+    return F.softplus(fake_logits.detach() - real_logits).mean(), F.softplus(real_logits - fake_logits).mean()
+
+
+@relativistic_losses.mistake(
+    "each player's loss is cut from the other side's logits. Nothing has to be cut here: what each player may change, the loop "
+    "says."
+)
+def both_cut(real_logits, fake_logits):
+    d_loss = F.softplus(fake_logits.detach() - real_logits).mean()
+    return d_loss, F.softplus(real_logits.detach() - fake_logits).mean()
+
+
+@relativistic_losses.mistake(
+    "each logit is compared with the *mean* of the other side. Here each real logit is compared with one fake logit, its partner."
+)
+def with_one_average(real_logits, fake_logits):
+    d_loss = F.softplus(fake_logits.mean() - real_logits).mean()
+    return d_loss, F.softplus(real_logits.mean() - fake_logits).mean()
+
+
+@relativistic_losses.mistake(
+    "these are hinges with a margin of 1. Softplus is asked for: it bends smoothly, and has no margin."
+)
+def hinges_of_gaps(real_logits, fake_logits):
+    gap = real_logits - fake_logits
+    return F.relu(1 - gap).mean(), F.relu(1 + gap).mean()
+
+
+@relativistic_losses.mistake(
+    "both players pay for both sides. The discriminator pays softplus(−(real − fake)) alone, the generator softplus(−(fake − real))."
+)
+def both_sides(real_logits, fake_logits):
+    both = sum(_softplus_of_gap(real_logits - fake_logits))
+    return both, both
+
+
+def _constant_in_the_logarithm(constant: float) -> None:
+    """The mistake of writing log(sigmoid + constant), so that log 0 does not occur."""
+
+    def wrong(real_logits, fake_logits):
+        gap = real_logits - fake_logits
+        return tuple(-torch.log(torch.sigmoid(it) + constant).mean() for it in (gap, -gap))
+
+    wrong.__name__ = f"logarithm_of_sigmoid_plus_{constant:.0e}"
+    relativistic_losses.mistake(
+        f"you add {constant:.0e} to the sigmoid before you take its logarithm. That keeps the losses finite, but changes every "
+        f"value a little, and no pair costs more than −log {constant:.0e} = {-math.log(constant):.1f}, where a gap of 300 on the "
+        "wrong side should cost 300 and pull with full gradient. −log σ(x) = softplus(−x) needs no constant."
+    )(wrong)
+
+
+for _constant in (1e-6, 1e-7, 1e-8, 1e-10, 1e-12):
+    _constant_in_the_logarithm(_constant)
 
 
 relativistic_losses.hints(

@@ -110,6 +110,43 @@ def taken_for_pairs(x, x_back, y, y_back):
     return (x - y).abs().mean() + (x_back - y_back).abs().mean()
 
 
+@cycle_loss.mistake(
+    "you put both ways into one heap and average over all of it. Then the kind with more pixels has more to say, and where both "
+    "have equally many it is half of what is asked: each way has a mean of its own, and the two means are added."
+)
+def one_heap(x, x_back, y, y_back):
+    return torch.cat([(x_back - x).flatten(), (y_back - y).flatten()]).abs().mean()
+
+
+@cycle_loss.mistake(
+    "you sum over the pixels of an image and average over the images. A mean over both makes the loss independent of the "
+    "images' size."
+)
+def summed_over_an_image(x, x_back, y, y_back):
+    return (x_back - x).abs().sum() / len(x) + (y_back - y).abs().sum() / len(y)
+
+
+@cycle_loss.mistake(
+    "you take roots of mean squared errors. The mean *absolute* error is asked for: first abs, then the mean, without squares."
+)
+def roots_of_squares(x, x_back, y, y_back):
+    return F.mse_loss(x_back, x).sqrt() + F.mse_loss(y_back, y).sqrt()
+
+
+@cycle_loss.mistake(
+    "these are lengths of differences, roots of a sum of squares. The mean *absolute* error is asked for: first abs, then the mean."
+)
+def lengths(x, x_back, y, y_back):
+    return (x_back - x).norm() + (y_back - y).norm()
+
+
+@cycle_loss.mistake(
+    "small errors count squared (`smooth_l1_loss`). The mean absolute error is asked for: `F.l1_loss`, or `.abs().mean()`."
+)
+def smooth_errors(x, x_back, y, y_back):
+    return F.smooth_l1_loss(x_back, x) + F.smooth_l1_loss(y_back, y)
+
+
 cycle_loss.hints(
     "Two round trips, x → y → x and y → x → y. Each has an error of its own.",
     "The mean absolute error of two tensors: `F.l1_loss(a, b)`, or `(a - b).abs().mean()`.",

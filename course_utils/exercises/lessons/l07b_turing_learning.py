@@ -129,6 +129,37 @@ def _centred(rewards: Tensor) -> Tensor:
     return rewards - rewards.mean()
 
 
+def _spread(rewards: Tensor) -> Tensor:
+    """`std`, without torch's warning of a single one."""
+    return (_centred(rewards).square().sum() / (rewards.numel() - 1)).sqrt()
+
+
+@reinforce_loss.mistake(
+    "you divide by the spread of what is left. That is a known remedy for rewards of changing size, but changes the gradient, "
+    "and a single draw has no spread (0/0 is NaN). Here the reward minus the baseline counts as it is."
+)
+def divided_by_the_spread(log_probs, rewards, baseline):
+    better = (rewards - baseline).detach()
+    return -(log_probs * better / (_spread(better) + 1e-8)).mean()
+
+
+@reinforce_loss.mistake(
+    "you bring the rewards to mean 0 and spread 1, and never look at the baseline. The caller decides what is usual; and a single "
+    "draw has no spread (0/0 is NaN)."
+)
+def rewards_standardised(log_probs, rewards, baseline):
+    rewards = rewards.detach()
+    return -(log_probs * _centred(rewards) / (_spread(rewards) + 1e-8)).mean()
+
+
+@reinforce_loss.mistake(
+    "the baseline stands outside of the product. There it only moves the value of the loss; it belongs beside the reward, where it "
+    "decides what becomes likelier: log_prob · (reward − baseline)."
+)
+def baseline_outside(log_probs, rewards, baseline):
+    return (-log_probs * rewards.detach()).mean() - baseline.detach().mean()
+
+
 reinforce_loss.hints(
     "Each draw has a log-probability and a reward. By how much was its reward better than usual?",
     "`(rewards − baseline).detach()` counts as given. Multiply it with the log-probabilities, draw by draw.",

@@ -125,6 +125,25 @@ for _constant in (1e-6, 1e-7, 1e-8, 1e-10, 1e-12):
     _constant_in_the_logarithm(_constant)
 
 
+def _probability_kept_inside(constant: float) -> None:
+    """The mistake of cutting p off at a constant from 0 and 1, so that log 0 does not occur."""
+
+    def kept_above(logits, x):
+        p = torch.sigmoid(logits).clamp(constant, 1 - constant)
+        return F.binary_cross_entropy(p, x, reduction="none").flatten(1).sum(1)
+
+    kept_above.__name__ = f"p_kept_above_{constant:.0e}"
+    bernoulli_nll.mistake(
+        f"right for tame logits, but you keep the probability above {constant:.0e}: no pixel costs more than −log {constant:.0e} "
+        f"= {-math.log(constant):.1f} nats, where one that the model rules out with a logit of 1000 costs 1000, and there the "
+        "gradient vanishes. `F.binary_cross_entropy_with_logits` never leaves the logits."
+    )(kept_above)
+
+
+for _constant in (1e-6, 1e-7):  # nearer to 1 there is no number in single precision
+    _probability_kept_inside(_constant)
+
+
 @bernoulli_nll.mistake(
     "you go through the sigmoid: it rounds to exactly 0 or 1 when a logit is large, and `F.binary_cross_entropy` then calls "
     "the cost 100, whatever it is, and loses the gradient. `F.binary_cross_entropy_with_logits` never leaves the logits."
@@ -147,6 +166,14 @@ def sigmoid_twice(logits, x):
 )
 def only_white(logits, x):
     return -(x * F.logsigmoid(logits)).flatten(1).sum(1)
+
+
+@bernoulli_nll.mistake(
+    "only the black pixels cost something. A model that calls everything black would then be perfect: each white pixel costs "
+    "−log sigmoid(logit)."
+)
+def only_black(logits, x):
+    return -((1 - x) * F.logsigmoid(-logits)).flatten(1).sum(1)
 
 
 @bernoulli_nll.mistake(
@@ -541,6 +568,32 @@ def no_door(features):
 )
 def own_door(features):
     return torch.tanh(features) * torch.sigmoid(features)
+
+
+@gate.mistake(
+    "neither half is squashed: tanh for the contents, which keeps them between −1 and 1, and a sigmoid for the doors, which lets "
+    "through between nothing and all."
+)
+def nothing_squashed(features):
+    content, door = features.chunk(2, dim=1)
+    return content * door
+
+
+@gate.mistake(
+    "a content and its door are multiplied before the tanh. The gate comes last: the tanh of the content times the sigmoid of the "
+    "door."
+)
+def gated_before_the_tanh(features):
+    content, door = features.chunk(2, dim=1)
+    return torch.tanh(content * torch.sigmoid(door))
+
+
+@gate.mistake(
+    "the doors go through a softmax: they share one unit of opening among all channels. Each door opens by itself: a sigmoid."
+)
+def doors_share(features):
+    content, door = features.chunk(2, dim=1)
+    return torch.tanh(content) * torch.softmax(door, 1)
 
 
 gate.hints(

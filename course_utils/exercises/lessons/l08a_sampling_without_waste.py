@@ -156,6 +156,32 @@ def takes_anything(kernel_size, kind, channels_in, channels_out):
     return mask
 
 
+@rgb_mask.mistake(
+    "at the centre you compare single channels (a triangle of channels_out × channels_in). It is three *groups* that have an "
+    "order, and each has many channels: red sees no red, green sees all of red."
+)
+def triangle_of_channels(kernel_size, kind, channels_in, channels_out):
+    mask, centre = rgb_mask(kernel_size, kind, channels_in, channels_out), kernel_size // 2
+    mask[:, :, centre, centre] = torch.ones(channels_out, channels_in).tril(0 if kind == "B" else -1)
+    return mask
+
+
+@rgb_mask.mistake(
+    "at the centre a group sees the one right before it and no earlier one. Blue is drawn last: it may see red as well as green."
+)
+def only_the_group_before(kernel_size, kind, channels_in, channels_out):
+    groups = torch.ones(3, 3).tril(0 if kind == "B" else -1).triu(-1)
+    return _with_centre((kernel_size, kind, channels_in, channels_out), groups)
+
+
+@rgb_mask.mistake(
+    "at the centre a group sees itself alone, and that in kind B only. The groups before its own are drawn already: it may see "
+    "them in both kinds."
+)
+def only_the_own_group(kernel_size, kind, channels_in, channels_out):
+    return _with_centre((kernel_size, kind, channels_in, channels_out), torch.eye(3) * (kind == "B"))
+
+
 rgb_mask.hints(
     "Away from the centre nothing is new: it is lesson 08's mask. At the centre, think of a table of 3 × 3 groups first: the "
     "row looks, the column is looked at.",

@@ -67,6 +67,21 @@ def numbers_instead(voices):
     return torch.ones(voices, voices).tril(-1)
 
 
+@voice_mask.mistake(
+    "your mask is turned around, and every voice hears itself besides. Voice i may hear the voices j above it, j < i: what is "
+    "left of the diagonal."
+)
+def turned_around_with_itself(voices):
+    return torch.ones(voices, voices).triu().bool()
+
+
+@voice_mask.mistake(
+    "every voice hears itself alone, the one note of its step that is not written yet. It may hear the voices above it, j < i."
+)
+def itself_alone(voices):
+    return torch.eye(voices).bool()
+
+
 voice_mask.hints(
     "Write the table for two voices on paper: four entries, of which one is True.",
     "Row i is True left of the diagonal. `torch.tril` keeps what is below a diagonal; which one?",
@@ -176,6 +191,34 @@ def softmax_taken(logits, above):
 )
 def in_place_of_the_given(logits, above):
     return logits.masked_fill_((_pitches(logits) > above.unsqueeze(1)) & (above > 0).unsqueeze(1), -math.inf)
+
+
+@keep_below.mistake(
+    "the forbidden logits are very small, but finite. −inf is asked for: its probability is exactly 0, whatever the others are."
+)
+def very_small(logits, above):
+    return logits.masked_fill((_pitches(logits) > above.unsqueeze(1)) & (above > 0).unsqueeze(1), -1e9)
+
+
+@keep_below.mistake(
+    "you forbid everything from the token above on (`>=`). Then two voices cannot sing the same note, and where the voice above is "
+    "silent, token 0, nothing is possible at all: only larger tokens are forbidden, and only where somebody sings."
+)
+def all_from_above_on(logits, above):
+    return _limited(logits, _pitches(logits) >= above.unsqueeze(1))
+
+
+@keep_below.mistake("the voice above in the first piece limits all of them. Each row has a voice above of its own.")
+def first_piece_for_all(logits, above):
+    return keep_below(logits, above[:1].expand(len(above)))
+
+
+@keep_below.mistake(
+    "you return probabilities with 0 for what is forbidden. Logits are wanted, with −inf there: a softmax comes later, and exp(0) "
+    "is not 0."
+)
+def probabilities_cut(logits, above):
+    return keep_below(logits, above).isfinite() * logits.softmax(1)
 
 
 keep_below.hints(

@@ -192,6 +192,25 @@ for _constant in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12):
     _constant_in_the_logarithm(_constant)
 
 
+def _probability_kept_above(constant: float) -> None:
+    """The mistake of cutting p off at a constant, so that log 0 does not occur."""
+
+    def kept_above(logits, tokens):
+        p = torch.softmax(logits[:, :-1], -1).gather(2, tokens[:, 1:, None])
+        return -p.clamp(min=constant).log().mean()
+
+    kept_above.__name__ = f"p_kept_above_{constant:.0e}"
+    next_token_loss.mistake(
+        f"right for small logits, but you keep the probability above {constant:.0e}: no surprise can be larger than −log "
+        f"{constant:.0e} = {-math.log(constant):.1f} nats, and the gradient of a token that the model rules out vanishes. Take "
+        "`log_softmax`, or `cross_entropy`, which never leave the logarithm."
+    )(kept_above)
+
+
+for _constant in (1e-6, 1e-7, 1e-8):  # smaller ones do what log(p + constant) does
+    _probability_kept_above(_constant)
+
+
 @next_token_loss.mistake(
     "the logarithm is missing: you average the probabilities of the right tokens. A model that gives one token "
     "probability 0 must be punished without limit; −log does that, −p does not."
@@ -294,7 +313,7 @@ def _growing_scores(generator: torch.Generator, batch: int, heads: int, time: in
     is 0 here.
     """
     q, k, v = (randn(generator, batch, heads, time, d) for _ in range(3))
-    steps = torch.arange(time) - time // 2
+    steps = torch.arange(time) - time + 1
     return dict(q=10 + 0.1 * q, k=0.1 * k + 800 / (10 * d**0.5) * steps.view(-1, 1), v=0.05 * v)
 
 
@@ -893,6 +912,43 @@ def new_for_old(q, k, v, past_k, past_v):
     return _looked_up(q, keys, values, q.shape[2] + 1), keys, values
 
 
+@cached_attention.mistake(
+    "there is no mask, and the scores are not divided by √d. It is the same attention as without a cache, for places P, P + 1, …: "
+    "every number must be the same."
+)
+def cached_unscaled_and_unmasked(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, keys.shape[2], scale=1.0), keys, values
+
+
+@cached_attention.mistake(
+    "you divide by √d after the softmax, so that the weights of a query sum to 1/√d instead of 1. Divide the scores, before."
+)
+def cached_scaled_after_softmax(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    return _looked_up(q, keys, values, past_k.shape[2] + 1, scale=1.0) / q.shape[-1] ** 0.5, keys, values
+
+
+@cached_attention.mistake(
+    "you mask after the softmax. The future has then already taken its share, and the weights that are left no longer sum to 1: "
+    "set the *scores* to −∞, before."
+)
+def cached_masked_after_softmax(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    weights = torch.softmax(q @ keys.mT / q.shape[-1] ** 0.5, -1).tril(past_k.shape[2])
+    return weights @ values, keys, values
+
+
+@cached_attention.mistake(
+    "you fill the future with 0. A score of 0 is no prohibition: its weight is exp(0) = 1 before normalising. Only a score of −∞ "
+    "has weight 0."
+)
+def cached_filled_with_zero(q, k, v, past_k, past_v):
+    keys, values = _whole(k, v, past_k, past_v)
+    scores = (q @ keys.mT / q.shape[-1] ** 0.5).tril(past_k.shape[2])
+    return torch.softmax(scores, -1) @ values, keys, values
+
+
 cached_attention.hints(
     "Take P = 2 old places and S = 2 new ones, and draw the table: two rows that ask, four columns that are asked. Which one "
     "cell is forbidden?",
@@ -1046,6 +1102,22 @@ def values_only(logits, k):
 )
 def filtered_in_place(logits, k):
     return logits.masked_fill_(logits < _kth(logits, k), -math.inf)
+
+
+@top_k_filter.mistake(
+    "the order is lost: you return the logits sorted, so the likeliest token is always number 0 of the vocabulary. Every logit "
+    "keeps its place."
+)
+def left_in_order_of_size(logits, k):
+    ordered = logits.sort(dim=-1, descending=True).values
+    return ordered.masked_fill(ordered < _kth(logits, k), -math.inf)
+
+
+@top_k_filter.mistake(
+    "you return log-probabilities of what is left. The logits themselves are asked for, as they were, with −inf for the others."
+)
+def normalised_anew(logits, k):
+    return logits.masked_fill(logits < _kth(logits, k), -math.inf).log_softmax(-1)
 
 
 top_k_filter.hints(

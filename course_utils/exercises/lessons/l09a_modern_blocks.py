@@ -178,6 +178,22 @@ def added(x, positions):
     return x + torch.cat([angle.sin(), angle.cos()], -1)
 
 
+@rotate.mistake(
+    "pairs are counted from 1. The first one, i = 0, turns by the position itself, since 10000⁰ = 1: i runs from 0 to d/2 − 1."
+)
+def pairs_counted_from_one(x, positions):
+    return _turned(x, _angles(x, positions) * 10000 ** (-2 / x.shape[-1]))
+
+
+@rotate.mistake(
+    "every channel has an angle of its own. The two channels of a pair turn by one angle: i counts pairs, from 0 to d/2 − 1."
+)
+def an_angle_for_every_channel(x, positions):
+    speeds = 10000 ** (-torch.arange(x.shape[-1], dtype=x.dtype, device=x.device) / x.shape[-1])
+    angle, (a, b) = positions.unsqueeze(-1) * speeds, x.chunk(2, -1)
+    return x * angle.cos() + torch.cat([-b, a], -1) * angle.sin()
+
+
 rotate.hints(
     "Split x into its first and its second half of channels: now pair i is (a[..., i], b[..., i]). Of what shape are the "
     "angles, which depend on the position and on i alone?",

@@ -251,6 +251,28 @@ def first_level_for_all(x_t, noise, alpha_bar):
     return (x_t - (1 - alpha_bar[0]).sqrt() * noise) / alpha_bar[0].sqrt()
 
 
+@predict_clean.mistake(
+    "only the noise's part is divided by √ᾱ: a division binds more closely than a difference. Put x_t and what is taken from it in "
+    "brackets first."
+)
+def x_not_divided(x_t, noise, alpha_bar):
+    kept = _beside(alpha_bar, x_t)
+    return x_t - (1 - kept).sqrt() * noise / kept.sqrt()
+
+
+@predict_clean.mistake("both roots are missing: √(1 − ᾱ) times the noise is in x_t, and √ᾱ times x.")
+def no_roots(x_t, noise, alpha_bar):
+    kept = _beside(alpha_bar, x_t)
+    return (x_t - (1 - kept) * noise) / kept
+
+
+@predict_clean.mistake(
+    "the result is cut off at ±1. Some samplers of pictures do that with their guess; here the points may lie anywhere."
+)
+def cut_off_at_one(x_t, noise, alpha_bar):
+    return predict_clean(x_t, noise, alpha_bar).clamp(-1, 1)
+
+
 predict_clean.hints(
     "x_t = √ᾱ x + √(1 − ᾱ) noise. You know everything in it but x.",
     "First take away what the noise has brought, √(1 − ᾱ) times it; then undo the shrinking. The shapes are those of "
@@ -376,6 +398,13 @@ def mean_of_ddpm(x_t, noise, alpha_bar, alpha_bar_before):
 def back_without_roots(x_t, noise, alpha_bar, alpha_bar_before):
     before = _beside(alpha_bar_before, x_t)
     return before * _clean(x_t, noise, alpha_bar) + (1 - before) * noise
+
+
+@ddim_step.mistake(
+    "the guess of the clean points is cut off at ±1. Some samplers of pictures do that; here the points may lie anywhere."
+)
+def guess_cut_off(x_t, noise, alpha_bar, alpha_bar_before):
+    return add_noise(_clean(x_t, noise, alpha_bar).clamp(-1, 1), noise, alpha_bar_before)
 
 
 ddim_step.hints(
@@ -610,6 +639,34 @@ def heun(velocity, x, steps):
         first = velocity(x, x.new_full((len(x),), i / steps))
         second = velocity(x + first / steps, x.new_full((len(x),), (i + 1) / steps))
         x = x + (first + second) / (2 * steps)
+    return x
+
+
+@euler.mistake(
+    "there is one step too few: `steps` points of time have only `steps − 1` spaces between them. `linspace(0, 1, steps + 1)` has "
+    "an end for every step."
+)
+def one_step_too_few(velocity, x, steps):
+    moves = max(steps - 1, 1)
+    return _walk(velocity, x, [i / moves for i in range(steps - 1)], 1 / moves)
+
+
+@euler.mistake(
+    "you walk from t = 1 down to 0, against the velocity. Here t = 0 is the noise, where the walk begins, and the velocity leads "
+    "on to the data at t = 1."
+)
+def from_one_to_zero_backwards(velocity, x, steps):
+    return _walk(velocity, x, [1 - i / steps for i in range(steps)], -1 / steps)
+
+
+@euler.mistake(
+    "this is the midpoint method, which asks twice per step and goes by the second answer. Euler's asks once, at the beginning of "
+    "the step."
+)
+def midpoint(velocity, x, steps):
+    for i in range(steps):
+        halfway = x + velocity(x, x.new_full((len(x),), i / steps)) / (2 * steps)
+        x = x + velocity(halfway, x.new_full((len(x),), (i + 0.5) / steps)) / steps
     return x
 
 
