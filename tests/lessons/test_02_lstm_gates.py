@@ -306,6 +306,12 @@ def one_value_a_row(batch: int, length: int, generator: torch.Generator) -> tupl
     return x, (x[..., 0] * x[..., 1]).sum(1)
 
 
+def values_up_to_two(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    x, _ = adding_row_by_row(batch, length, generator)
+    x[..., 0] *= 2
+    return x, (x[..., 0] * x[..., 1]).sum(1)
+
+
 def reseeded_globally(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
     if temperature == 0:
         return logits.argmax(1)
@@ -334,6 +340,7 @@ def squared(logits: Tensor, temperature: float, generator: torch.Generator) -> T
 @pytest.mark.parametrize(
     ("name", "answer", "status", "words"),
     [
+        ("adding_problem", values_up_to_two, "diagnosed", "many of your values lie outside of [0, 1)"),
         ("adding_problem", biased, "wrong", "equally likely"),
         ("adding_problem", places_by_python, "diagnosed", "first seed"),
         ("adding_problem", only_marked_values, "wrong", "yours are 0 where there is no mark"),

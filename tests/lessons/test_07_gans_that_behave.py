@@ -452,6 +452,10 @@ def shares_from_minus_one(critic: nn.Module, real: Tensor, fake: Tensor, generat
     return price(slope_at(critic, (share * real + (1 - share) * fake).requires_grad_()))
 
 
+def three_parts_to_seven(critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    return price(slope_at(critic, (0.3 * real + 0.7 * fake).requires_grad_()))
+
+
 def u_drawn_anew(weight: Tensor, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     return by_norms(weight, torch.randn(u.shape, dtype=u.dtype), steps)
 
@@ -471,6 +475,7 @@ def sigmoid_plus_a_constant(real_logits: Tensor, fake_logits: Tensor) -> tuple[T
     ("name", "answer", "mistake"),
     [
         ("gradient_penalty", shares_from_minus_one, "normal_shares"),
+        ("gradient_penalty", three_parts_to_seven, "half_and_half"),
         (
             "hinge_losses",
             lambda r, f: (torch.relu(1 - r).mean() + torch.relu(1 + f).mean(), -F.logsigmoid(f).mean()),

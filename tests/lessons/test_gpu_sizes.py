@@ -54,7 +54,7 @@ class Account:
         return training.Batches(*tensors, size=ROWS, seed=seed)
 
     def log(self, _: training.Steps, **values: float | Tensor) -> None:
-        self.logged = {name: float(value) for name, value in values.items()}
+        self.logged = {name: torch.as_tensor(value).detach().item() for name, value in values.items()}
         raise Enough
 
     def keep(self, tensor: Tensor) -> Tensor:

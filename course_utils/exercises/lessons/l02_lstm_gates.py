@@ -975,7 +975,8 @@ def one_sum_for_all(batch, length, generator):
 
 
 @adding_problem.mistake(
-    "your values are drawn from a bell curve (`randn`). Uniform numbers in [0, 1) are asked for: `torch.rand`.",
+    "many of your values lie outside of [0, 1). Uniform numbers from there are asked for: `torch.rand`, not `torch.randn`, whose "
+    "numbers follow a bell curve.",
     breaks="values_are_small",
 )
 def normal_values(batch, length, generator):

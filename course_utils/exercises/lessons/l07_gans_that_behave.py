@@ -595,7 +595,8 @@ def slope_at_the_fakes(critic, real, fake, generator):
 
 
 @gradient_penalty.mistake(
-    "you mix half and half. The share is drawn anew for each image, evenly from [0, 1).", breaks="heeds_the_generator"
+    "you mix by a share that never changes, such as half and half. It is drawn anew for each image, evenly from [0, 1).",
+    breaks="heeds_the_generator",
 )
 def half_and_half(critic, real, fake, generator):
     return _penalty(critic, real, fake, 0.5)
