@@ -269,6 +269,19 @@ def _radii(x: Tensor, neighbours: int) -> Tensor:
     return torch.cat([d.topk(neighbours + 1, largest=False).values[:, -1] for _, d in _distances(x, x)])
 
 
+def energy_distance(a: Tensor, b: Tensor) -> float:
+    """2 E|X − Y| − E|X − X'| − E|Y − Y'| for two sets of points (N, d), (M, d): 0 for equal distributions only.
+
+    In the points' unit; the pairs of a point with itself count, so that a set has no distance from itself, and two samples
+    of one distribution have a little, by chance. Source: Székely and Rizzo, "Energy statistics", 2013.
+    Raises ValueError when a set is empty or holds values that are not finite, or when the widths differ.
+    """
+    a, b = _features("a", a, 1), _features("b", b, 1)
+    _same_width(a, b)
+    within = torch.cdist(a, a).mean() + torch.cdist(b, b).mean()
+    return (2 * torch.cdist(a, b).mean() - within).item()
+
+
 @torch.no_grad()
 def draw_like(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """`n` draws (n, d) from the normal distribution with the mean and covariance of `rows` (N, d), on their device.

@@ -484,3 +484,20 @@ def test_draws_like_rows_have_their_mean_and_covariance() -> None:
 def test_one_row_has_no_covariance() -> None:
     with pytest.raises(ValueError, match="at least two rows"):
         evaluate.draw_like(torch.zeros(1, 3), 5, torch.Generator())
+
+
+def test_the_energy_distance_is_zero_for_equal_sets_and_grows_with_a_shift() -> None:
+    points = torch.stack([normal(500, 1.0, 1), normal(500, 1.0, 2)], 1)
+    assert evaluate.energy_distance(points, points) == pytest.approx(0, abs=1e-12)
+    near, far = (evaluate.energy_distance(points, points + shift) for shift in (0.1, 0.5))
+    assert 0 < near < far
+
+
+def test_the_energy_distance_on_a_line_is_twice_the_squared_gap_of_the_cumulative_curves() -> None:
+    """In one dimension it is 2 ∫ (F − G)²: for one point at 0 and one at 3 that is 6."""
+    assert evaluate.energy_distance(torch.zeros(1, 1), torch.full((1, 1), 3.0)) == pytest.approx(6)
+
+
+def test_the_energy_distance_needs_points_of_one_width() -> None:
+    with pytest.raises(ValueError, match="same features"):
+        evaluate.energy_distance(torch.zeros(3, 2), torch.zeros(3, 1))

@@ -29,17 +29,18 @@ def lesson() -> SimpleNamespace:
     return lesson_code.load("09", *names, "leaky_attention", "Ablated", session=session, size=11)
 
 
-def trained_a_little(lesson: SimpleNamespace, context: int = 16) -> Any:
+@pytest.fixture(params=[False, True], ids=["learned", "rotary"])
+def model(lesson: SimpleNamespace, request: pytest.FixtureRequest) -> Any:
     """A GPT whose blocks add something: all weights are drawn anew."""
     torch.manual_seed(0)
-    model = lesson.GPT(11, width=12, n_layers=2, n_heads=3, context=context).double().eval()
+    model = lesson.GPT(11, width=12, n_layers=2, n_heads=3, context=16, rotary=request.param).double().eval()
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.5)
     return model
 
 
-def test_with_the_cache_the_same_text_is_written_until_the_window_is_full(lesson: SimpleNamespace) -> None:
-    model, start = trained_a_little(lesson), torch.tensor([[1, 2, 3], [4, 5, 6]])
+def test_with_the_cache_the_same_text_is_written_until_the_window_is_full(lesson: SimpleNamespace, model: Any) -> None:
+    start = torch.tensor([[1, 2, 3], [4, 5, 6]])
     for how in ({"temperature": 0}, {"temperature": 0.8}):
         texts = [
             way(model, start, 13, torch.Generator().manual_seed(0), **how)
@@ -48,40 +49,50 @@ def test_with_the_cache_the_same_text_is_written_until_the_window_is_full(lesson
         assert texts[0].shape == (2, 16) and torch.equal(*texts)
 
 
-def test_a_full_window_goes_on_from_its_latter_half(lesson: SimpleNamespace) -> None:
-    model, start = trained_a_little(lesson), torch.tensor([[1, 2, 3]])
+def test_a_full_window_goes_on_from_its_latter_half(lesson: SimpleNamespace, model: Any) -> None:
+    start = torch.tensor([[1, 2, 3]])
     text = lesson.generate_cached(model, start, 14, temperature=0)
     assert text[0, -1] == model(text[:, 8:16])[0, -1].argmax()
     assert lesson.generate_cached(model, start, 60, temperature=0).shape == (1, 63)
     assert lesson.generate_cached(model, text.repeat(1, 3), 2, temperature=0).shape == (1, 53)
 
 
-def test_logits_read_in_pieces_are_those_of_one_pass(lesson: SimpleNamespace) -> None:
-    model, tokens = trained_a_little(lesson), torch.arange(14).view(1, 14) % 11
+def test_logits_read_in_pieces_are_those_of_one_pass(lesson: SimpleNamespace, model: Any) -> None:
+    tokens = torch.arange(14).view(1, 14) % 11
     caches = [lesson.Cache() for _ in model.blocks]
     pieces = torch.cat([model(piece, caches) for piece in tokens.split(5, dim=1)], dim=1)
     torch.testing.assert_close(pieces, model(tokens), atol=1e-12, rtol=0)
 
 
-def test_the_test_for_leaks_tells_a_leaky_model_from_an_honest_one(lesson: SimpleNamespace) -> None:
-    model = trained_a_little(lesson)
+def test_the_test_for_leaks_tells_a_leaky_model_from_an_honest_one(lesson: SimpleNamespace, model: Any) -> None:
     assert not lesson.sees_the_future(model)
     for block in model.blocks:
         block.attn.attend = lesson.leaky_attention
     assert lesson.sees_the_future(model)
 
 
-def test_attention_maps_are_the_weights_of_each_head(lesson: SimpleNamespace) -> None:
-    model, tokens = trained_a_little(lesson), torch.arange(14).view(2, 7) % 11
+def test_attention_maps_are_the_weights_of_each_head(lesson: SimpleNamespace, model: Any) -> None:
+    tokens = torch.arange(14).view(2, 7) % 11
     maps = lesson.attention_maps(model.float(), tokens)
     assert maps.shape == (2, 2, 3, 7, 7)
     assert torch.allclose(maps.sum(-1), torch.ones(2, 2, 3, 7)) and maps.triu(1).abs().max() == 0
 
 
-def test_an_ablated_net_with_all_parts_is_the_gpt(lesson: SimpleNamespace) -> None:
+def test_with_rotary_positions_the_same_character_is_read_alike_at_every_place(lesson: SimpleNamespace) -> None:
     torch.manual_seed(0)
-    whole = lesson.Ablated(residual=True, positions=True, n_heads=4, norm=True, mlp=True)
-    plain = lesson.GPT(11, 64, 1, 4, context=64)
+    for rotary in (False, True):
+        net = lesson.GPT(11, width=12, n_layers=2, n_heads=3, context=16, rotary=rotary).double()
+        for weight in net.parameters():
+            torch.nn.init.normal_(weight, std=0.5)
+        logits = net(torch.full((1, 9), 4))
+        assert torch.allclose(logits, logits[:, :1].expand_as(logits)) == rotary
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_an_ablated_net_with_all_parts_is_the_gpt(lesson: SimpleNamespace, rotary: bool) -> None:
+    torch.manual_seed(0)
+    whole = lesson.Ablated(residual=True, positions=True, n_heads=4, norm=True, mlp=True, rotary=rotary)
+    plain = lesson.GPT(11, 64, 1, 4, context=64, rotary=rotary)
     plain.load_state_dict(whole.state_dict())
     tokens = torch.arange(20).view(2, 10) % 11
     torch.testing.assert_close(whole(tokens), plain(tokens))
