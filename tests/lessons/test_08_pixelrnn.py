@@ -301,6 +301,18 @@ def test_a_label_is_one_more_input(lesson: SimpleNamespace) -> None:
         assert torch.exp(-lesson.nll(net.double(), all_images(3, 3), told)).sum() == pytest.approx(1, abs=1e-12)
 
 
+def test_a_label_that_says_everything_is_soon_heard(lesson: SimpleNamespace) -> None:
+    """Black or white images, and the label says which: without it no net pays less than one bit on average."""
+    net = lesson.GatedPixelCNN(8, (1, 2), labels=2)
+    nn.init.zeros_(net.told.weight)
+    label = torch.arange(2).repeat(16)
+    images = label.float().view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    lesson.fit(net, images, label, steps=200, title="", rate=5e-3)
+    assert lesson.nll(net, images).mean() >= math.log(2) - 1e-4
+    assert lesson.nll(net, images, label).mean() < 0.1
+    assert lesson.nll(net, images, 1 - label).mean() > 2
+
+
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_on_a_gpu_a_finished_training_is_not_done_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, profile: str

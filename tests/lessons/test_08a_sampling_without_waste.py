@@ -16,13 +16,13 @@ from course_utils.exercises.catalogue import definition
 from course_utils.notebooks import lesson_code
 
 SIZES = [(7, 11), (11, 4), (5, 5), (9, 16), (1, 3)]
-COLOUR = ("MaskedConv2d", "blind_mask", "ColourPixelCNN", "colour_nll", "paint")
+COLOUR = ("MaskedConv2d", "blind_mask", "ColourPixelCNN", "colour_prices", "colour_nll", "paint")
 
 
 @pytest.fixture
 def lesson() -> SimpleNamespace:
     session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", torch.Generator().manual_seed(0))
-    wanted = (*cached_sampler.CODE, *COLOUR, "levels_nll", "tables", "compress", "decompress")
+    wanted = (*cached_sampler.CODE, *COLOUR, "levels_nll", "begin_with", "tables", "compress", "decompress")
     return lesson_code.load("08a", *wanted, session=session, device=session.device)
 
 
@@ -226,6 +226,17 @@ def test_the_probabilities_of_all_coloured_images_add_up_to_1(lesson: SimpleName
         for weight in net.parameters():
             weight.mul_(3)
         assert torch.exp(-lesson.colour_nll(net, every)).sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_prices_of_the_colours_add_up_and_begin_with_those_of_a_table(lesson: SimpleNamespace) -> None:
+    net = lesson.ColourPixelCNN(definition("rgb_mask").reference, 6, 1, levels=4)
+    levels = torch.randint(0, 4, (5, 3, 3, 2), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(lesson.colour_prices(net, levels / 3).sum(1), lesson.colour_nll(net, levels / 3))
+    palette = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.25, 0.25], [0.7, 0.1, 0.1, 0.1]])
+    lesson.begin_with(palette, net.head[-1])
+    for colour in range(3):
+        expected = -palette[colour].log()[levels[:, colour]].sum((1, 2))
+        torch.testing.assert_close(lesson.colour_prices(net, levels / 3)[:, colour], expected)
 
 
 def test_a_painted_picture_is_drawn_from_the_whole_network(lesson: SimpleNamespace) -> None:
