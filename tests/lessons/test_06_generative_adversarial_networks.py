@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from interrupted import Interrupts
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -167,31 +166,6 @@ def test_the_step_shown_in_the_notebook_is_right() -> None:
     loaded = {"torch": torch, "discriminator_loss": definition("discriminator_loss").reference}
     exec(code[0], loaded)
     assert check("discriminator_step", loaded["discriminator_step"], seed=0).status == "right"
-
-
-@pytest.mark.parametrize("at", [(), (4,)])
-def test_a_long_game_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path: Path, at: tuple[int, ...]) -> None:
-    session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", seeded())
-    sizes = {"normals": 5, "width": 4, "FACES": 3, "size": 8, "rate": 2e-3, "chance": seeded(1), "session": session}
-    names = "generator_step", "Generator", "Discriminator", "players", "draw_noise", "play_digits"
-    images, seen, interrupt = torch.rand(40, 1, 28, 28, generator=seeded()), torch.zeros(6), Interrupts(*at)
-    lesson = lesson_code.load("06", *names, real_images=images, **sizes)
-
-    def watch(step: int, *_: nn.Module) -> dict[str, float]:
-        interrupt(step)
-        seen[step] += 1
-        return {"seen": seen.sum().item()}
-
-    for _ in at:
-        with pytest.raises(KeyboardInterrupt):
-            lesson.play_digits("game", 6, watch=watch, checkpoint=tmp_path / "game.pt", seen=seen)
-    generator, _, history = lesson.play_digits("game", 6, watch=watch, checkpoint=tmp_path / "game.pt", seen=seen)
-    assert seen.tolist() == [1] * 6 and history["seen"] == [1, 2, 3, 4, 5, 6]
-    whole, _, _ = lesson_code.load("06", *names, real_images=images, **sizes | {"chance": seeded(1)}).play_digits(
-        "game", 6
-    )
-    for weight, expected in zip(generator.state_dict().values(), whole.state_dict().values(), strict=True):
-        assert torch.equal(weight, expected)
 
 
 # -- the exercises -------------------------------------------------------------------------------------------------
