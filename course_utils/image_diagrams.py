@@ -1,5 +1,5 @@
 """Pictures of networks for images: what a convolution reads, an autoencoder's stages, a variational autoencoder, the game of
-two networks and its players, what a critic's slope allows, a generator that grows, a U-Net.
+two networks and its players, what a critic's slope allows, a generator that grows, two translators in a circle, a U-Net.
 
 Drawn with the primitives of `diagrams`. Shapes are read off the layers by sending an image through them.
 """
@@ -292,6 +292,35 @@ def growth(size: int) -> None:
         operation(axes, (7.9, 1.3), "+")
         arrow(axes, (8.08, 1.3), (8.8, 1.3))
         tensor(axes, (9.5, 1.3), "image", (1, 2 * size, 2 * size))
+
+
+def cycle() -> None:
+    """Two translators in a circle: there and back from either kind, a critic for each kind, and what is compared."""
+    alt = (
+        "Two rows. Above, x goes through the translator T to T(x), which the critic of the kind y judges, and on through B "
+        "back to B(T(x)), which is compared with x. Below, y goes through B to B(y), which the critic of the kind x judges, "
+        "and on through T to T(B(y)), which is compared with y."
+    )
+    title = "Two translators in a circle: critics judge the half-way stop, the cycle loss the return"
+    with canvas(title=title, alt=alt, width=10.2, height=3.3) as axes:
+        for y, start, first, second in ((2.6, "x", "T", "B"), (0.95, "y", "B", "T")):
+            other = "y" if start == "x" else "x"
+            for x, name, kind in (
+                (0.7, f"${start}$", start),
+                (4.5, f"${first}({start})$", other),
+                (8.7, f"${second}({first}({start}))$", start),
+            ):
+                tensor(axes, (x, y), name)
+                axes.text(x, y - 0.26, f"kind {kind}", ha="center", va="center", color="0.35", fontsize=8)
+            for x, name in ((2.5, first), (6.5, second)):
+                box(axes, (x, y), f"${name}$", width=0.9, fill="box" if name == "T" else "gate")
+                arrow(axes, (x - 1.25, y), (x - 0.5, y))
+                arrow(axes, (x + 0.5, y), (x + 1.25, y))
+            arrow(axes, (5.0, y - 0.2), (5.6, y - 0.5), ink=BACKWARD)
+            axes.text(5.7, y - 0.58, f"critic of kind ${other}$", color=BACKWARD, fontsize=9, va="center")
+            around = (0.7, y + 0.22), (0.7, y + 0.5), (8.7, y + 0.5), (8.7, y + 0.22)
+            arrow(axes, *around, ink=THIRD, dashed=True, head=False)
+            axes.text(1.2, y + 0.42, "cycle loss: equal?", color=THIRD, fontsize=9, va="top")
 
 
 Level = tuple[str, tuple[int, ...], int]  # a stage of a U-Net: its name, its output without the batch, how far down

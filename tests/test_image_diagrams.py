@@ -77,6 +77,11 @@ def test_a_growing_generator_is_drawn_with_both_ways_out(alts: list[str], size: 
     assert f"enlarged to {2 * size} pixels, times one minus alpha" in alts[0]
 
 
+def test_the_circle_is_drawn_with_what_is_compared(alts: list[str]) -> None:
+    image_diagrams.cycle()
+    assert "B(T(x)), which is compared with x" in alts[0] and "T(B(y)), which is compared with y" in alts[0]
+
+
 @pytest.mark.parametrize(("k", "stride", "padding", "outputs"), [(4, 2, 1, 7), (3, 1, 1, 14), (3, 2, 0, 6)])
 def test_a_convolution_is_drawn_with_as_many_windows_as_it_has(
     alts: list[str], k: int, stride: int, padding: int, outputs: int
