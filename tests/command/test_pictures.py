@@ -1,6 +1,7 @@
 """README shows what the lessons' notebooks store."""
 
 import base64
+import re
 from pathlib import Path
 
 import nbformat
@@ -44,3 +45,10 @@ def test_a_picture_of_no_lesson_is_refused(root: Path, number: str) -> None:
 def test_the_pictures_in_the_repository_are_those_of_the_notebooks() -> None:
     assert len(A_PICTURE.findall((ROOT / "README.md").read_text(encoding="utf-8"))) >= 4
     assert write_pictures(ROOT) == []
+
+
+def test_what_readme_quotes_was_written_by_lesson_09() -> None:
+    quoted = re.findall("“(.+?)”", (ROOT / "README.md").read_text(encoding="utf-8"))
+    notebook = ipynb.read(next((ROOT / "notebooks").glob("09_*.ipynb")))
+    written = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    assert quoted and all(text.replace(" / ", "↵") in written for text in quoted)
