@@ -20,6 +20,7 @@ from course_utils.diagrams import (
     arrow,
     box,
     canvas,
+    note,
     operation,
     shape_text,
     tensor,
@@ -45,7 +46,7 @@ def attention(layer: Any) -> None:
         tensor(axes, (0.5, 1.6), "x", ("B", "T", width))
         arrow(axes, (0.95, 1.6), (1.35, 1.6))
         box(axes, (1.85, 1.6), "c_attn", width=0.95, fill="gate")
-        _said(axes, (1.85, 1.2), shape_text(tuple(c_attn.shape)))
+        note(axes, (1.85, 1.2), shape_text(tuple(c_attn.shape)))
         for name, y, ink in (("q", 2.6, FORWARD), ("k", 1.6, BACKWARD), ("v", 0.6, THIRD)):
             arrow(axes, (2.35, 1.6), (2.85, y), ink=ink)
             tensor(axes, (3.3, y + 0.1), name, cut, ink=ink)
@@ -56,7 +57,7 @@ def attention(layer: Any) -> None:
         box(axes, (9.7, 2.1), "merge\nheads", width=1.05, height=0.7)
         arrow(axes, (10.25, 2.1), (10.6, 2.1))
         box(axes, (11.05, 2.1), "c_proj", width=0.85, fill="gate")
-        _said(axes, (11.05, 1.7), shape_text(tuple(c_proj.shape)))
+        note(axes, (11.05, 1.7), shape_text(tuple(c_proj.shape)))
         arrow(axes, (11.5, 2.1), (11.75, 2.1))
         tensor(axes, (12.05, 2.2), "out", ("B", "T", width))
 
@@ -72,11 +73,11 @@ def _scores(axes: Any, n_heads: int) -> None:
     axes.add_patch(Rectangle((5.6, 1.7), 0.8, 0.8, fc="#cfe5f5", ec=INK, lw=1.2, zorder=3))
     axes.add_patch(Polygon([(5.6, 2.5), (6.4, 2.5), (6.4, 1.7)], fc=INK, ec=INK, zorder=4))
     axes.text(6.13, 2.3, "−∞", color="white", fontsize=10, ha="center", va="center", zorder=5)
-    _said(axes, (6.0, 1.5), shape_text(("B", n_heads, "T", "T")))
-    _said(axes, (6.0, 2.68), "row asks, column is asked")
+    note(axes, (6.0, 1.5), shape_text(("B", n_heads, "T", "T")))
+    note(axes, (6.0, 2.68), "row asks, column is asked")
     arrow(axes, (6.45, 2.1), (6.8, 2.1))
     box(axes, (7.35, 2.1), "softmax", width=1.05)
-    _said(axes, (7.35, 1.7), "each row sums to 1")
+    note(axes, (7.35, 1.7), "each row sums to 1")
     arrow(axes, (7.9, 2.1), (8.43, 2.1))
 
 
@@ -99,7 +100,7 @@ def gpt(model: Any) -> None:
         tensor(axes, (0.45, 2.4), "tokens", ("B", "T"))
         arrow(axes, (0.95, 2.4), (1.3, 2.4))
         box(axes, (2.0, 2.4), "wte + wpe", width=1.35, fill="gate")
-        _said(axes, (2.0, 2.0), f"{shapes['wte.weight']} + {shapes['wpe.weight']}")
+        note(axes, (2.0, 2.0), f"{shapes['wte.weight']} + {shapes['wpe.weight']}")
         arrow(axes, (2.7, 2.4), (5.63, 2.4), ink=FORWARD, text=shape_text(("B", "T", width)), at=(2.72, 2.58))
         _branch(axes, 3.9, "ln_1", "attn", f"c_attn {_of(shapes, 'attn.c_attn')}\nc_proj {_of(shapes, 'attn.c_proj')}")
         arrow(axes, (5.97, 2.4), (8.73, 2.4), ink=FORWARD)
@@ -108,7 +109,7 @@ def gpt(model: Any) -> None:
         _frame(axes, (3.45, 0.15), (9.45, 2.85), f"block, {count} ×")
         for x, name, said in ((10.1, "ln_f", ""), (11.1, "lm_head", shapes["lm_head.weight"])):
             box(axes, (x, 2.4), name, width=0.65 if name == "ln_f" else 0.95, fill="box" if name == "ln_f" else "gate")
-            _said(axes, (x, 2.0), said)
+            note(axes, (x, 2.0), said)
         arrow(axes, (10.43, 2.4), (10.6, 2.4))
         arrow(axes, (11.6, 2.4), (11.75, 2.4))
         tensor(axes, (12.05, 2.4), "logits", ("B", "T", model.lm_head.weight.shape[0]))
@@ -139,7 +140,7 @@ def _branch(axes: Any, x: float, norm: str, layer: str, said: str) -> None:
     box(axes, (x, 1.35), norm, width=0.7)
     arrow(axes, (x + 0.36, 1.35), (x + 0.72, 1.35))
     box(axes, (x + 1.15, 1.35), layer, width=0.85, fill="gate")
-    _said(axes, (x + 1.15, 0.8), said)
+    note(axes, (x + 1.15, 0.8), said)
     arrow(axes, (x + 1.58, 1.35), (x + 1.9, 1.35), (x + 1.9, 2.23))
     operation(axes, (x + 1.9, 2.4), "+", ink=FORWARD)
 
@@ -150,7 +151,3 @@ def _frame(axes: Any, low: Place, high: Place, said: str) -> None:
     size = high[0] - low[0], high[1] - low[1]
     axes.add_patch(Rectangle(low, *size, fc="none", ec="0.6", lw=1.0, ls="--", zorder=1))
     axes.text(high[0] - 0.08, low[1] + 0.18, said, ha="right", va="center", fontsize=10, color="0.35")
-
-
-def _said(axes: Any, place: Place, text: str) -> None:
-    axes.text(*place, text, ha="center", va="center", color="0.35", fontsize=8, zorder=4)

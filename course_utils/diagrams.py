@@ -58,10 +58,14 @@ def operation(axes: Any, place: Place, symbol: str, *, ink: str = INK, radius: f
 
 def tensor(axes: Any, place: Place, name: str, shape: Sequence[int | str] = (), *, ink: str = INK) -> None:
     """A tensor's name and, below it, its shape: numbers, or the names of sizes."""
-    axes.text(*place, name, ha="center", va="center", color=ink, fontsize=12, zorder=4)
+    note(axes, place, name, ink=ink, size=12)
     if shape:
-        said = shape_text(shape)
-        axes.text(place[0], place[1] - 0.24, said, ha="center", va="center", color="0.35", fontsize=8, zorder=4)
+        note(axes, (place[0], place[1] - 0.24), shape_text(shape))
+
+
+def note(axes: Any, place: Place, text: str, *, ink: str = "0.35", size: float = 8) -> None:
+    """A few words, centred at the place, in front of lines and boxes."""
+    axes.text(*place, text, ha="center", va="center", color=ink, fontsize=size, zorder=4)
 
 
 def arrow(

@@ -5,10 +5,10 @@ Drawn with the primitives of `diagrams`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from course_utils.diagrams import BACKWARD, FORWARD, INK, arrow, box, canvas, tensor
+from course_utils.diagrams import BACKWARD, FORWARD, INK, arrow, box, canvas, note, tensor
 
 HEIGHT = 1.0  # of a row, in inches
 SIGNS = {"$": "", "\\mathcal{N}": "N", "\\sim": "~", "\\log": "log"}  # of formulas, in words
@@ -77,22 +77,13 @@ def _row(axes: Any, y: float, name: str, times: int, weights: int) -> None:
     family = FAMILIES[name]
     axes.text(0.1, y + 0.12, name, ha="left", va="center", color=INK, fontsize=12, fontweight="bold")
     axes.text(0.1, y - 0.16, f"{weights:,} weights", ha="left", va="center", color="0.35", fontsize=8)
-    _said(axes, 3.0, y, family.begins)
+    note(axes, (3.0, y), family.begins, ink=INK, size=9)
     arrow(axes, (3.85, y), (4.35, y), ink=FORWARD)
     box(axes, (5.1, y), family.network, width=1.4, height=0.56)
     arrow(axes, (5.85, y), (6.4, y), ink=FORWARD)
-    _said(axes, 7.2, y, family.ends)
+    note(axes, (7.2, y), family.ends, ink=INK, size=9)
     if times > 1:
-        _again(axes, ((7.2, y + 0.24), (7.2, y + 0.42), (3.0, y + 0.42), (3.0, y + 0.26)))
+        arrow(axes, (7.2, y + 0.24), (7.2, y + 0.42), (3.0, y + 0.42), (3.0, y + 0.26), ink=FORWARD)  # asked again
     tensor(axes, (8.75, y), f"{times} ×")
     arrow(axes, (10.4, y - 0.3), (10.4, y - 0.44), (5.1, y - 0.44), (5.1, y - 0.3), ink=BACKWARD, dashed=True)
-    _said(axes, 10.4, y, family.teacher, ink=BACKWARD)
-
-
-def _again(axes: Any, places: Sequence[tuple[float, float]]) -> None:
-    """The way back to the beginning, for families that ask more than once."""
-    arrow(axes, *places, ink=FORWARD)
-
-
-def _said(axes: Any, x: float, y: float, text: str, ink: str = INK) -> None:
-    axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=9, zorder=4)
+    note(axes, (10.4, y), family.teacher, ink=BACKWARD, size=9)

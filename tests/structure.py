@@ -5,8 +5,9 @@
 prints rooms, floors and circles, lines by part, and the largest modules and functions of `course_utils`.
 
 An arrow is an import at any depth of the code, a name that is imported for types alone included, and a module's name in a
-text (`sys.modules["course_utils.x"]`, `python -m course_utils.x`). A module stands one floor above the highest that it
-imports. That a package's `__init__` hands on what its modules define is no arrow back: nothing imports its own package.
+text (`sys.modules["course_utils.x"]`, `python -m course_utils.x`), but not in what an exercise is to be written without.
+A module stands one floor above the highest that it imports. That a package's `__init__` hands on what its modules define is
+no arrow back: nothing imports its own package.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def arrows(root: Path = ROOT) -> dict[str, set[str]]:
 def _imported(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    keywords = (node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "forbidden")
+    prose |= {id(part) for keyword in keywords for part in ast.walk(keyword.value)}
     for node in ast.walk(tree):
         said: list[str] = []
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == NAME:

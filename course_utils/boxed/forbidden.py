@@ -37,8 +37,8 @@ IMPORTED = re.compile(r"(?<![\w.])([\w.]+|\*)(?:[ \t]+as[ \t]+(\w+))?")
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}")
 DEFINITIONS = 500  # functions and classes of a notebook that are listed
 # What these names mean where a notebook does not say; forbidden calls are named with them.
-USUAL = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional", "Tensor": "torch.Tensor"}
-USUAL |= {name: name for name in ("sklearn", "course_utils")}
+USUAL = {name: name for name in ("torch", "sklearn", "course_utils")}
+USUAL |= {"nn": "torch.nn", "F": "torch.nn.functional", "Tensor": "torch.Tensor"}
 
 
 def calls(forbidden: Sequence[str], name: str, cells: Sequence[str]) -> list[str]:

@@ -29,7 +29,7 @@ from course_utils.notebooks import find
 SECRET_BYTES = 32
 FINAL = ("graded", "student_error", "unreadable", "needs_review")  # not asked for again by the next run
 FOLDER = "submissions"  # below OUT: the result files
-DECISIVE = ("evaluate", "boxed", "exercises", "grading")  # what of the course points depend on: modules, folders
+DECISIVE = ("boxed", "exercises", "grading")  # the folders of the course on which points depend
 
 
 class GradingError(CourseError):
@@ -189,11 +189,9 @@ def package_versions() -> str:
 
 
 def exercise_fingerprint() -> str:
-    """A hash of all code on which points depend, modules and folders of `DECISIVE`, and of its packages' versions."""
+    """A hash of all code on which points depend, the folders `DECISIVE` as a whole, and of its packages' versions."""
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256(package_versions().encode())
-    for path in sorted(
-        p for p in package.rglob("*.py") if p.relative_to(package).parts[0].removesuffix(".py") in DECISIVE
-    ):
+    for path in sorted(path for folder in DECISIVE for path in (package / folder).rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

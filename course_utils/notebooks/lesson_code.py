@@ -13,9 +13,8 @@ from course_utils.errors import CourseError
 from course_utils.exercises.catalogue import definition, names
 from course_utils.notebooks import find, ipynb
 
-INSTALLED = (
-    "share/generative-networks-course"  # where the package's lessons lie when it is installed without its repository
-)
+# Where the package's lessons lie when it is installed without its repository.
+INSTALLED = "share/generative-networks-course"
 
 
 def load(lesson: str, *wanted: str, **given: Any) -> SimpleNamespace:

@@ -57,6 +57,13 @@ def test_a_lesson_with_exercises_ends_with_their_table(path: Path) -> None:
 
 
 @every_lesson
+def test_no_sentence_stands_twice_in_a_cell(path: Path) -> None:
+    texts = [cell.source for cell in ipynb.read(path).cells if cell.cell_type == "markdown"]
+    sentences = [[part for part in re.split(r"(?<=[.!?)])\s+", text) if len(part) > 40] for text in texts]
+    assert [twice for cell in sentences for twice in set(cell) if cell.count(twice) > 1] == []
+
+
+@every_lesson
 def test_tags_mean_something(path: Path) -> None:
     cells = ipynb.code_cells(ipynb.read(path))
     assert {tag for cell in cells for tag in ipynb.tags(cell)} <= TAGS

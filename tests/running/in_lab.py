@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import chromium
-
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "out" / "browser"
 SECONDS = 240
@@ -43,6 +41,7 @@ IDLE = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.statu
 @contextmanager
 def jupyter_lab(place: Path, notebooks: Iterable[Path]) -> Iterator[str]:
     """A JupyterLab without settings from outside, with copies of `notebooks`; its address, in which {} is a file's name."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     (place / "work").mkdir()
     for path in notebooks:
         shutil.copy(path, place / "work")
@@ -83,16 +82,6 @@ def _wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> Non
             assert server.poll() is None, f"JupyterLab ended: {log.read_text()[-2000:]}"
             time.sleep(0.2)
     raise AssertionError(f"JupyterLab does not answer: {log.read_text()[-2000:]}")
-
-
-@contextmanager
-def browsing(sync_api: Any) -> Iterator[Any]:
-    """A browser without a window, as long as the block runs."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.PATH, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 def opened(browser: Any, address: str) -> Any:

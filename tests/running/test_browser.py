@@ -42,7 +42,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with in_lab.browsing(sync_api) as browser:
+    with chromium.browsing(sync_api) as browser:
         yield browser
 
 

@@ -25,8 +25,8 @@ pytestmark = chromium.needed
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium.PATH, args=["--no-sandbox"])
+    with chromium.browsing(sync_api) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
