@@ -46,7 +46,7 @@ import demo
 Submission = Callable[[int], tuple[dict[str, str], dict[str, int], str]]
 EXERCISES = ("lstm_gates", "lstm_update", "open_forget_gate")
 MISTAKES = {
-    "lstm_gates": "doors_below_zero",
+    "lstm_gates": "gates_below_zero",
     "lstm_update": "squashed_memory",
     "open_forget_gate": "input_quarter",
 }
