@@ -3,7 +3,8 @@
 Nothing is executed here: `untrusted.py` reads a file, and it is parsed as JSON. Whatever goes wrong concerns one
 submission, which is then unreadable, with the reason.
 
-Who a file belongs to is told by a manifest, or by the names that Canvas and Moodle give to downloads.
+Who a file belongs to is told by a manifest, by the list in a Gradescope export, or by the names that Canvas and Moodle give
+to downloads.
 """
 
 from __future__ import annotations
@@ -123,7 +124,11 @@ def collect(source: Path | str, manifest: Path | str | None = None) -> Collectio
     files = untrusted.list_files(source)
     own = {"manifest.csv"} if path and path.parent == source else set()
     top = _top([notebook.path for notebook in files.notebooks])
-    entries = [_entry(notebook, top, rows) for notebook in sorted(files.notebooks, key=lambda notebook: notebook.path)]
+    export = None if rows else _export(files)
+    submitters = {} if export is None else read_submitters(export, files.metadata[export])
+    own |= set() if export is None else {_below(export, untrusted.METADATA)}
+    notebooks = sorted(files.notebooks, key=lambda notebook: notebook.path)
+    entries = [entry for notebook in notebooks for entry in _together(_entry(notebook, top, rows), submitters)]
     absent = {row.student for row in rows.values()} - {entry.student for entry in entries}
     others = tuple(printable(name) for name in sorted(files.others) if name not in own)
     return Collection(tuple(_mark_duplicates(entries)), others, tuple(sorted(absent)))
@@ -251,6 +256,30 @@ def read_manifest(path: Path) -> dict[str, _Row]:
     return row_of
 
 
+def read_submitters(folder: str, load: Callable[[], bytes]) -> dict[str, list[str]]:
+    """Who handed in each folder of a Gradescope export, as its `submission_metadata.yml` says: name, and student ID or else
+    address. Raises SubmissionError where it cannot be read."""
+    import yaml
+
+    try:
+        with untrusted.refusals():
+            listed = yaml.load(load(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        people = {own: submission[":submitters"] for own, submission in listed.items()}
+        return {own: list(filter(None, map(_submitter, several))) for own, several in people.items()}
+    except (Refused, yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SubmissionError(
+            f"{_below(folder, untrusted.METADATA)} does not say who handed in what ({printable(repr(error))}). Export "
+            "anew, or make a manifest, or take that file away: then the number of a submission stands for the student."
+        ) from None
+
+
+def _submitter(person: dict[str, Any]) -> str:
+    """A student of Gradescope's list, with what a grade book finds them by."""
+    number = person.get(":sid") or person.get(":email")
+    name = printable(str(person.get(":name") or ""), NAME_LIMIT - 20)
+    return "_".join(filter(None, (name, printable(str(number or "")))))
+
+
 def _text(value: str | list[str] | None) -> str:
     """What stands in a field of a row; beyond the last column there is a list of them."""
     return "".join(value or "").strip()
@@ -298,6 +327,33 @@ def identify(path: str, top: str = "") -> tuple[str, bool]:
 def _numbered(match: re.Match[str]) -> str:
     """Name and number, which a long name does not cut off."""
     return f"{printable(match['name'], NAME_LIMIT - 20)}_{match['id']}"
+
+
+def _export(files: untrusted.Files) -> str | None:
+    """The folder of a Gradescope export: its list lies there, and every notebook in a folder of a submission below. A list
+    that a student has handed in, to be taken for somebody else, lies in that student's folder, beside other students'."""
+    paths = [notebook.path.lstrip("/") for notebook in files.notebooks]
+    exports = (folder for folder in files.metadata if all(GRADESCOPE.search(_first(path, folder)) for path in paths))
+    return next(exports, None)
+
+
+def _first(path: str, folder: str) -> str:
+    """The folder directly in `folder` that a path leads through; "" where it does not."""
+    start = _below(folder, "")
+    return path[len(start) :].rpartition("/")[0].partition("/")[0] if path.startswith(start) else ""
+
+
+def _below(folder: str, path: str) -> str:
+    """The path of something in a folder, "" being the outermost one."""
+    return f"{folder}/{path}".lstrip("/")
+
+
+def _together(entry: Entry, submitters: dict[str, list[str]]) -> list[Entry]:
+    """An entry for each student who, as Gradescope's list says, handed this file in; the entry as it is without a list."""
+    own = next((part for part in _parts(entry.raw)[:-1] if GRADESCOPE.search(part)), "")
+    students = submitters.get(own) or [entry.student]
+    notes = (f"handed in by {len(students)} students together; each gets its points",) if len(students) > 1 else ()
+    return [replace(entry, student=student, notes=entry.notes + notes) for student in students]
 
 
 def _top(paths: list[str]) -> str:

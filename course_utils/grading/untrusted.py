@@ -27,6 +27,7 @@ ENTRIES = 20_000  # files in a folder or zip
 DIRECTORY_LIMIT = 16_000_000  # bytes of a zip's table of contents
 DEPTH = 8  # nested folders
 UTF8 = 0x800  # the flag of a zip's member whose name is UTF-8
+METADATA = "submission_metadata.yml"  # who handed in what, in a Gradescope export
 SKIPPED = ("__MACOSX", ".ipynb_checkpoints", ".git")
 
 
@@ -51,10 +52,15 @@ class Notebook(NamedTuple):
 
 @dataclass
 class Files:
-    """The files of a folder or zip: those that may be notebooks, and the paths of others."""
+    """The files of a folder or zip: those that may be notebooks, and the paths of others.
+
+    `metadata` are the files among those others that Gradescope writes beside its folders, and how to load them, by the folder
+    that they lie in ("" for the outermost).
+    """
 
     notebooks: list[Notebook] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    metadata: dict[str, Callable[[], bytes]] = field(default_factory=dict)
 
     def add(self, path: str, load: Callable[[], bytes], time: float | None) -> None:
         """Take a file in, unless it is one that a system or an editor has left. Raises SubmissionError for too many."""
@@ -67,6 +73,8 @@ class Files:
             self.notebooks.append(Notebook(path, load, time))
         else:
             self.others.append(path)
+            if parts[-1:] == (METADATA,):
+                self.metadata["/".join(parts[:-1])] = load
 
     def leave_out(self, folder: str, why: str) -> None:
         """Name a folder that is not looked into: what is in it concerns whoever handed it in, and nobody else."""

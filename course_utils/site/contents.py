@@ -16,7 +16,8 @@ STUDY = re.compile(r"\*\*Time:?\*\*:? *(?:about )?(\S[^.,;]*?(?:hour|minute)[^.,
 # Pages made of sections of README, with the documents that hang below them in the table of contents.
 SECTIONS = {"studying": ("Start", "Studying"), "teaching": ("Teaching",)}
 BELOW = {"studying": ("data/README.md",), "teaching": ("docs/grading.md", "docs/nbgrader.md")}
-DOCUMENTS = (*BELOW["studying"], *BELOW["teaching"], "results/README.md", "CONTRIBUTING.md")  # pages of their own
+# Documents with a page of their own.
+DOCUMENTS = (*BELOW["studying"], *BELOW["teaching"], "results/README.md", "CONTRIBUTING.md", "docs/diagnoses.md")
 
 
 @dataclass(frozen=True)

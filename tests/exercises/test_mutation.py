@@ -7,6 +7,7 @@ import mutants
 import pytest
 
 from course_utils.exercises import names
+from course_utils.exercises.catalogue import definition
 
 CANCELS = "the ratio divides it away: the factor is common to every product"
 SAME_LENGTH = "both have the same length"
@@ -295,6 +296,24 @@ def test_the_list_of_equivalent_mutants_names_only_exercises() -> None:
     assert EQUIVALENT.keys() <= set(names())
 
 
+def test_the_page_of_diagnoses_counts_what_there_is() -> None:
+    """`tests/exercises/mutants.py --write EXERCISE …` renews the rows of exercises that were changed."""
+    page = mutants.PAGE.read_text(encoding="utf-8")
+    rows = mutants.read(page)
+    assert mutants.page(rows) == page
+    assert [*rows] == names()
+    wrong = {name: len(mutants.mutants(name)) - len(EQUIVALENT.get(name, {})) for name in names()}
+    assert {name: row.wrong for name, row in rows.items()} == wrong
+    assert {name: row.listed for name, row in rows.items()} == {
+        name: len(definition(name).mistakes) for name in names()
+    }
+
+
+def test_of_the_wrong_mutants_two_in_five_are_named() -> None:
+    rows = mutants.read(mutants.PAGE.read_text(encoding="utf-8")).values()
+    assert sum(row.named for row in rows) >= 0.4 * sum(row.wrong for row in rows)
+
+
 @pytest.mark.parametrize(
     ("change", "exercise"),
     [
@@ -321,6 +340,4 @@ def test_a_mutant_that_never_ends_counts_as_rejected() -> None:
 
 
 def test_a_mutant_that_changes_nothing_survives() -> None:
-    from course_utils.exercises.catalogue import definition
-
     assert mutants.survives(mutants.Mutant("flop_ratio", "", "", "", definition("flop_ratio").reference))

@@ -441,6 +441,12 @@ ENGINE = {
         "submissions::test_a_file_that_the_manifest_does_not_name_is_nobody_s_whatever_it_is_called",
         "grader::test_students_who_handed_in_nothing_and_files_that_are_no_notebooks_are_reported",
     ),
+    "exported from Gradescope": (
+        "its list names the students; a list of that name that a student hands in names nobody",
+        "submissions::test_gradescopes_own_list_tells_who_handed_in_what",
+        "submissions::test_a_list_of_gradescopes_form_is_not_believed_among_moodles_folders",
+        "submissions::test_a_list_that_a_student_hands_in_makes_nobody_somebody_else",
+    ),
     "regrade elsewhere": (
         "the same points",
         "grader::test_the_same_secret_gives_the_same_points_elsewhere",

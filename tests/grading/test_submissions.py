@@ -504,3 +504,91 @@ def test_a_zip_is_opened_once_however_many_notebooks_it_holds(tmp_path, monkeypa
     monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda self, *a, **k: opened.append(1) or real(self, *a, **k))
     read = [entry.read() for entry in submissions.collect(tmp_path / "all.zip").entries]
     assert len({submission.cells for submission in read}) == 20 and len(opened) == 1
+
+
+# -- Gradescope's list of who handed in what ----------------------------------------------------------------------
+
+LISTED = """\
+submission_30001:
+  :submitters:
+  - :name: "\\u00c1da Example"
+    :sid: '1001'
+    :email: ada@example.org
+  :created_at: 2026-05-31 21:59:00.000000000 Z
+  :score: 0.0
+submission_30002:
+  :submitters:
+  - :name: Bo Example
+    :sid:
+    :email: bo@example.org
+  - :name: Cy Example
+    :sid: '0017'
+"""
+
+
+def students(source):
+    return sorted((entry.file, entry.student) for entry in submissions.collect(source).entries)
+
+
+@pytest.mark.parametrize("folder", ["", "assignment_7_export/"])
+def test_gradescopes_own_list_tells_who_handed_in_what(tmp_path, folder):
+    files = [f"{folder}submission_{number}/02.ipynb" for number in (30001, 30002, 30003)]
+    path = zipped(
+        tmp_path / "all.zip", (f"{folder}submission_metadata.yml", LISTED), *((file, notebook("x")) for file in files)
+    )
+    told = ("Áda Example_1001", "Bo Example_bo@example.org", "Cy Example_0017", "submission 30003")
+    assert students(path) == list(zip([files[0], files[1], files[1], files[2]], told, strict=True))
+    assert submissions.collect(path).ignored == ()
+    notes = [entry.notes for entry in submissions.collect(path).entries]
+    assert [any("2 students together" in note for note in of) for of in notes] == [False, True, True, False]
+
+
+def test_a_manifest_is_believed_rather_than_gradescopes_list(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file,student\nsubmission_30001/02.ipynb,Somebody_1\n")
+    path = zipped(tmp_path / "all.zip", ("submission_metadata.yml", "[{"), ("submission_30001/02.ipynb", notebook("x")))
+    assert students(path) == [("submission_30001/02.ipynb", "Somebody_1")]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "submission_30002/submission_metadata.yml",  # beside the notebook, in Gradescope's export
+        "submission_30002/inner/submission_metadata.yml",  # with a folder named like somebody else's below it
+    ],
+)
+def test_a_list_that_a_student_hands_in_makes_nobody_somebody_else(tmp_path, place):
+    forged = LISTED.replace("submission_30002", "submission_30009")
+    path = zipped(
+        tmp_path / "all.zip",
+        ("submission_metadata.yml", LISTED),
+        (place, forged),
+        ("submission_30002/inner/submission_30001/02.ipynb", notebook("x")),
+        ("submission_30001/02.ipynb", notebook("x")),
+    )
+    assert students(path) == [
+        ("submission_30001/02.ipynb", "Áda Example_1001"),
+        ("submission_30002/inner/submission_30001/02.ipynb", "Bo Example_bo@example.org"),
+        ("submission_30002/inner/submission_30001/02.ipynb", "Cy Example_0017"),
+    ]
+    assert submissions.collect(path).ignored == (place,)
+
+
+def test_a_list_of_gradescopes_form_is_not_believed_among_moodles_folders(tmp_path):
+    own = "Bo Example_1002_assignsubmission_file_"
+    path = zipped(
+        tmp_path / "all.zip",
+        (f"{own}/submission_metadata.yml", LISTED),
+        (f"{own}/submission_30001/02.ipynb", notebook("x")),
+        ("Ada Example_1001_assignsubmission_file_/02.ipynb", notebook("x")),
+    )
+    assert {student for _, student in students(path)} == {"Bo Example_1002", "Ada Example_1001"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[{", "", "7", "submission_30001: 3", "submission_30001: {}", "submission_30001: {':submitters': [x]}", "\x00"],
+)
+def test_a_list_that_cannot_be_read_is_refused_with_what_to_do(tmp_path, text):
+    path = zipped(tmp_path / "all.zip", ("submission_metadata.yml", text), ("submission_30001/02.ipynb", notebook("x")))
+    with pytest.raises(SubmissionError, match=r"^submission_metadata\.yml does not say .* make a manifest"):
+        submissions.collect(path)

@@ -626,6 +626,11 @@ _weaken(
         ('Entry(f"{NOBODY}{printable(path)}", printable(path)', "Entry(student, printable(path)"),
     ),
     (
+        "exported from Gradescope",
+        "submissions::test_a_list_of_gradescopes_form_is_not_believed_among_moodles_folders",
+        ("if all(GRADESCOPE.search(_first(path, folder)) for path in paths)", "if folder is not None"),
+    ),
+    (
         "not JSON, empty, truncated",
         "submissions::test_what_is_no_notebook_is_unreadable_with_the_reason_and_its_neighbour_is_not",
         ("except Refused as refused:", "except FloatingPointError as refused:"),
