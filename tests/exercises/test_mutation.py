@@ -296,6 +296,14 @@ def test_the_list_of_equivalent_mutants_names_only_exercises() -> None:
     assert EQUIVALENT.keys() <= set(names())
 
 
+@pytest.mark.parametrize("name", names())
+def test_no_listed_mistake_is_a_right_answer_in_single_precision(name: str) -> None:
+    """Which would be right, with a word of advice, if it were not listed."""
+    listed = definition(name).mistakes
+    right = [key for key, it in listed.items() if mutants.survives(mutants.Mutant(name, "", "", "", it.function))]
+    assert right == []
+
+
 def test_the_page_of_diagnoses_counts_what_there_is() -> None:
     """`tests/exercises/mutants.py --write EXERCISE …` renews the rows of exercises that were changed."""
     page = mutants.PAGE.read_text(encoding="utf-8")

@@ -1054,13 +1054,6 @@ def empty_places(symbols):
 
 
 @entropy_bits.mistake(
-    "your result has single precision. Counts are exact, and float64 keeps them so: divide `counts.double()`."
-)
-def single_precision(symbols):
-    return torch.stack([_entropy(s) for s in map(_shares, symbols.T)]).sum().float()
-
-
-@entropy_bits.mistake(
     "you count along the rows: the symbols of one vector. A table belongs to a dimension and is counted over the N vectors: "
     "take the columns, `symbols.T`."
 )
