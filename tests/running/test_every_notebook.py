@@ -1,4 +1,4 @@
-"""Every lesson and detour in JupyterLab: run whole, each control moved; answered, restarted, run out of order.
+"""Every lesson and detour in JupyterLab: run whole, each control moved, no code cut off; answered, restarted, run out of order.
 
 `make test` opens two of them, `make test-browser` all. Screenshots are kept in out/browser.
 """
@@ -56,6 +56,7 @@ def page(lesson: Lesson, lab: str, browser: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("lesson", each())
 def test_a_lesson_runs_whole_and_each_control_answers(lesson: Lesson, page: Any) -> None:
     assert in_lab.unfinished(page) == []
+    assert in_lab.cut_off(page) == []
     for number in range(page.locator(WIDGET).count()):
         widget = page.locator(WIDGET).nth(number)
         widget.scroll_into_view_if_needed()
@@ -75,6 +76,16 @@ def test_a_lesson_runs_whole_and_each_control_answers(lesson: Lesson, page: Any)
     assert in_lab.unfinished(page) == []
     in_lab.cell_at(page, len(in_lab.cells(page)) - 1)
     page.screenshot(path=in_lab.SCREENSHOTS / f"{lesson.number}-end.png")
+
+
+@pytest.mark.parametrize("lesson", each(ALWAYS[:1]))
+def test_code_that_is_cut_off_at_1024_pixels_is_noticed(lesson: Lesson, lab: str, browser: Any) -> None:
+    page = in_lab.opened(browser, lab.format(lesson.path.name))
+    assert in_lab.cut_off(page) == []
+    page.evaluate(in_lab.UNWRAPPED)
+    assert len(in_lab.cut_off(page)) > 10
+    page.evaluate(in_lab.SHUT_DOWN)
+    page.close()
 
 
 @pytest.mark.parametrize("lesson", each(ANSWERED))
