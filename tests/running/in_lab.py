@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from course_utils.command import lab
-
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "out" / "browser"
 SECONDS = 240
@@ -27,6 +25,10 @@ READY = """async () => {
 RUN_ALL = "async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }"
 RESTART = "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }"
 SHUT_DOWN = "async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"
+SAVE = """async name => {
+  await jupyterapp.commands.execute('docmanager:save');
+  return (await jupyterapp.serviceManager.contents.get(name)).content;
+}"""
 CELLS = "() => jupyterapp.shell.currentWidget.content.model.sharedModel.cells.map(cell => cell.toJSON())"
 RUN = """async ([index, source]) => {
   const notebook = jupyterapp.shell.currentWidget.content;
@@ -50,25 +52,35 @@ IDLE = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.statu
 
 @contextmanager
 def jupyter_lab(place: Path, notebooks: Iterable[Path], theme: str = "JupyterLab Light") -> Iterator[str]:
-    """JupyterLab with the defaults of `make lab` and no settings from outside, on copies of `notebooks`; its address, in
+    """What `course lab` starts in a repository with these `notebooks`, without settings from outside; its address, in
     which {} is a file's name."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    (place / "work").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", place)
     for path in notebooks:
-        shutil.copy(path, place / "work")
+        folder = place / ("notebooks" if path.parent.name == "notebooks" else "work")  # of a lesson, it makes a copy
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder)
     for name, chosen in (SETTINGS | {"apputils-extension/themes": {"theme": theme}}).items():
         file = place / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(chosen))
     private = {name: str(place / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
     private |= {"JUPYTERLAB_SETTINGS_DIR": str(place / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(place / "spaces")}
-    course = lab.defaults() | {"COURSE_PROFILE": "smoke", "COURSE_OFFLINE": "1", "COURSE_CACHE": str(place / "cache")}
+    course = {"COURSE_PROFILE": "smoke", "COURSE_OFFLINE": "1", "COURSE_CACHE": str(place / "cache")}
     port, log = _free_port(), place / "log"
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "course_utils",
+        "lab",
+        "--no-browser",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+    ]
     command += ["--allow-root", "--IdentityProvider.token=test", "--LabApp.expose_app_in_browser=True"]
     with log.open("w") as output:
         server = subprocess.Popen(
-            command, cwd=place / "work", env=os.environ | private | course, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=place, env=os.environ | private | course, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         _wait_until_it_answers(f"http://127.0.0.1:{port}/api/status?token=test", server, log)
