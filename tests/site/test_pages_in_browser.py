@@ -4,6 +4,7 @@ COURSE_ALL_PAGES=1 looks at every page; without it four stand for all, and the l
 """
 
 import functools
+import gzip
 import os
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ SETTLED = "() => window.MathJax?.startup?.promise?.then(() => true) ?? true"
 SIDEWAYS = """() => [...document.querySelectorAll('.cell_input pre, .highlight pre')]
   .filter(code => !code.closest('.cell_output') && code.scrollWidth > code.clientWidth)
   .map(code => code.innerText.slice(0, 60))"""
+COMPRESSED = (".html", ".css", ".js", ".svg", ".json")
 FIRST_VIEW = 1_500_000  # bytes of a lesson, before anybody scrolls
 LESSONS = 25_000_000  # bytes of the pages of all lessons, with their pictures
 
@@ -84,15 +86,31 @@ def test_code_that_does_not_fit_is_noticed(browser: Any, site: build.Built) -> N
 
 @pytest.fixture(scope="module")
 def served(site: build.Built) -> Iterator[str]:
-    """The address of the site on a server that sends files as they are, uncompressed."""
-    handler = functools.partial(Silent, directory=str(site.index.parent))
+    """The address of the site on a server that compresses text, as GitHub Pages does."""
+    handler = functools.partial(Compressing, directory=str(site.index.parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 
-class Silent(SimpleHTTPRequestHandler):
+class Compressing(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        body, text = path.read_bytes(), path.suffix in COMPRESSED
+        if text:
+            body = gzip.compress(body, 6)
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Length", str(len(body)))
+        if text:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(body)
+
     def log_message(self, format: str, *_: Any) -> None:
         pass
 
@@ -124,7 +142,9 @@ def test_a_lesson_is_quickly_there_and_brings_its_pictures_when_they_are_wanted(
     lessons = sorted((site.index.parent / "notebooks").glob("*.html"), key=weight, reverse=True)
     for path in lessons if ALL else lessons[:1]:
         got = transferred(browser, f"{served}/notebooks/{path.name}")
-        print(f"{path.stem}: {sum(got.values()) / 1e6:.2f} of {weight(path) / 1e6:.2f} MB, {len(got)} files")
+        print(
+            f"{path.stem}: {sum(got.values()) / 1e6:.2f} MB in {len(got)} files, pictures {sum(p.stat().st_size for p in pictures(path)) / 1e6:.2f} MB"
+        )
         assert 100_000 < sum(got.values()) <= FIRST_VIEW, (path.name, got)
 
 
