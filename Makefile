@@ -42,8 +42,7 @@ run: $(LAB)
 	@$(BIN)/course run $(LESSON) --profile $(PROFILE) $(ARGS)
 
 lab: $(LAB)
-	@$(BIN)/course copy
-	@$(BIN)/jupyter lab --notebook-dir=work $(ARGS)
+	@$(BIN)/course lab $(ARGS)
 
 site: $(SITE)
 	@$(BIN)/course site $(ARGS)
@@ -67,7 +66,8 @@ test-unit: $(TEST)
 test-nbval: $(TEST)
 	@printf '\n== nbval: stored outputs against profile smoke without data\n'
 	@time OMP_NUM_THREADS=1 COURSE_PROFILE=smoke COURSE_DATA= COURSE_OFFLINE=1 $(BIN)/pytest -q -p no:cacheprovider --nbval \
-		--nbval-current-env --nbval-cell-timeout=120 -n $(WORKERS) --dist loadfile $(NOTEBOOKS)
+		--nbval-current-env --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout=120 -n $(WORKERS) \
+		--dist loadfile $(NOTEBOOKS)
 
 # For machines whose numbers differ from the stored ones (GPUs): the cells run, outputs are not compared.
 test-nbval-lax: $(TEST)

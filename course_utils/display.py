@@ -10,7 +10,7 @@ import sys
 import unicodedata
 from typing import Any
 
-# The ink of a verdict, legible on white and, in a cell's output, on black.
+# The ink of a verdict, for white paper; `ink` makes it legible on any.
 RIGHT, NEARLY, WRONG, OPEN, REVIEW = "#0b7a4b", "#9a5c00", "#c0312a", "#5f6368", "#6a59c6"
 
 # The sign of an exercise's status, under its cell and in grading; "missing" and "infra_error" are grading's alone.
@@ -76,6 +76,15 @@ def number(value: float | None) -> str:
     if value is None:
         return "not a number"
     return f"{value:.4g}" if not abs(value) >= 10_000 else f"{value:,.0f}"
+
+
+def ink(colour: str) -> str:
+    """CSS that writes in a colour mixed with that of the text around: darker in a light theme, lighter in a dark one.
+
+    It goes by the page's own theme, JupyterLab's or a web site's, which need not be that of the system. The colour itself
+    stands first for programs that cannot mix.
+    """
+    return f"color:{colour};color:color-mix(in srgb,{colour} 72%,currentColor)"
 
 
 def code_as_html(text: str) -> str:

@@ -232,15 +232,16 @@ def _goal(goal: str | None) -> Callable[[float], bool] | None:
 
 def _report_text(name: str, value: float, unit: str, goal: str | None, met: bool | None, why: str) -> tuple[str, str]:
     shown = f"{display.number(value)} {unit}".strip()
-    verdict, colour = "", "inherit"
+    verdict, colour = "", ""
     if goal and met is None:
         verdict = f"goal {goal}, not judged ({why})"
     elif goal:
         verdict, colour = (f"goal {goal} reached", display.RIGHT) if met else (f"goal {goal} missed", display.WRONG)
     mark = {True: "✔ ", False: "✘ ", None: ""}[met]
     text = f"{mark}{name}: {shown}" + (f"   ({verdict})" if verdict else "")
+    style = display.ink(colour) if colour else ""
     page = (
-        f'<div style="margin:4px 0;padding:6px 10px;border-left:4px solid {colour}">{html.escape(name)}: '
-        f'<b>{html.escape(shown)}</b> <span style="color:{colour}">{mark}{html.escape(verdict)}</span></div>'
+        f'<div style="margin:4px 0;padding:6px 10px;border-left:4px solid {colour or display.OPEN}">{html.escape(name)}: '
+        f'<b>{html.escape(shown)}</b> <span style="{style}">{mark}{html.escape(verdict)}</span></div>'
     )
     return text, page

@@ -1,6 +1,7 @@
 """What is true of the whole test session."""
 
 import base64
+import os
 import struct
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,9 @@ settings.load_profile("course")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes is begun first, so that none of it comes last, with one process at work and the others idle."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in items if os.name == "nt" else []:
+        if item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason="Windows has no such links, permissions or signals"))
 
 
 @pytest.fixture(autouse=True)

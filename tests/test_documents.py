@@ -1,6 +1,7 @@
 """What people read names only what there is: files, modules, commands, links; and CONTRIBUTING's map names every module."""
 
 import ast
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -10,6 +11,7 @@ import structure
 
 from course_utils.command import cli
 from course_utils.notebooks import find, ipynb
+from course_utils.site import contents
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/*.md", "data/README.md", "results/README.md")
@@ -154,6 +156,20 @@ def test_a_link_to_a_missing_detour_or_heading_is_noticed(tmp_path: Path) -> Non
     assert broken_links(good, tmp_path) == []
     bad = "[a](02b_detour.ipynb) [b](page.md#no-heading) [c](#there)\n## Here"
     assert broken_links(bad, tmp_path) == ["02b_detour.ipynb", "page.md#no-heading", "#there"]
+
+
+# -- what README says that it takes ------------------------------------------------------------------------------
+
+
+def test_readme_says_what_the_lessons_take() -> None:
+    readme = text("README.md")
+    assert len(readme.splitlines()) <= 150
+    minutes = [float(row[-1]) for row in contents.ROW.findall(readme)]
+    assert f"runs in {min(minutes):g} to {max(minutes):g} minutes" in readme
+    said = re.search(r"\*\*Memory\*\*: up to ([\d.]+) GB", readme)
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in ROOT.glob("results/cpu-*.json")]
+    peak = max(result["peak_gb"] for file in files for result in file["results"])
+    assert said and peak - 0.05 <= float(said[1]) <= peak + 1
 
 
 # -- the map -----------------------------------------------------------------------------------------------------

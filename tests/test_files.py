@@ -19,6 +19,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.posix
 def test_a_file_is_replaced_whole_and_hands_its_permissions_on(tmp_path: Path) -> None:
     path = tmp_path / "below" / "a.txt"
     files.write_text("one", path, mode=0o640)
@@ -124,7 +125,9 @@ def test_the_partial_files_of_other_targets_are_not_touched(tmp_path: Path) -> N
     assert names(tmp_path) == sorted([*before, "a"])
 
 
-@pytest.mark.parametrize("locks", ["not on this system", "not on this file system"])
+@pytest.mark.parametrize(
+    "locks", ["not on this system", pytest.param("not on this file system", marks=pytest.mark.posix)]
+)
 def test_without_locks_a_partial_file_is_forgotten_by_its_age(
     locks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +146,7 @@ def test_without_locks_a_partial_file_is_forgotten_by_its_age(
     assert names(tmp_path) == [".a.0.part", "a"] and (tmp_path / "a").read_text() == "new"
 
 
+@pytest.mark.posix
 def test_a_link_in_the_place_of_a_partial_file_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")

@@ -39,6 +39,12 @@ def test_the_palette_has_the_same_colours_in_the_dark_and_those_of_messages_in_t
     assert inks == [display.RIGHT, display.NEARLY, display.WRONG, display.OPEN, display.REVIEW]
 
 
+def test_the_site_shows_messages_in_the_dark_in_the_colours_of_the_dark_palette() -> None:
+    site = (templates.SHARED.parent / "site" / "static" / "course.css").read_text(encoding="utf-8")
+    shown = dict(re.findall(r'html\[data-theme="dark"\] \.text_html span\[style\*="(#\w+)"\] { color: (#\w+)', site))
+    assert shown == {LIGHT[name]: DARK[name] for name in ("right", "nearly", "wrong", "open", "review")}
+
+
 def contrast(one: str, other: str) -> float:
     """The contrast ratio of two colours (WCAG 2), 1 to 21."""
 

@@ -1,4 +1,4 @@
-"""The command line: `course run`, `night`, `refresh`, `solve`, `copy`, `grade`, `train-gpt`, `results`, `site`, `data`, `doctor`, `colab`.
+"""The command line: `course run`, `night`, `refresh`, `solve`, `copy`, `lab`, `grade`, `train-gpt`, `results`, `site`, `data`, `doctor`, `colab`.
 
 This module only reads arguments and shows results; the work is in the modules beside it, and in
 `running`, `notebooks` and `grading`. They are imported inside the commands, so that `course --help` is quick.
@@ -241,24 +241,47 @@ def copy(
     ] = None,
 ) -> None:
     """Make working copies of lessons in `work/`, which git ignores: your answers survive the next `git pull`."""
-    from course_utils.notebooks.copies import FOLDER, State, working_copies, working_copy
+    from course_utils.notebooks.copies import working_copy
     from course_utils.notebooks.find import find_lessons, find_root
 
     with user_errors():
         root = find_root()
-        if lesson is not None:
-            chosen = find_lessons([lesson], root)[0]
-            target = working_copy(chosen, root)
-            if target.name != chosen.path.name:
-                say(f"{shown(target.with_name(chosen.path.name))} exists and stays as it is.")
-            say(f"Your copy is {shown(target)}")
+        if lesson is None:
+            _copy_all(root)
             return
-        for copied, state in working_copies(root):
-            name = copied.path.name
-            if state is State.BEHIND:
-                say(f"{name} has changed since your copy: `course copy {copied.number}` puts the new one beside yours.")
-            elif state is not State.KEPT:
-                say(f"{FOLDER}/{name}: {state}")
+        chosen = find_lessons([lesson], root)[0]
+        target = working_copy(chosen, root)
+        if target.name != chosen.path.name:
+            say(f"{shown(target.with_name(chosen.path.name))} exists and stays as it is.")
+        say(f"Your copy is {shown(target)}")
+
+
+def _copy_all(root: Path) -> None:
+    """See to it that every lesson has its copy, and tell what was done."""
+    from course_utils.notebooks.copies import FOLDER, State, working_copies
+
+    for lesson, state in working_copies(root):
+        name = lesson.path.name
+        if state is State.BEHIND:
+            say(f"{name} has changed since your copy: `course copy {lesson.number}` puts the new one beside yours.")
+        elif state is not State.KEPT:
+            say(f"{FOLDER}/{name}: {state}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on your working copies, which are made where there are none; options of `jupyter lab` may follow.
+
+    Long lines of code are wrapped there. That is a default of this command: your own settings hold, and stay as they are.
+    """
+    from course_utils.command.lab import launch
+    from course_utils.notebooks.copies import FOLDER
+    from course_utils.notebooks.find import find_root
+
+    with user_errors():
+        root = find_root()
+        _copy_all(root)
+        launch(root / FOLDER, context.args)
 
 
 @app.command("train-gpt")

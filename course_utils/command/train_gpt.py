@@ -122,7 +122,8 @@ def _wait_for(command: list[str], environment: dict[str, str]) -> int:
             code = process.wait()
         except KeyboardInterrupt:
             if not interrupted:
-                process.send_signal(signal.SIGINT)  # it takes one alone, this or the terminal's
+                with contextlib.suppress(ValueError):  # Windows tells every process of a console by itself
+                    process.send_signal(signal.SIGINT)  # it takes one alone, this or the terminal's
             interrupted = True
         else:
             break
@@ -283,6 +284,24 @@ def _write(model: gpt.GPT, recipe: gpt.Recipe, history: training.History, settin
     with contextlib.suppress(OSError):
         checkpoint.unlink(missing_ok=True)
     print(f"Written: {curve}, {weights}")
+
+
+def load(settings: Settings) -> tuple[gpt.GPT, data.Text]:
+    """What a finished run with these settings has trained, on the CPU and ready to write, and the text that it read.
+
+    `gpt.generate(model, text.encode("O king")[None], 300, generator)` goes on with a beginning, `text.decode` makes
+    letters of it. Raises CourseError where no weights lie in `settings.out`, or those of another recipe.
+    """
+    text, weights = settings.text(), settings.out / "weights.pt"
+    model = gpt.GPT(settings.recipe(text)).eval()
+    try:
+        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise CourseError(f"there is no {weights}: `course train-gpt` writes it when it has ended") from None
+    except RuntimeError as error:
+        told = str(error).splitlines()[0]
+        raise CourseError(f"{weights} was trained with another profile or another text ({told})") from None
+    return model, text
 
 
 def _show(model: gpt.GPT, recipe: gpt.Recipe, text: data.Text, history: training.History, settings: Settings) -> None:

@@ -243,8 +243,8 @@ def show(text: str, data: dict[str, Any] | None = None, printed: str = "") -> No
     mark = text[:1] if text[:1] in COLOURS else ""
     body = display.code_as_html(text[len(mark) :].strip())
     lines = "<br>".join(line.replace("    ", "&emsp;&emsp;") for line in body.split("\n"))
-    colour = COLOURS.get(mark, "inherit")
-    page = f'<div style="margin:4px 0"><span style="color:{colour};font-weight:bold">{mark}</span> {lines}</div>'
+    style = f"{display.ink(COLOURS[mark])};font-weight:bold" if mark else ""
+    page = f'<div style="margin:4px 0"><span style="{style}">{mark}</span> {lines}</div>'
     if printed:
         text += f"\n    It printed:\n{textwrap.indent(printed, '        ')}"
         page += f'<div>&emsp;&emsp;It printed:</div><pre style="margin:0 0 4px 4em">{html.escape(printed)}</pre>'

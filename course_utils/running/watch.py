@@ -74,11 +74,11 @@ class Watch:
         with it when the parent was killed, so that none goes on unseen. Runs in a thread."""
         import psutil
 
-        me = psutil.Process()
+        me, began = psutil.Process(), psutil.Process().create_time()
         while not self.done.wait(0.2):
             used = computed = 0.0
             kernels = me.children(recursive=True)
-            if self.parent and os.getppid() != self.parent:
+            if self.parent and _has_ended(self.parent, began):
                 _kill(kernels)
                 os._exit(1)
             for process in kernels:
@@ -91,6 +91,22 @@ class Watch:
                 _kill(kernels)
         if self.silence:
             self.silence.close()
+
+
+def _has_ended(number: int, before: float) -> bool:
+    """Whether the process of that number, which was there `before`, is gone, a zombie, or another one.
+
+    `os.getppid` would not do: in a virtual environment of Windows a small program stands between parent and child.
+    """
+    import psutil
+
+    with contextlib.suppress(psutil.AccessDenied):
+        try:
+            process = psutil.Process(number)
+            return process.status() == psutil.STATUS_ZOMBIE or process.create_time() > before
+        except psutil.NoSuchProcess:
+            return True
+    return False
 
 
 def _kill(processes: Iterable[Any]) -> None:

@@ -20,6 +20,7 @@ def settings(root: Path, sources: Path, pages: list[LessonPage]) -> dict[str, An
         "extensions": ["myst_nb", "sphinx_design", "course_utils.site.cards"],
         "exclude_patterns": ["_static", ".doctrees"],
         "nb_execution_mode": "off",
+        "nb_merge_streams": True,  # what a cell prints is one text, however often it was flushed
         "myst_enable_extensions": ["dollarmath", "amsmath", "colon_fence"],
         "myst_heading_anchors": 3,
         "mathjax_path": "mathjax/startup.js",

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import errno
+import math
 import os
 import re
 import signal
@@ -16,9 +17,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from course_utils import data, files, gpt, training
+from course_utils import data, evaluate, files, gpt, training
 from course_utils.command.cli import app
-from course_utils.command.train_gpt import Group, Settings, launch
+from course_utils.command.train_gpt import Group, Settings, launch, load
 from course_utils.errors import CourseError
 
 STEPS = 12
@@ -64,6 +65,18 @@ def test_two_processes_follow_the_curve_of_one(
     assert one.shape == (STEPS,)
     torch.testing.assert_close(two, one, rtol=0, atol=2e-4)
     assert one[0] - one[-1] > 0.1, "the loss hardly moved: equal curves would prove little"
+
+
+def test_trained_weights_are_loaded_and_write_on(corpus: Path, alone: Path, tmp_path: Path) -> None:
+    model, text = load(settings(corpus, alone))
+    prompt, generator = text.encode(text.text[:5])[None], torch.Generator().manual_seed(0)
+    written = text.decode(gpt.generate(model, prompt, 20, generator)[0])
+    assert written.startswith(text.text[:5]) and len(written) >= 20
+    assert evaluate.text_loss(model, text.validation, 32) < math.log(len(text.vocabulary)) - 0.1
+    with pytest.raises(CourseError, match=r"there is no .*weights\.pt"):
+        load(settings(corpus, tmp_path))
+    with pytest.raises(CourseError, match="another profile or another text"):
+        load(dataclasses.replace(settings(corpus, alone), profile="cpu"))
 
 
 def test_another_seed_gives_another_curve(corpus: Path, alone: Path, tmp_path: Path) -> None:

@@ -467,6 +467,7 @@ def test_the_remedy_names_the_encoding_and_works(
         assert data.corpus("my own-utf8.txt").text.removeprefix("\ufeff") == text
 
 
+@pytest.mark.posix
 def test_a_link_that_leads_back_to_itself_is_no_corpus(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")

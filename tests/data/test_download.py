@@ -488,6 +488,7 @@ def test_two_processes_at_once_download_each_file_once(
     assert files_below(places["data"]) == WHOLE and sorted(mirror.asked) == ["one.gz", "two.gz"]
 
 
+@pytest.mark.posix
 def test_what_a_killed_process_leaves_is_swept_away(
     start: Callable[[], subprocess.Popen[str]], mirror: Mirror, places: dict[str, Path]
 ) -> None:

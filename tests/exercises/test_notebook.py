@@ -91,7 +91,7 @@ def test_a_nearly_right_answer_is_told_so_first_earns_its_share_and_the_lesson_g
         "◐ relu_backward: nearly right, except where some inputs are exactly 0: you let the gradient"
     )
     assert text.endswith("The lesson goes on with the reference; your own function is `exercise.mine.relu_backward`.")
-    assert f'<span style="color:{display.NEARLY};font-weight:bold">◐</span>' in shown[0]["text/html"]
+    assert f'<span style="{display.ink(display.NEARLY)};font-weight:bold">◐</span>' in shown[0]["text/html"]
     data = {"exercise": "relu_backward", "lesson": "00", "status": "nearly right", "mistake": "open_at_zero"}
     assert shown[0][OUTCOME_TYPE] == {**data, "points": 0.5, "max_points": 1}
     exercise.summary()

@@ -1,5 +1,6 @@
 """Notebooks open in a JupyterLab of their own, in a browser: what the tests do there."""
 
+import json
 import os
 import shutil
 import socket
@@ -15,10 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "out" / "browser"
 SECONDS = 240
-SETTINGS = {
-    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
-    "notebook-extension/tracker": '{"windowingMode": "none"}',
-}
+SETTINGS = {"notebook-extension/tracker": {"windowingMode": "none"}}  # every cell is on the page, also out of sight
 READY = """async () => {
   const panel = jupyterapp.shell.currentWidget;
   await panel.context.ready;
@@ -27,6 +25,10 @@ READY = """async () => {
 RUN_ALL = "async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }"
 RESTART = "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }"
 SHUT_DOWN = "async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"
+SAVE = """async name => {
+  await jupyterapp.commands.execute('docmanager:save');
+  return (await jupyterapp.serviceManager.contents.get(name)).content;
+}"""
 CELLS = "() => jupyterapp.shell.currentWidget.content.model.sharedModel.cells.map(cell => cell.toJSON())"
 RUN = """async ([index, source]) => {
   const notebook = jupyterapp.shell.currentWidget.content;
@@ -35,29 +37,50 @@ RUN = """async ([index, source]) => {
   if (source !== null) notebook.widgets[index].model.sharedModel.source = source;
   await jupyterapp.commands.execute('notebook:run-cell');
 }"""
+CUT_OFF = """() => [...document.querySelectorAll('.jp-CodeCell .cm-editor')]
+  .map(editor => editor.querySelector('.cm-scroller'))
+  .filter(code => code.clientWidth === 0 || code.scrollWidth > code.clientWidth)
+  .map(code => code.innerText.slice(0, 60))"""
+UNWRAPPED = """() => {
+  const notebook = jupyterapp.shell.currentWidget.content, chosen = notebook.editorConfig;
+  notebook.editorConfig = {...chosen, code: {...chosen.code, lineWrap: false}};
+}"""
+EDITORS = "() => document.querySelectorAll('.jp-CodeCell .cm-editor').length"
+NARROW = {"width": 1024, "height": 768}
 IDLE = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 
 
 @contextmanager
-def jupyter_lab(place: Path, notebooks: Iterable[Path]) -> Iterator[str]:
-    """A JupyterLab without settings from outside, with copies of `notebooks`; its address, in which {} is a file's name."""
+def jupyter_lab(place: Path, notebooks: Iterable[Path], theme: str = "JupyterLab Light") -> Iterator[str]:
+    """What `course lab` starts in a repository with these `notebooks`, without settings from outside; its address, in
+    which {} is a file's name."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    (place / "work").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", place)
     for path in notebooks:
-        shutil.copy(path, place / "work")
-    for name, text in SETTINGS.items():
+        folder = place / ("notebooks" if path.parent.name == "notebooks" else "work")  # of a lesson, it makes a copy
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder)
+    for name, chosen in (SETTINGS | {"apputils-extension/themes": {"theme": theme}}).items():
         file = place / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        file.write_text(json.dumps(chosen))
     private = {name: str(place / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
     private |= {"JUPYTERLAB_SETTINGS_DIR": str(place / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(place / "spaces")}
     course = {"COURSE_PROFILE": "smoke", "COURSE_OFFLINE": "1", "COURSE_CACHE": str(place / "cache")}
     port, log = _free_port(), place / "log"
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "course_utils",
+        "lab",
+        "--no-browser",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+    ]
     command += ["--allow-root", "--IdentityProvider.token=test", "--LabApp.expose_app_in_browser=True"]
     with log.open("w") as output:
         server = subprocess.Popen(
-            command, cwd=place / "work", env=os.environ | private | course, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=place, env=os.environ | private | course, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         _wait_until_it_answers(f"http://127.0.0.1:{port}/api/status?token=test", server, log)
@@ -122,6 +145,17 @@ def cell_at(page: Any, index: int) -> Any:
     cell = page.locator(".jp-Notebook-cell").nth(index)
     cell.scroll_into_view_if_needed()
     return cell
+
+
+def cut_off(page: Any) -> list[str]:
+    """The beginnings of the cells whose code does not fit on a narrow screen."""
+    code = [cell for cell in cells(page) if cell["cell_type"] == "code"]
+    before = page.viewport_size
+    page.set_viewport_size(NARROW)
+    page.wait_for_function(f"count => ({EDITORS})() === count", arg=len(code))
+    found = page.evaluate(CUT_OFF)
+    page.set_viewport_size(before)
+    return found
 
 
 def unfinished(page: Any) -> list[str]:

@@ -29,14 +29,54 @@ widgets.explore(draw, panels=[{"prompt": "O king"}], prompt="your words", title=
 """
 
 
+MESSAGES = """from course_utils.exercises import notebook
+from course_utils import runtime
+
+for sign in notebook.COLOURS:
+    notebook.show(f"{sign} `name`: words.", printed="what it printed")
+for goal, met in ((None, None), ("<= 2", True), (">= 2", False)):
+    text, page = runtime._report_text("loss", 1.0, "nats", goal, met, "")
+    notebook.display.show({"text/plain": text, "text/html": page})
+notebook._show_table(("exercise", "points"), [("name", "1 of 2")])
+"""
+CONTRASTS = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgba = colour => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].map(part => part / 255);
+  };
+  const over = (ink, paper) => [0, 1, 2].map(k => ink[k] * ink[3] + paper[k] * (1 - ink[3]));
+  const linear = part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const paper = element => {
+    const layers = [];
+    for (let at = element; at; at = at.parentElement) layers.unshift(rgba(getComputedStyle(at).backgroundColor));
+    return layers.reduce((below, layer) => over(layer, below), [1, 1, 1]);
+  };
+  const texts = [...document.querySelectorAll('.jp-RenderedHTMLCommon.jp-OutputArea-output *')]
+    .filter(element => [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  return texts.map(element => {
+    const below = paper(element), pair = [light(over(rgba(getComputedStyle(element).color), below)), light(below)];
+    return [element.innerText, (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05)];
+  });
+}"""
+DARKER = "() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A JupyterLab with lesson 00, and a notebook with a text box."""
+    """A JupyterLab with lesson 00, a notebook with a text box, and one with every kind of message."""
     place = tmp_path_factory.mktemp("lab")
-    box = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BOX)])
-    box.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}  # else JupyterLab asks for a kernel
-    nbformat.write(box, place / "box.ipynb")
-    with in_lab.jupyter_lab(place, [LESSON, place / "box.ipynb"]) as address:
+    for name, source in (("box", BOX), ("messages", MESSAGES)):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+        }  # else JupyterLab asks for one
+        nbformat.write(notebook, place / f"{name}.ipynb")
+    with in_lab.jupyter_lab(place, [LESSON, place / "box.ipynb", place / "messages.ipynb"]) as address:
         yield address
 
 
@@ -105,3 +145,15 @@ def test_a_text_box_redraws_and_shows_a_mistake_in_one_line(lab: str, browser: A
     box.press("Enter")
     sync_api.expect(figure).to_be_visible()
     sync_api.expect(widget.get_by_text("ValueError")).to_have_count(0)
+
+
+def test_messages_are_legible_in_a_light_and_in_a_dark_theme(lab: str, browser: Any) -> None:
+    page = in_lab.run_all(in_lab.opened(browser, lab.format("messages.ipynb")))
+    assert in_lab.unfinished(page) == []
+    for theme in ("light", "dark"):
+        found = page.evaluate(CONTRASTS)
+        assert len(found) >= 20
+        assert [words for words, contrast in found if contrast < 4.5] == [], theme
+        page.screenshot(path=in_lab.SCREENSHOTS / f"messages-{theme}.png")
+        page.evaluate(DARKER)
+        page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")

@@ -1,4 +1,4 @@
-"""Every lesson and detour in JupyterLab: run whole, each control moved; answered, restarted, run out of order.
+"""Every lesson and detour in JupyterLab: run whole, each control moved, no code cut off; answered, restarted, run out of order.
 
 `make test` opens two of them, `make test-browser` all. Screenshots are kept in out/browser.
 """
@@ -9,9 +9,11 @@ from typing import Any
 
 import chromium
 import in_lab
+import nbformat
 import pytest
 
 from course_utils.exercises.catalogue import definition, names
+from course_utils.notebooks import normalise
 from course_utils.notebooks.find import Lesson, lessons
 
 sys.path.insert(0, str(in_lab.ROOT / "tests" / "grading"))
@@ -56,6 +58,7 @@ def page(lesson: Lesson, lab: str, browser: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("lesson", each())
 def test_a_lesson_runs_whole_and_each_control_answers(lesson: Lesson, page: Any) -> None:
     assert in_lab.unfinished(page) == []
+    assert in_lab.cut_off(page) == []
     for number in range(page.locator(WIDGET).count()):
         widget = page.locator(WIDGET).nth(number)
         widget.scroll_into_view_if_needed()
@@ -75,6 +78,26 @@ def test_a_lesson_runs_whole_and_each_control_answers(lesson: Lesson, page: Any)
     assert in_lab.unfinished(page) == []
     in_lab.cell_at(page, len(in_lab.cells(page)) - 1)
     page.screenshot(path=in_lab.SCREENSHOTS / f"{lesson.number}-end.png")
+
+
+@pytest.mark.parametrize("lesson", each(ALWAYS[:1]))
+def test_code_that_is_cut_off_at_1024_pixels_is_noticed(lesson: Lesson, lab: str, browser: Any) -> None:
+    page = in_lab.opened(browser, lab.format(lesson.path.name))
+    assert in_lab.cut_off(page) == []
+    page.evaluate(in_lab.UNWRAPPED)
+    assert len(in_lab.cut_off(page)) > 10
+    page.evaluate(in_lab.SHUT_DOWN)
+    page.close()
+
+
+@pytest.mark.parametrize("lesson", each(ALWAYS[:1]))
+def test_a_copy_that_was_opened_and_saved_counts_as_untouched(lesson: Lesson, lab: str, browser: Any) -> None:
+    page = in_lab.opened(browser, lab.format(lesson.path.name))
+    saved = nbformat.from_dict(page.evaluate(in_lab.SAVE, lesson.path.name))
+    assert normalise.source_hash(saved) == saved.metadata["course"]["source_hash"]  # so it will follow its lesson
+    assert "/work/" in (in_lab.ROOT / ".gitignore").read_text().splitlines()
+    page.evaluate(in_lab.SHUT_DOWN)
+    page.close()
 
 
 @pytest.mark.parametrize("lesson", each(ANSWERED))
