@@ -207,6 +207,9 @@ def check_disk(root: Path) -> Iterator[Finding]:
 
 def check_grading(root: Path) -> Iterator[Finding]:
     """Whether a box can be made, and holds against what is tried to get out of it. Only teachers need one."""
+    if sys.platform != "linux":
+        yield Finding("grading", OK, "only teachers need it, and it needs Linux")
+        return
     missing = [name for name in ("distributed", "pyseccomp", "safetensors") if find_spec(name) is None]
     if missing:
         yield Finding(

@@ -59,7 +59,7 @@ CONTRASTS = """() => {
     .filter(element => [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
   return texts.map(element => {
     const below = paper(element), pair = [light(over(rgba(getComputedStyle(element).color), below)), light(below)];
-    return [element.innerText, (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05)];
+    return [element.innerText, (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05), light(below)];
   });
 }"""
 DARKER = "() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
@@ -153,7 +153,9 @@ def test_messages_are_legible_in_a_light_and_in_a_dark_theme(lab: str, browser: 
     for theme in ("light", "dark"):
         found = page.evaluate(CONTRASTS)
         assert len(found) >= 20
-        assert [words for words, contrast in found if contrast < 4.5] == [], theme
+        assert [words for words, contrast, _ in found if contrast < 4.5] == [], theme
+        assert all((paper < 0.1) == (theme == "dark") for *_, paper in found)
         page.screenshot(path=in_lab.SCREENSHOTS / f"messages-{theme}.png")
         page.evaluate(DARKER)
         page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+        page.wait_for_selector("#jupyterlab-splash", state="detached")

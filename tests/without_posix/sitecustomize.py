@@ -68,6 +68,7 @@ def _is_ours(globals: Any) -> bool:
 
 
 builtins.__import__ = without_posix
+sys.modules["pyseccomp"] = None  # type: ignore[assignment]  # it is installed on Linux alone
 if os.environ.get("WITHOUT_POSIX_LOG"):
     with open(os.environ["WITHOUT_POSIX_LOG"], "a", encoding="utf-8") as log:
         log.write(" ".join(sys.orig_argv) + "\n")
