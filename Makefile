@@ -2,7 +2,7 @@
 # needs on a fresh machine: `.ci/setup` makes .venv and installs the course into it; the next call starts at once.
 #
 #   make run                    all lessons, headless, at the sizes of a laptop   (results: out/index.html)
-#   make run PROFILE=smoke      … in two minutes;  LESSON=01 runs one lesson;  ARGS="--strict" adds flags
+#   make run PROFILE=smoke      … in seven minutes; LESSON=01 runs one lesson;  ARGS="--strict" adds flags
 #   make lab                    JupyterLab on copies of the lessons in work/, which git ignores
 #   make site                   the course as static pages, from the stored outputs     (out/site/index.html; ARGS=--open)
 #   make grade-demo             twelve sample submissions, some hostile, graded and shown (out/grade-demo/index.html)
