@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupted import Interrupts
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from course_utils import games, runtime
+from course_utils import games, runtime, training
 from course_utils.exercises import check
 from course_utils.exercises.catalogue import definition
 from course_utils.notebooks import find, ipynb, lesson_code
@@ -157,6 +158,46 @@ def test_a_discriminator_sees_its_batch(lesson: SimpleNamespace) -> None:
     _, discriminator = lesson.players(3, seed=0)
     real, fake = torch.rand(4, 1, 28, 28, generator=seeded()), -torch.ones(4, 1, 28, 28)
     assert not torch.allclose(discriminator(real), discriminator(torch.cat([real, fake]))[:4], atol=1e-3)
+
+
+def long_game(
+    chance: torch.Generator, stills: Tensor, checkpoint: Path | None, interrupt: Callable[[int], None]
+) -> Any:
+    """The lesson's long game, small: both networks in the end, what was logged, the stills, and the noise drawn next."""
+    session = runtime.Session("smoke", torch.device("cpu"), 0, "fp32", seeded())
+    sizes = {"normals": 5, "width": 4, "FACES": 3, "size": 8, "rate": 0.01, "chance": chance}
+    names = ["generator_step", "Generator", "Discriminator", "players", "draw_noise", "play_digits"]
+    lesson = lesson_code.load("06", *names, session=session, real_images=torch.rand(40, 1, 28, 28), **sizes)
+
+    def watch(step: int, generator: nn.Module, _: nn.Module) -> dict[str, float]:
+        interrupt(step)
+        stills[step // 2] = generator(lesson.draw_noise(2, 3)).detach()
+        return {"drawn": torch.rand((), generator=chance).item()}
+
+    *pair, history = lesson.play_digits("game", 6, watch=watch, kept=stills, checkpoint=checkpoint)
+    return [player.state_dict() for player in pair], history.values, stills, lesson.draw_noise(3, 3)
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["same process", "fresh"])
+def test_a_long_game_that_was_interrupted_ends_as_if_it_had_not_been(
+    fresh: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training.steps, "__defaults__", (None, None, -1.0, True, False))  # saved after every step
+    chance, stills, interrupt = seeded(), torch.zeros(3, 2, 1, 28, 28), Interrupts(4)
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        long_game(chance, stills, tmp_path / "game.pt", interrupt)
+    if fresh:
+        chance, stills = seeded(), torch.zeros_like(stills)
+        training._LEFT.clear()
+    torch.manual_seed(0)
+    found = long_game(chance, stills, tmp_path / "game.pt", interrupt)
+    said = capsys.readouterr().out
+    assert "game: going on from step 4 of 6" in said
+    assert "which `keep` lacks" not in said
+    torch.manual_seed(0)
+    wanted = long_game(seeded(), torch.zeros_like(stills), None, interrupt)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
 def test_the_step_shown_in_the_notebook_is_right() -> None:
