@@ -44,12 +44,12 @@ def scores(
 ) -> None:
     """The noisy ring's density at several times, in grey, and arrows of its score, times √(1 − ᾱ): minus the best guess of the
     noise."""
-    title = "The score: to the middle under much noise, to the ring under less, to the nearest cloud under little"
+    title = "The less noise, the nearer the aim of the score: the middle, the ring, the nearest cloud"
     alt = (
         "Three panels with the ring's density at three noise levels, and arrows. Much noise: one blob, arrows to its middle. "
         "Less noise: a smeared ring, arrows to the ring. Little noise: eight spots, arrows to the nearest one."
     )
-    with plots.figure(title=title, alt=alt, width=2.8 * len(times), height=3.2, columns=len(times)) as axes:
+    with plots.figure(title=title, alt=alt, width=2.9 * len(times), height=3.3, columns=len(times)) as axes:
         for panel, t in zip(_panels(axes), times, strict=True):
             level = alpha_bar_at(torch.tensor(t, dtype=torch.float64)).item()
             _grey(panel, plane.log_density(square(), level**0.5, (1 - level) ** 0.5).exp())
@@ -135,17 +135,19 @@ def under_way(axes: Any, path: Tensor, t: float, centres: Tensor) -> None:
 
 def distances(curves: Mapping[str, plots.Band], level: float) -> None:
     """Energy distances to the data against network evaluations, both logarithmic, over the `level` of a second real sample."""
-    title = "More evaluations bring every sampler nearer to the data, until its network's error is left"
+    title = "More evaluations bring all nearer to the data, until the networks' errors are left"
     alt = (
         f"Energy distance to the data against network evaluations, both logarithmic, median and range of the seeds, for "
         f"{', '.join(curves)}; a level line for a second real sample. All fall, and level off."
     )
-    with plots.figure(title=title, alt=alt, height=3.0) as axes:
+    with plots.figure(title=title, alt=alt, height=3.4) as axes:
         budgets = next(iter(curves.values())).x.tolist()
         plots.draw_lines(axes, {**curves, "a second real sample": (budgets, [level] * len(budgets))})
         axes.set(xscale="log", yscale="log", xlabel="network evaluations per sample", ylabel="energy distance")
         axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
         axes.minorticks_off()
+        axes.set_ylim(top=1)  # room for the legend
+        axes.legend(ncols=3, loc="upper right")
 
 
 def densities(learned: Tensor) -> None:
