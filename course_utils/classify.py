@@ -11,6 +11,14 @@ from course_utils import evaluate, ruler, runtime, training
 SHIFT = 3  # pixels by which pictures are moved in training, at most
 
 
+def evenly(labels: Tensor) -> Tensor:
+    """Indices of rows such that each of the labels (N,), from 0 on, occurs as often as the most frequent one: rows of rarer
+    labels are repeated, in their order."""
+    most = int(torch.bincount(labels).max())
+    rows = ((labels == label).nonzero().flatten() for label in range(int(labels.max()) + 1))
+    return torch.cat([row.repeat(-(-most // len(row)))[:most] for row in rows])
+
+
 class Classifier(nn.Module):
     """Pictures (N, 3, H, W), levels in [0, 1], H and W multiples of 8, to logits (N, classes): three stages, one layer."""
 

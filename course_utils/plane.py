@@ -15,10 +15,10 @@ _ANGLES = torch.arange(8, dtype=torch.float64) * 2 * math.pi / 8
 CENTRES = RADIUS * torch.stack([_ANGLES.cos(), _ANGLES.sin()], 1)  # (8, 2)
 
 
-def ring(n: int, generator: torch.Generator) -> Tensor:
-    """Points (n, 2) of the ring: a centre drawn evenly, and normal noise of spread 0.1 around it."""
-    place = torch.randint(len(CENTRES), (n,), generator=generator)
-    return CENTRES[place] + SPREAD * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+def ring(n: int, generator: torch.Generator, clouds: Tensor = CENTRES) -> Tensor:
+    """Points (n, 2) of the ring, or of other `clouds` (K, 2): a centre drawn evenly, and normal noise of spread 0.1 around it."""
+    place = torch.randint(len(clouds), (n,), generator=generator)
+    return clouds[place] + SPREAD * torch.randn(n, 2, generator=generator, dtype=torch.float64)
 
 
 def moons(n: int, generator: torch.Generator) -> Tensor:
@@ -29,15 +29,21 @@ def moons(n: int, generator: torch.Generator) -> Tensor:
     return side.unsqueeze(1) * arc + 0.1 * torch.randn(n, 2, generator=generator, dtype=torch.float64)
 
 
-def log_density(x: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+def log_density(x: Tensor, a: Tensor | float, b: Tensor | float, clouds: Tensor = CENTRES) -> Tensor:
     """The log (N,) of the density at x (N, 2) of a · (a point of the ring) + b · (standard normal noise).
 
-    a, b: (N,), or numbers that hold for all. A mixture of eight normal distributions, with centres a · c and variance
-    a² · 0.1² + b². Integrates to 1 over the plane.
+    a, b: (N,), or numbers that hold for all. A mixture of normal distributions, one for each of `clouds` (K, 2), with
+    centres a · c and variance a² · 0.1² + b². Integrates to 1 over the plane.
     """
-    away, variance = _away(x, a, b, CENTRES)
-    squares = away.square().sum(2)  # (N, 8)
-    return torch.logsumexp(-0.5 * squares / variance, 1) - (2 * math.pi * len(CENTRES) * variance).squeeze(1).log()
+    away, variance = _away(x, a, b, clouds)
+    squares = away.square().sum(2)  # (N, K)
+    return torch.logsumexp(-0.5 * squares / variance, 1) - (2 * math.pi * len(clouds) * variance).squeeze(1).log()
+
+
+def share_in_clouds(points: Tensor, clouds: Tensor = CENTRES) -> float:
+    """The share in percent of the points (N, 2) that lie within three spreads of the nearest centre: 98.9 of normal clouds."""
+    nearest = torch.cdist(points.to(clouds.dtype), clouds).amin(1)
+    return 100 * (nearest < 3 * SPREAD).double().mean().item()
 
 
 def exact_noise(x: Tensor, a: Tensor | float, b: Tensor | float, clouds: Tensor = CENTRES) -> Tensor:
@@ -61,8 +67,8 @@ def exact_velocity(x: Tensor, t: Tensor, clouds: Tensor = CENTRES) -> Tensor:
     return clean - noise
 
 
-def bound(points: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-    """The bound on −log p of points (N, 2) in nats, by the ring's perfect denoiser in a chain of `steps` levels: (N,).
+def bound(points: Tensor, steps: int, generator: torch.Generator, clouds: Tensor = CENTRES) -> Tensor:
+    """The bound on −log p of points (N, 2) in nats, by the clouds' perfect denoiser in a chain of `steps` levels: (N,).
 
     Levels of ᾱ run from sigmoid(8), hardly any noise, to sigmoid(−8), hardly any data. Each step costs half of what the
     signal-to-noise ratio loses in it, times the squared error of the guessed clean point (Kingma et al., "Variational
@@ -79,7 +85,7 @@ def bound(points: Tensor, steps: int, generator: torch.Generator) -> Tensor:
     for level, weight in zip(levels[1:], ratio[:-1] - ratio[1:], strict=True):
         a, b = level.sqrt(), (1 - level).sqrt()
         x = a * points + b * noise()
-        clean = (x - b * exact_noise(x, a, b)) / a
+        clean = (x - b * exact_noise(x, a, b, clouds)) / a
         total += 0.5 * weight * (points - clean).square().sum(1)
     return total
 

@@ -29,3 +29,8 @@ def test_the_classifier_tells_colours_apart_and_is_the_same_again() -> None:
     assert classify.share_right(models[0], fresh * 3 - 1, labels) == classify.share_right(
         models[0], (fresh * 3 - 1).clamp(0, 1), labels
     )
+
+
+def test_evenly_repeats_rows_of_rare_labels() -> None:
+    labels = torch.tensor([1, 0, 1, 1, 2, 1, 1, 2])
+    assert classify.evenly(labels).tolist() == [1] * 5 + [0, 2, 3, 5, 6] + [4, 7, 4, 7, 4]

@@ -100,6 +100,7 @@ PARTS = (
         "evaluate",
         "sound",
         "plots",
+        "widgets",
         "diagrams",
         "image_diagrams",
         "games",
@@ -110,7 +111,6 @@ PARTS = (
         "attention_diagrams",
         "family_diagrams",
         "flow_diagrams",
-        "widgets",
     ),
     *(
         "data",

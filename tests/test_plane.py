@@ -43,6 +43,20 @@ def test_the_moons_are_two_and_alike(generator: torch.Generator) -> None:
     assert evaluate.energy_distance(points[:2000], -points[2000:4000]) < 0.01
 
 
+def test_one_cloud_has_a_normal_density(generator: torch.Generator) -> None:
+    cloud = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    points = plane.ring(4000, generator, cloud)
+    normal = MultivariateNormal(0.6 * cloud[0], (0.36 * plane.SPREAD**2 + 0.64) * torch.eye(2, dtype=torch.float64))
+    torch.testing.assert_close(plane.log_density(points, 0.6, 0.8, cloud), normal.log_prob(points))
+    assert ((points - cloud).std(0) - plane.SPREAD).abs().max() < 0.005
+
+
+def test_the_share_in_clouds_is_that_of_three_spreads(generator: torch.Generator) -> None:
+    assert plane.share_in_clouds(plane.ring(20_000, generator)) == pytest.approx(100 * (1 - math.exp(-9 / 2)), abs=0.4)
+    between = torch.tensor([[plane.RADIUS, 0.0], [0.0, 0.0]])
+    assert plane.share_in_clouds(between) == 50
+
+
 @pytest.mark.parametrize("t", [0.05, 0.4, 0.95])
 def test_the_exact_noise_is_the_score_times_minus_b(generator: torch.Generator, t: float) -> None:
     a, b = math.cos(t), math.sin(t)
@@ -87,3 +101,11 @@ def test_the_bound_lies_above_the_truth_and_comes_down_to_it(generator: torch.Ge
     gaps = [plane.bound(points, steps, generator).mean() - truth for steps in (5, 20, 400)]
     assert gaps[0] > gaps[1] > gaps[2] > -0.02
     assert gaps[2] < 0.15
+
+
+def test_the_bound_of_one_cloud_has_a_gap_too_though_its_steps_back_are_normal(generator: torch.Generator) -> None:
+    cloud = plane.CENTRES[:1]
+    points = plane.ring(4000, generator, cloud)
+    truth = -plane.log_density(points, 1.0, 0.0, cloud).mean()
+    gaps = [plane.bound(points, steps, generator, cloud).mean() - truth for steps in (5, 400)]
+    assert gaps[0] > 10 and abs(gaps[1]) < 0.15

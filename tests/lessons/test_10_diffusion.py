@@ -16,8 +16,8 @@ from course_utils.notebooks import find, ipynb, lesson_code
 
 ROOT = Path(__file__).parents[2]
 WANTED = (
-    "alpha_bar_at step_back Field walk heun divergence log_likelihood guided other_schedule Block UNet "
-    "on_device velocity_of"
+    "alpha_bar_at best_noise step_back Field train guess_the_noise walk heun divergence log_likelihood guided Block UNet "
+    "on_device velocity_of draw"
 )
 
 
@@ -40,12 +40,6 @@ def test_the_schedule_leaves_all_at_the_start_and_a_trace_at_the_end(lesson: Sim
     levels = lesson.alpha_bar_at(torch.linspace(0, 1, 50, dtype=torch.float64))
     assert levels[0] == 1 and 0 < levels[-1] < 1e-3
     assert (levels.diff() < 0).all()
-
-
-def test_the_other_schedule_has_less_noise_between_the_same_ends(lesson: SimpleNamespace) -> None:
-    t = torch.linspace(0, 1, 11, dtype=torch.float64)
-    one, other = lesson.alpha_bar_at(t), lesson.other_schedule(t)
-    assert (other[1:-1] > one[1:-1]).all() and torch.equal(other[[0, -1]], one[[0, -1]])
 
 
 # -- what is exact -------------------------------------------------------------------------------------------------
@@ -78,28 +72,16 @@ def test_the_kl_of_a_step_is_the_squared_error_weighted_by_the_change_of_the_rat
 # -- walks and likelihood ------------------------------------------------------------------------------------------
 
 
-class Knowing(torch.nn.Module):
-    """A model of the noise that knows the ring."""
-
-    def __init__(self, lesson: SimpleNamespace) -> None:
-        super().__init__()
-        self.lesson = lesson
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        level = self.lesson.alpha_bar_at(t)
-        return plane.exact_noise(x, level.sqrt(), (1 - level).sqrt())
-
-
 @pytest.mark.parametrize("with_chance", [True, False])
 def test_both_walks_with_the_exact_noise_end_on_the_ring(
     lesson: SimpleNamespace, generator: torch.Generator, with_chance: bool
 ) -> None:
     begin = torch.randn(2000, 2, generator=generator, dtype=torch.float64)
-    path = lesson.walk(Knowing(lesson), begin, 200, generator if with_chance else None)
+    path = lesson.walk(lesson.best_noise, begin, 200, generator if with_chance else None)
     assert path.shape == (201, 2000, 2) and torch.equal(path[0], begin)
     real = plane.ring(2000, generator)
     assert evaluate.energy_distance(path[-1], real) < 0.006
-    again = lesson.walk(Knowing(lesson), begin, 200, generator if with_chance else None)
+    again = lesson.walk(lesson.best_noise, begin, 200, generator if with_chance else None)
     assert torch.equal(again, path) != with_chance
 
 
@@ -136,17 +118,29 @@ def test_the_exact_velocity_has_the_ring_s_likelihood(lesson: SimpleNamespace, g
 
 def test_guidance_draws_together_and_past_the_cloud(lesson: SimpleNamespace, generator: torch.Generator) -> None:
     begin = torch.randn(500, 2, generator=generator, dtype=torch.float64)
-    ends = [flow_diagrams.way(lesson.guided(scale), begin, 100)[-1] for scale in (1.0, 2.0, 8.0)]
+    ends = [flow_diagrams.follow(lesson.guided(scale), begin, 100)[-1] for scale in (1.0, 2.0, 8.0)]
     means, spreads = [end[:, 0].mean() for end in ends], [end.std(0).mean() for end in ends]
     assert abs(means[0] - 1.4) < 0.02 < means[1] - means[0] < means[2] - means[0]
     assert spreads[0] > spreads[1] > spreads[2]
 
 
-def test_a_field_without_time_does_not_hear_it(lesson: SimpleNamespace) -> None:
-    x, t = torch.randn(5, 2), torch.rand(5)
-    whole, blind = lesson.Field(), lesson.Field(timeless=True)
-    assert not torch.equal(whole(x, t), whole(x, t + 0.1))
-    assert torch.equal(blind(x, t), blind(x, t + 0.1))
+def test_a_step_of_ddim_is_one_of_euler_in_other_units(generator: torch.Generator) -> None:
+    x, v = torch.randn(2, 9, 3, generator=generator, dtype=torch.float64)
+    t, later = torch.rand(2, 9, generator=generator, dtype=torch.float64).sort(0).values
+    r, r_later = ((time**2 + (1 - time) ** 2).sqrt().unsqueeze(1) for time in (t, later))
+    noise = x - t.unsqueeze(1) * v
+    levels = ((time / (time**2 + (1 - time) ** 2).sqrt()) ** 2 for time in (t, later))
+    stepped = r_later * definition("ddim_step").reference(x / r, noise, *levels)
+    torch.testing.assert_close(stepped, x + (later - t).unsqueeze(1) * v)
+
+
+def test_training_without_time_leaves_alone_what_would_hear_it(lesson: SimpleNamespace) -> None:
+    """Told t = 0 always, the weights of t and its four sines get no gradient."""
+    torch.manual_seed(3)
+    fresh = lesson.Field().layers[0].weight[:, 2:7]
+    for timeless in (True, False):
+        model = lesson.train("A trial", lesson.guess_the_noise, plane.ring, seed=3, timeless=timeless)
+        assert torch.equal(model.layers[0].weight[:, 2:7], fresh) == timeless
 
 
 # -- the U-Net -----------------------------------------------------------------------------------------------------
@@ -185,6 +179,13 @@ def test_eulers_last_step_lands_on_the_picture_that_the_net_sees(lesson: SimpleN
     begin = torch.randn(3, 1, 4, 4)
     ends = definition("euler").reference(lesson.velocity_of(sees), begin, 5)
     torch.testing.assert_close(ends, picture.expand(3, 1, 4, 4))
+
+
+def test_pictures_drawn_in_parts_are_those_of_their_noise(lesson: SimpleNamespace) -> None:
+    """A velocity that is the place itself: every step makes a picture half as bright again."""
+    noise = torch.randn(600, 1, 2, 2, generator=torch.Generator().manual_seed(7))
+    drawn = lesson.draw(lambda x, t: x, (600, 1, 2, 2), 2, seed=7)
+    torch.testing.assert_close(drawn, (1.5**2 * noise + 1) / 2)
 
 
 def sources() -> str:

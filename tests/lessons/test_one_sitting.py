@@ -1,4 +1,4 @@
-"""Lessons 00 to 09 and 11, and their detours: a main lesson is one sitting, and each number that a text quotes is printed."""
+"""Lessons 00 to 11 and their detours: a main lesson is one sitting, and each number that a text quotes is printed."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from course_utils.notebooks import find, ipynb
 
-MAIN = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "11")
+MAIN = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11")
 PATHS = {lesson.number: lesson.path for lesson in find.lessons(Path(__file__).parents[2]) if lesson.number[:2] in MAIN}
 WORDS, LINES = 3500, 500  # of prose and of code: what a student finishes in two to two and a half hours
 NOT_QUOTED = re.compile(
