@@ -26,7 +26,7 @@ HEADLINES = (
     ("08", "gated PixelCNN, test (static binarisation)"),
     ("09", "GPT, validation"),
     ("10", "ring: energy distance of the flow's samples / of a second real sample"),
-    ("11", "pairs of families, of 21, whose order no seed and neither ruler contradicts"),
+    ("11", "pairs of families, of 21, whose order no seed and no ruler contradicts"),
 )
 START, END = "<!-- results -->", "<!-- /results -->"
 ALL = "results/README.md"

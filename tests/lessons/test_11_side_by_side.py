@@ -11,7 +11,7 @@ from course_utils import evaluate, family_diagrams, runtime
 from course_utils.exercises.catalogue import definition
 from course_utils.notebooks import find, ipynb, lesson_code
 
-WANTED = "as_text as_picture gpt_nll in_parts tossed moments distance blocks decided cost Family"
+WANTED = "as_text as_picture gpt_nll in_parts shuffled tossed moments distance distances blocks decided cost Family"
 PLACES = torch.tensor([8, 4, 2, 1]).view(1, 4, 1, 1)
 
 
@@ -81,6 +81,23 @@ def test_the_distance_is_the_courses(lesson: SimpleNamespace) -> None:
     a, b = torch.randn(200, 6, generator=generator), 1.5 * torch.randn(90, 6, generator=generator)
     lesson.distance.__globals__["frechet_distance"] = definition("frechet_distance").reference
     assert lesson.distance(a, lesson.moments(b)) == pytest.approx(evaluate.frechet_distance(a, b), rel=1e-6)
+
+
+def test_sets_are_full_ones_of_neighbours_and_their_distances_sorted(lesson: SimpleNamespace) -> None:
+    lesson.distance.__globals__["frechet_distance"] = definition("frechet_distance").reference
+    features = torch.randn(25, 3, generator=torch.Generator().manual_seed(3))
+    features[10:20] += 5  # the second set lies far away, and the last five are no full set
+    found = lesson.distances(features, lesson.moments(features[:10]), 10)
+    assert len(found) == 2
+    assert found[0] == pytest.approx(0, abs=1e-6) and found[1] > 25
+
+
+def test_shuffled_digits_keep_their_labels(lesson: SimpleNamespace) -> None:
+    part = SimpleNamespace(images=torch.arange(50.0).view(50, 1, 1).expand(50, 2, 2), labels=torch.arange(50))
+    pictures, labels = lesson.shuffled(part)
+    assert pictures.shape == (50, 1, 2, 2) and torch.equal(pictures[:, 0, 0, 0].long(), labels)
+    assert not torch.equal(labels, part.labels) and torch.equal(labels.sort().values, part.labels)
+    assert torch.equal(lesson.shuffled(part)[1], labels)
 
 
 def test_blocks_are_means_of_sixteen_pixels(lesson: SimpleNamespace, digits: Tensor) -> None:

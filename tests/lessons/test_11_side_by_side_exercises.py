@@ -58,17 +58,38 @@ def by_topk_without_the_diagonal(real: Tensor, fake: Tensor, k: int) -> tuple[Te
     return (between <= radii(real)[:, None]).any(0).float().mean(), (between <= radii(fake)).any(1).float().mean()
 
 
+def by_factors(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
+    """With C = L L^T on both sides, the singular values of L_a^T L_b."""
+    factors = [u * s.sqrt() for u, s, _ in map(torch.linalg.svd, (cov_a, cov_b))]
+    shared = torch.linalg.svdvals(factors[0].T @ factors[1]).sum()
+    return torch.linalg.norm(mean_a - mean_b) ** 2 + cov_a.trace() + cov_b.trace() - 2 * shared
+
+
+def by_loops(real: Tensor, fake: Tensor, k: int) -> list[float]:
+    def share(points: Tensor, centres: Tensor) -> float:
+        within = [sorted((a - b).norm().item() for b in centres) for a in centres]
+        return sum(any((p - c).norm() <= d[k] for c, d in zip(centres, within, strict=True)) for p in points) / len(
+            points
+        )
+
+    return [share(fake, real), share(real, fake)]
+
+
 RIGHT = [
     ("frechet_distance", by_eigenvalues_of_the_product),
     ("frechet_distance", by_complex_roots),
     ("frechet_distance", by_nuclear_norm),
+    ("frechet_distance", by_factors),
+    ("precision_recall", by_loops),
     ("precision_recall", by_sorting),
     ("precision_recall", by_topk_without_the_diagonal),
     ("nats_to_bits_per_dim", lambda nll, n_dims, levels: nll / math.log(2) / n_dims + math.log2(levels or 1)),
     ("nats_to_bits_per_dim", lambda nll, n_dims, levels: (nll / n_dims + math.log(levels or 1)) / math.log(2)),
+    ("balanced_share", lambda labels, n: torch.searchsorted(labels.sort().values, torch.arange(n + 1)).diff().min() * n / len(labels)),
+    ("balanced_share", lambda labels, n: torch.nn.functional.one_hot(labels, n).double().mean(0).min() * n),
     ("balanced_share", lambda labels, n: torch.stack([(labels == c).float().mean() for c in range(n)]).min() * n),
     ("balanced_share", lambda labels, n: min((labels == c).sum().item() for c in range(n)) / len(labels) * n),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT)
@@ -95,6 +116,54 @@ def test_scipys_root_of_a_matrix_is_right_where_there_is_one() -> None:
 def test_an_answer_that_fails_on_an_edge_alone_is_nearly_right(name: str, answer: Callable) -> None:
     for seed in range(3):
         assert check(name, answer, seed).status == "nearly right"
+
+
+def _distance(shared: Callable) -> Callable:
+    """An answer to 11.1 with another last part."""
+    return lambda mean_a, cov_a, mean_b, cov_b: (
+        (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * shared(cov_a, cov_b)
+    )
+
+
+def _shares(radii: Callable) -> Callable:
+    """An answer to 11.2 with other radii."""
+
+    def answer(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        pairs = (fake, real), (real, fake)
+        return tuple((torch.cdist(a, b) <= radii(torch.cdist(b, b), k)).any(1).double().mean() for a, b in pairs)  # type: ignore[return-value]
+
+    return answer
+
+
+WRONG = [
+    ("frechet_distance", _distance(lambda a, b: torch.linalg.eigvals(a @ b).real.sum().sqrt()), "added first"),
+    ("frechet_distance", _distance(lambda a, b: torch.linalg.svdvals(a @ b).sqrt().sum()), "singular values"),
+    ("frechet_distance", _distance(lambda a, b: (torch.linalg.eigvalsh(a) * torch.linalg.eigvalsh(b)).clamp(min=0).sqrt().sum()), "by their size"),
+    ("frechet_distance", _distance(lambda a, b: (a @ b).trace()), "without any root"),
+    ("precision_recall", _shares(lambda d, k: d.topk(k).values[:, -1]), "farthest"),
+    ("precision_recall", _shares(lambda d, k: d.kthvalue(k + 1).values ** 2), "squared"),
+    ("precision_recall", _shares(lambda d, k: d.kthvalue(k).values), "its own nearest"),
+    ("balanced_share", lambda labels, n: torch.bincount(labels, minlength=n).double().mean() * n / len(labels), "as soon as every class occurs"),
+    ("nats_to_bits_per_dim", lambda nll, n, levels: (nll + math.log2(levels or 1)) / (n * math.log(2)), "before you divide"),
+    ("nats_to_bits_per_dim", lambda nll, n, levels: nll / (n * math.log(2)) + (8 if levels else 0), "8 bits for any"),
+    ("nats_to_bits_per_dim", lambda nll, n, levels: nll / (n * math.log(2)) + math.log2(levels or 256), "taken for 256"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), WRONG)
+def test_a_likely_slip_is_named(name: str, answer: Callable, words: str) -> None:
+    for seed in range(3):
+        outcome = check(name, answer, seed)
+        assert outcome.status == "diagnosed" and words in outcome.message, outcome.message
+
+
+def test_coverage_is_not_taken_for_recall() -> None:
+    def answer(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        precision, _ = precision_recall(real, fake, k)
+        reach = torch.cdist(real, real).kthvalue(k + 1).values
+        return precision, (torch.cdist(real, fake).amin(1) <= reach).double().mean()
+
+    assert "coverage" in check("precision_recall", answer, 0).message
 
 
 @pytest.mark.parametrize("d", [1, 5, 40])

@@ -134,6 +134,31 @@ def without_a_root(mean_a, cov_a, mean_b, cov_b):
 
 
 @frechet_distance.mistake(
+    "the eigenvalues are added first, and the root is taken of their sum. Each eigenvalue has a root of its own: `.sqrt().sum()`."
+)
+def root_of_the_sum(mean_a, cov_a, mean_b, cov_b):
+    return _means(mean_a, mean_b) + _traces(cov_a, cov_b) - 2 * (cov_a @ cov_b).trace().clamp(min=0).sqrt()
+
+
+@frechet_distance.mistake(
+    "these are the singular values of cov_a cov_b. They are its eigenvalues only if it is symmetric, and it is not: use "
+    "`torch.linalg.eigvals`."
+)
+def singular_values(mean_a, cov_a, mean_b, cov_b):
+    shared = torch.linalg.svdvals(cov_a @ cov_b).sqrt().sum()
+    return _means(mean_a, mean_b) + _traces(cov_a, cov_b) - 2 * shared
+
+
+@frechet_distance.mistake(
+    "you pair the eigenvalues of cov_a with those of cov_b by their size. That is right only where both clouds have the same "
+    "axes: take the eigenvalues of the product."
+)
+def eigenvalues_of_each(mean_a, cov_a, mean_b, cov_b):
+    spreads = [torch.linalg.eigvalsh(cov).clamp(min=0).sqrt() for cov in (cov_a, cov_b)]
+    return _means(mean_a, mean_b) + (spreads[0] - spreads[1]).square().sum()
+
+
+@frechet_distance.mistake(
     "you multiply the root of cov_a by the root of cov_b. The root of a product is the product of the roots only if the two "
     "matrices commute: if both clouds have the same axes."
 )
@@ -327,6 +352,35 @@ def one_radius_for_all(real, fake, k):
     )
 
 
+@precision_recall.mistake(
+    "the balls reach to the k-th *farthest* point of their set. `topk` takes the largest, unless you say `largest=False`."
+)
+def farthest(real, fake, k):
+    return (
+        _share(_in_a_ball(fake, real, _radii(real, len(real) + 1 - k)), real),
+        _share(_in_a_ball(real, fake, _radii(fake, len(fake) + 1 - k)), real),
+    )
+
+
+@precision_recall.mistake(
+    "one side is squared and the other is not: hold distances against distances, or squares against squares."
+)
+def radii_squared(real, fake, k):
+    return (
+        _share(_in_a_ball(fake, real, _radii(real, k + 1).square()), real),
+        _share(_in_a_ball(real, fake, _radii(fake, k + 1).square()), real),
+    )
+
+
+@precision_recall.mistake(
+    "your recall keeps the real points' balls, and asks which of them hold a fake. (That is another measure, coverage: Naeem "
+    "and others, 2020.) For recall the balls lie around the fakes."
+)
+def coverage_for_recall(real, fake, k):
+    precision, _ = precision_recall(real, fake, k)
+    return precision, _share((torch.cdist(real, fake) <= _radii(real, k + 1).unsqueeze(1)).any(1), real)
+
+
 @precision_recall.mistake("a point must be in *all* balls here. One is enough: `any`, not `all`.")
 def in_all_balls(real, fake, k):
     return (
@@ -487,7 +541,7 @@ def divided_by_the_classes(labels, n_classes):
     return _counts(labels, n_classes).min() / (len(labels) * n_classes)
 
 
-@balanced_share.mistake("this is the share of the classes that occur at all. Ask how often the rarest does.")
+@balanced_share.mistake("this is 1 as soon as every class occurs, however rarely. Ask how often the rarest one does.")
 def classes_present(labels, n_classes):
     return (_counts(labels, n_classes) > 0).double().mean()
 
@@ -590,6 +644,25 @@ def levels_in_nats(nll, n_dims, levels):
 )
 def levels_shared_out(nll, n_dims, levels):
     return _per_dim(nll, n_dims) + _added(levels) / n_dims
+
+
+@nats_to_bits_per_dim.mistake(
+    "the levels' bits are added to nats per image, before you divide. Turn the nats into bits per dimension first."
+)
+def added_too_early(nll, n_dims, levels):
+    return _per_dim(nll + _added(levels), n_dims)
+
+
+@nats_to_bits_per_dim.mistake("you add 8 bits for any number of levels. 8 is right for 256 of them: log2(levels).")
+def eight_for_all(nll, n_dims, levels):
+    return _per_dim(nll, n_dims) + (0.0 if levels is None else 8.0)
+
+
+@nats_to_bits_per_dim.mistake(
+    "levels=None is taken for 256 levels. It says that the nats are those of a probability: then nothing is added."
+)
+def none_for_256(nll, n_dims, levels):
+    return _per_dim(nll, n_dims) + math.log2(256 if levels is None else levels)
 
 
 @nats_to_bits_per_dim.mistake(
