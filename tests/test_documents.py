@@ -166,10 +166,26 @@ def test_readme_says_what_the_lessons_take() -> None:
     assert len(readme.splitlines()) <= 150
     minutes = [float(row[-1]) for row in contents.ROW.findall(readme)]
     assert f"runs in {min(minutes):g} to {max(minutes):g} minutes" in readme
+
     said = re.search(r"\*\*Memory\*\*: up to ([\d.]+) GB", readme)
     files = [json.loads(path.read_text(encoding="utf-8")) for path in ROOT.glob("results/cpu-*.json")]
     peak = max(result["peak_gb"] for file in files for result in file["results"])
     assert said and peak - 0.05 <= float(said[1]) <= peak + 1
+
+
+WORDS = "a minute|one|two|three|four|five|six|seven|eight|nine|ten".split("|")  # a minute is one too
+
+
+def test_readme_and_the_lessons_say_the_same_of_their_minutes() -> None:
+    for page in contents.lesson_pages(ROOT):
+        opening = ipynb.read(page.lesson.path).cells[0].source
+        told = re.search(
+            r"(?s)\*\*Time:?\*\*(?:[^.]*?, |.*?code runs (?:in|for) )(?:about )?([a-z ]+ minutes?|half a minute)",
+            opening,
+        )
+        assert told, page.number
+        counts = [max(1, number) for number, word in enumerate(WORDS) if re.search(rf"\b{word}\b", told[1])]
+        assert min(counts) <= float(page.minutes) <= max(counts) or "first time" in opening, (page.number, told[1])
 
 
 # -- the map -----------------------------------------------------------------------------------------------------
