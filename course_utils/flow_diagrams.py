@@ -33,8 +33,8 @@ def spoiled(sets: Mapping[str, Tensor]) -> None:
     """Samples (N, 2) of the ring, whole and with a part spoiled, each in a panel with its name above."""
     title = "What each spoiled part does to the ring (first seed)"
     alt = (
-        "Four panels of samples. As it should be: eight clouds with thin bridges. No time: two thin rings without clouds. The "
-        "wrong schedule: smeared clouds. The same with the net told the right time: eight clouds again."
+        "Four panels of samples. As it should be: eight clouds with thin bridges. No time: clouds torn out of shape. The wrong "
+        "schedule: smeared clouds. The same with the net told the right time: eight clouds again."
     )
     _clouds(sets, title, alt, size=2.8, dot=1.0)
 
