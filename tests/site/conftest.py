@@ -7,6 +7,7 @@ from nbformat import v4
 
 from course_utils.notebooks import ipynb
 from course_utils.site import build
+from course_utils.site.contents import DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
 README = """# Course
@@ -52,8 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> build.Built:
 def repository(tmp_path: Path) -> Path:
     """A course of one lesson with one exercise and one figure."""
     root = tmp_path / "repository"
-    documents = ("docs/grading.md", "docs/nbgrader.md", "results/README.md", "data/README.md", "CONTRIBUTING.md")
-    for name in documents:
+    for name in DOCUMENTS:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n\n## Points\n\nText.\n")
     (root / "README.md").write_text(README)
