@@ -124,9 +124,10 @@ def collect(source: Path | str, manifest: Path | str | None = None) -> Collectio
     files = untrusted.list_files(source)
     own = {"manifest.csv"} if path and path.parent == source else set()
     top = _top([notebook.path for notebook in files.notebooks])
-    export = None if rows else _export(files)
-    submitters = {} if export is None else read_submitters(export, files.metadata[export])
-    own |= set() if export is None else {_below(export, untrusted.METADATA)}
+    submitters: dict[str, list[str]] = {}
+    if not rows and (export := _export(files)) is not None:
+        submitters = read_submitters(export, files.metadata[export])
+        own |= {_below(export, untrusted.METADATA)}
     notebooks = sorted(files.notebooks, key=lambda notebook: notebook.path)
     entries = [entry for notebook in notebooks for entry in _together(_entry(notebook, top, rows), submitters)]
     absent = {row.student for row in rows.values()} - {entry.student for entry in entries}
